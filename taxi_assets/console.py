@@ -1,0 +1,42 @@
+"""What a run shows on the console: Dagster's lines without its ids, failures without its frames.
+
+Dagster's console logger can be replaced only by the run config of every single launch, so it is
+the log records that learn to show themselves briefly. Dagster's event log stores their full
+``msg``, as ever.
+"""
+
+import logging
+import re
+from typing import Any
+
+DAGSTER_METADATA = "dagster_meta"
+"""Attribute in which Dagster keeps what a log record is about."""
+
+_COLOUR = re.compile(r"\033\[[\d;]*m")
+
+
+class BriefLogRecord(logging.LogRecord):
+    """A log record that, where Dagster made it, shows its own message and nothing around it."""
+
+    def getMessage(self) -> str:  # noqa: N802
+        """The message; of a failure that explains itself, the explanation alone."""
+        message = super().getMessage()
+        metadata = getattr(self, DAGSTER_METADATA, None)
+        if metadata is None:
+            return message
+        brief = _brief(metadata, message)
+        colour = _COLOUR.match(message)
+        return f"{colour[0]}{brief}\033[0m" if colour else brief
+
+
+def _brief(metadata: dict[str, Any], message: str) -> str:
+    event = metadata["dagster_event"]
+    if event is not None and event.is_step_failure:
+        explained = event.step_failure_data.user_failure_data
+        return message if explained is None else str(explained.description)
+    return str(metadata["orig_message"])
+
+
+def show_brief_lines() -> None:
+    """Have the log records of this process show themselves briefly."""
+    logging.setLogRecordFactory(BriefLogRecord)

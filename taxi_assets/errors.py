@@ -1,0 +1,5 @@
+"""What goes wrong in ways that a person can act on."""
+
+
+class MonthError(Exception):
+    """A month cannot be processed. The message says why and what to do, and needs no traceback."""

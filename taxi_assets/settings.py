@@ -1,0 +1,103 @@
+"""The environment variables that configure everything; nothing else reads the environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import click
+
+from taxi_assets.tlc.fleets import FLEETS, Fleet
+
+TLC_TRIP_DATA = "https://d37ci6vzurychx.cloudfront.net/trip-data"
+"""TLC's public CDN of trip records."""
+
+SYNTHETIC = "synthetic"
+
+
+class SettingsError(click.ClickException):
+    """A variable has a value that cannot be meant. On the command line only the message shows."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The variables, with defaults filled in and relative paths made absolute.
+
+    Attributes:
+        fleet: ``TAXI_FLEET``.
+        trip_source: ``TAXI_TRIP_SOURCE``, a URL, an absolute folder or ``synthetic``.
+        synthetic_trips: ``TAXI_SYNTHETIC_TRIPS``, trips in a synthetic month.
+        storage: ``TAXI_STORAGE``, a URL or an absolute folder.
+        tracking_uri: ``MLFLOW_TRACKING_URI``.
+        experiment_name: ``MLFLOW_EXPERIMENT_NAME``.
+    """
+
+    fleet: Fleet
+    trip_source: str
+    synthetic_trips: int
+    storage: str
+    tracking_uri: str
+    experiment_name: str
+
+    @classmethod
+    def from_environment(
+        cls, environment: Mapping[str, str] = os.environ, folder: Path | None = None
+    ) -> Self:
+        """Read the variables; an empty one counts as absent.
+
+        Args:
+            environment: the variables.
+            folder: what relative paths start from, by default the current folder.
+
+        Raises:
+            SettingsError: a value cannot be meant; the message names its variable.
+        """
+        given = {name: value for name, value in environment.items() if value}
+        folder = folder or Path.cwd()
+        return cls(
+            fleet=_fleet(given.get("TAXI_FLEET", "yellow")),
+            trip_source=_location(given.get("TAXI_TRIP_SOURCE", TLC_TRIP_DATA), folder),
+            synthetic_trips=_positive_number(given, "TAXI_SYNTHETIC_TRIPS", 200_000),
+            storage=_location(given.get("TAXI_STORAGE", "data"), folder),
+            tracking_uri=_tracking_uri(
+                given.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"), folder
+            ),
+            experiment_name=given.get("MLFLOW_EXPERIMENT_NAME", "nyc-taxi-trip-duration"),
+        )
+
+
+def _fleet(name: str) -> Fleet:
+    if name not in FLEETS:
+        raise SettingsError(f"TAXI_FLEET is {name!r}; set it to {' or '.join(FLEETS)}.")
+    return FLEETS[name]
+
+
+def _positive_number(given: Mapping[str, str], name: str, default: int) -> int:
+    text = given.get(name, str(default))
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise SettingsError(f"{name} is {text!r}; set it to a positive whole number.")
+    return number
+
+
+def _location(text: str, folder: Path) -> str:
+    """An absolute folder, or a URL as it is."""
+    if "://" in text or text == SYNTHETIC:
+        return text
+    return str((folder / Path(text).expanduser()).resolve())
+
+
+def _tracking_uri(text: str, folder: Path) -> str:
+    scheme, separator, path = text.partition(":///")
+    if not separator and "://" not in text:
+        raise SettingsError(
+            f"MLFLOW_TRACKING_URI is {text!r}, a folder, which MLflow no longer tracks to; set it "
+            "to a database such as sqlite:///mlflow.db or to the URL of an MLflow server."
+        )
+    if scheme == "sqlite" and path and not path.startswith("/"):
+        return f"sqlite:///{(folder / path).resolve()}"
+    return text

@@ -1,0 +1,45 @@
+"""The fleets whose months can be modelled, and what TLC calls their files and columns."""
+
+from dataclasses import dataclass
+
+from taxi_assets.tlc.months import Month
+
+PICKUP_ZONE = "PULocationID"
+DROPOFF_ZONE = "DOLocationID"
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """One kind of New York taxi.
+
+    Attributes:
+        name: as in TLC's file names.
+        pickup_time: column with the local time at which the meter was engaged.
+        dropoff_time: column with the local time at which the meter was disengaged.
+        first_month: the first month whose file has zone ids. Yellow files of 2009 and 2010
+            carry coordinates instead; green taxis started in August 2013, and TLC publishes
+            their files from January 2014.
+    """
+
+    name: str
+    pickup_time: str
+    dropoff_time: str
+    first_month: Month
+
+    @property
+    def needed_columns(self) -> list[str]:
+        """The four columns that are ever decoded."""
+        return [self.pickup_time, self.dropoff_time, PICKUP_ZONE, DROPOFF_ZONE]
+
+    def file_name(self, month: Month) -> str:
+        """TLC's name of the month's file."""
+        return f"{self.name}_tripdata_{month}.parquet"
+
+
+FLEETS = {
+    fleet.name: fleet
+    for fleet in (
+        Fleet("yellow", "tpep_pickup_datetime", "tpep_dropoff_datetime", Month(2011, 1)),
+        Fleet("green", "lpep_pickup_datetime", "lpep_dropoff_datetime", Month(2014, 1)),
+    )
+}
