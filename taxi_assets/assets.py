@@ -63,7 +63,7 @@ def cleaned_trips(context: MonthContext, raw_trips: "pq.ParquetFile") -> MonthOu
         {
             "records_loaded": cleaned.loaded,
             "records_cleaned": kept,
-            "share_kept": kept / cleaned.loaded,
+            "share_kept": cleaned.share_kept,
             "mean_duration_minutes": float(cleaned.trips[cleaning.DURATION].mean()),
         },
     )
@@ -82,9 +82,7 @@ def zone_pairs(context: MonthContext, cleaned_trips: "pd.DataFrame") -> MonthOut
     )
 
 
-@monthly_asset(
-    group="durations", kinds={"scikitlearn"}, io_manager="estimators", code_version="1"
-)
+@monthly_asset(group="durations", kinds={"scikitlearn"}, io_manager="estimators", code_version="1")
 def vectorizer(context: MonthContext, zone_pairs: "pd.DataFrame") -> MonthOutput:
     """scikit-learn's DictVectorizer, fitted on the zones of the training trips."""
     fitted = regression.fit_vectorizer(zone_pairs)
@@ -154,8 +152,8 @@ def _parameters(context: MonthContext) -> dict[str, object]:
         "model_type": "LinearRegression",
         "fleet": context.fleet.name,
         "month": str(context.month),
-        "test_size": pairs.TEST_SIZE,
-        "random_state": pairs.RANDOM_STATE,
+        "test_size": cleaning.TEST_SIZE,
+        "random_state": cleaning.RANDOM_STATE,
         "min_duration": cleaning.MIN_DURATION,
         "max_duration": cleaning.MAX_DURATION,
     }

@@ -75,9 +75,7 @@ class MonthlyAsset:
             try:
                 output = self.function(month_context, **inputs, **resources)
             except MonthError as error:
-                raise dg.Failure(
-                    f"{self.name} {month}: {error}", allow_retries=False
-                ) from error
+                raise dg.Failure(f"{self.name} {month}: {error}", allow_retries=False) from error
             month_context.report(output.summary)
             version = output.data_version
             return dg.Output(

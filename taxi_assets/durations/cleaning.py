@@ -7,9 +7,11 @@ from taxi_assets.errors import MonthError
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE, Fleet
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
+    from numpy.typing import NDArray
 
 MIN_DURATION = 1.0
 """Shortest trip that is kept, in minutes, itself included."""
@@ -17,7 +19,16 @@ MIN_DURATION = 1.0
 MAX_DURATION = 60.0
 """Longest trip that is kept, in minutes, itself included."""
 
-DURATION = "duration"
+TEST_SIZE = 0.2
+"""Share of the kept trips that validate the model."""
+
+RANDOM_STATE = 42
+"""Seed of the split; with the trips in file order it fixes which trips validate."""
+
+DURATION, VALIDATES = "duration", "validates"
+
+MIN_TRIPS = 2
+"""A split needs a trip on either side."""
 
 BATCH_TRIPS = 1 << 19
 """Trips decoded at a time: enough to be fast, few enough to be small beside the interpreter."""
@@ -33,7 +44,8 @@ class CleanedTrips:
 
     Attributes:
         trips: ``PULocationID`` and ``DOLocationID`` (categories such as ``"132"``) and
-            ``duration`` (minutes, float64), one row a trip, in file order.
+            ``duration`` (minutes, float64), one row a trip, in file order; and ``validates``,
+            whether the split holds the trip out of training.
         loaded: number of trips in the file.
     """
 
@@ -52,7 +64,7 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet) -> CleanedTrips:
     Only the four needed columns are decoded, a batch at a time.
 
     Raises:
-        UnusableTripsError: a needed column is missing, or no trip is left.
+        UnusableTripsError: a needed column is missing, or too few trips are left to split.
     """
     import pyarrow as pa
 
@@ -62,14 +74,32 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet) -> CleanedTrips:
 
     batches = month_file.iter_batches(BATCH_TRIPS, columns=fleet.needed_columns)
     cleaned = [_clean_batch(batch, fleet) for batch in batches]
-    if not sum(map(len, cleaned)):
+    kept = sum(map(len, cleaned))
+    if kept < MIN_TRIPS:
         raise UnusableTripsError(
-            f"None of the {month_file.metadata.num_rows:,} trips lasts between "
-            f"{MIN_DURATION:g} and {MAX_DURATION:g} minutes."
+            f"{kept} of its {month_file.metadata.num_rows:,} trips lasts between "
+            f"{MIN_DURATION:g} and {MAX_DURATION:g} minutes: too few to train and to validate."
         )
     # Each batch met its own zones; pandas needs the categories of all.
     table = pa.concat_tables(cleaned).unify_dictionaries()
+    table = table.append_column(VALIDATES, pa.array(validation_mask(kept)))
     return CleanedTrips(trips=table.to_pandas(), loaded=month_file.metadata.num_rows)
+
+
+def validation_mask(trips: int) -> "NDArray[np.bool_]":
+    """Which of ``trips`` rows validate, shape (trips,).
+
+    They are those that scikit-learn's ``train_test_split`` holds out with the same arguments: it
+    takes the first split of a ShuffleSplit.
+    """
+    import numpy as np
+    from sklearn.model_selection import ShuffleSplit
+
+    shuffle = ShuffleSplit(1, test_size=TEST_SIZE, random_state=RANDOM_STATE)
+    mask = np.zeros(trips, dtype=np.bool_)
+    _, held_out = next(shuffle.split(mask))
+    mask[held_out] = True
+    return mask
 
 
 def _clean_batch(batch: "pa.RecordBatch", fleet: Fleet) -> "pa.Table":

@@ -1,22 +1,28 @@
-"""The model: scikit-learn's DictVectorizer and LinearRegression, fitted on weighted zone pairs.
+"""The model: scikit-learn's DictVectorizer and LinearRegression, fitted on zone pairs.
 
 Least squares over all trips and least squares over the pairs' mean durations, each weighted by
-its number of trips, have the same normal equations, and so the same minimum-norm solution.
+its number of trips, have the same normal equations, and so the same minimum-norm solution. Those
+equations know the rows only through their means and covariances. Any few rows that share these
+have the same solution again, and let scikit-learn find it directly: on sparse rows it iterates,
+and on a full month its limit, twice the number of features, comes before convergence.
 """
 
 from typing import TYPE_CHECKING
 
+from taxi_assets.durations.cleaning import UnusableTripsError
 from taxi_assets.durations.zone_pairs import TRAIN, ZONES, split
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
     from sklearn.feature_extraction import DictVectorizer
     from sklearn.linear_model import LinearRegression
 
-TOLERANCE = 1e-12
-"""Where scikit-learn's sparse solver stops: its default of 1e-6 leaves 1e-4 in the intercept."""
+NEGLIGIBLE_VARIANCE = 1e-12
+"""Relative to the largest variance along any axis. A single trip among TLC's largest month leaves
+some 1e-8; the axes that no trip varies along come out of the arithmetic at 1e-16."""
 
 
 def fit_vectorizer(zone_pairs: "pd.DataFrame") -> "DictVectorizer":
@@ -30,14 +36,51 @@ def fit_vectorizer(zone_pairs: "pd.DataFrame") -> "DictVectorizer":
 
 
 def fit_model(zone_pairs: "pd.DataFrame", vectorizer: "DictVectorizer") -> "LinearRegression":
-    """Fit durations (minutes) to one-hot zones over the training split, to convergence."""
+    """Fit durations (minutes) to one-hot zones over the trips of the training split."""
     from sklearn.linear_model import LinearRegression
 
     train = split(zone_pairs, TRAIN)
-    return LinearRegression(tol=TOLERANCE).fit(
-        vectorizer.transform(_records(train)),
-        train["duration_sum"] / train["trips"],
-        sample_weight=train["trips"],
+    if len(train) == 1:
+        raise UnusableTripsError("All training trips run between the same two zones.")
+    trips = train["trips"].to_numpy()
+    mean_durations = train["duration_sum"].to_numpy() / trips
+    features = vectorizer.transform(_records(train))
+    return LinearRegression().fit(*same_moments(features, mean_durations, trips))
+
+
+def same_moments(
+    features: "csr_matrix", targets: "NDArray[np.float64]", weights: "NDArray[np.int64]"
+) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
+    """Rows, two for each axis that the features vary along, with the same means and covariances.
+
+    They lie on either side of the mean along the covariance matrix's eigenvectors.
+
+    Args:
+        features: shape (n, p), sparse.
+        targets: shape (n,).
+        weights: how many times each row counts, shape (n,).
+
+    Returns:
+        Dense features of shape (2r, p) and targets of shape (2r,), r at most p, on which least
+        squares has the solution that it has on the weighted rows given.
+    """
+    import numpy as np
+
+    total = weights.sum()
+    feature_means = features.T @ weights / total
+    target_mean = targets @ weights / total
+    covariance = (features.T @ features.multiply(weights[:, None])).toarray() / total
+    covariance -= np.outer(feature_means, feature_means)
+    with_target = features.T @ (weights * (targets - target_mean)) / total
+
+    variances, axes = np.linalg.eigh(covariance)
+    varies = variances > NEGLIGIBLE_VARIANCE * variances[-1]
+    deviations = np.sqrt(variances[varies])
+    axes = axes[:, varies].T
+    steps, rises = axes * deviations[:, None], axes @ with_target / deviations
+    return (
+        feature_means + np.concatenate([steps, -steps]),
+        target_mean + np.concatenate([rises, -rises]),
     )
 
 
@@ -51,4 +94,5 @@ def predict(
 
 
 def _records(pairs: "pd.DataFrame") -> list[dict[str, str]]:
-    return pairs[ZONES].astype(str).to_dict(orient="records")
+    columns = (pairs[zone].astype(object) for zone in ZONES)
+    return [dict(zip(ZONES, zones, strict=True)) for zones in zip(*columns, strict=True)]

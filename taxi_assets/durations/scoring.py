@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from taxi_assets.durations.cleaning import DURATION
+from taxi_assets.durations.cleaning import DURATION, VALIDATES
 from taxi_assets.durations.regression import predict
-from taxi_assets.durations.zone_pairs import TRAIN, VALIDATION, ZONES, split, validation_mask
+from taxi_assets.durations.zone_pairs import TRAIN, VALIDATION, ZONES, split
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +38,7 @@ def score_model(
     training_mean = train["duration_sum"].sum() / train["trips"].sum()
     validation_mean = validation["duration_sum"].sum() / trips
 
-    held_out = cleaned_trips[validation_mask(len(cleaned_trips))]
+    held_out = cleaned_trips[cleaned_trips[VALIDATES]]
     errors = held_out[DURATION].to_numpy() - _spread(validation, predicted, held_out)
     return {
         "train_trips": int(train["trips"].sum()),
@@ -56,12 +56,13 @@ def _spread(
     pairs: "pd.DataFrame", predicted: "NDArray[np.float64]", trips: "pd.DataFrame"
 ) -> "NDArray[np.float64]":
     """Give every trip the prediction of its zone pair, shape (len(trips),)."""
+    import numpy as np
     import pandas as pd
 
     pickup, dropoff = (trips[zone].cat for zone in ZONES)
     by_zone = pd.Series(predicted, index=pd.MultiIndex.from_frame(pairs[ZONES].astype(str)))
     by_zone = by_zone.unstack().reindex(index=pickup.categories, columns=dropoff.categories)
-    return by_zone.to_numpy()[pickup.codes, dropoff.codes]
+    return np.asarray(by_zone.to_numpy()[pickup.codes, dropoff.codes])
 
 
 def _squared_error(pairs: "pd.DataFrame", predicted: "NDArray[np.float64] | float") -> float:

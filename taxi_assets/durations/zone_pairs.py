@@ -7,42 +7,14 @@ and its squared errors depend on, and some twenty thousand rows stand for millio
 
 from typing import TYPE_CHECKING
 
-from taxi_assets.durations.cleaning import DURATION, UnusableTripsError
+from taxi_assets.durations.cleaning import DURATION, VALIDATES
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import NDArray
-
-TEST_SIZE = 0.2
-"""Share of the kept trips that validate the model."""
-
-RANDOM_STATE = 42
-"""Seed of the split; with the trips in file order it fixes which trips validate."""
-
-MIN_TRIPS = 2
-"""A split needs a trip on either side."""
 
 SPLITS = TRAIN, VALIDATION = "train", "validation"
 ZONES = [PICKUP_ZONE, DROPOFF_ZONE]
-
-
-def validation_mask(trips: int) -> "NDArray[np.bool_]":
-    """Which of ``trips`` rows scikit-learn's ``train_test_split`` holds out, shape (trips,)."""
-    import numpy as np
-    from sklearn.model_selection import train_test_split
-
-    if trips < MIN_TRIPS:
-        raise UnusableTripsError(
-            f"{trips:,} trip is left after cleaning: too few to split into training and validation."
-        )
-    _, held_out = train_test_split(
-        np.arange(trips, dtype=np.int32), test_size=TEST_SIZE, random_state=RANDOM_STATE
-    )
-    mask = np.zeros(trips, dtype=np.bool_)
-    mask[held_out] = True
-    return mask
 
 
 def group_by_zone_pair(cleaned_trips: "pd.DataFrame") -> "pd.DataFrame":
@@ -60,7 +32,7 @@ def group_by_zone_pair(cleaned_trips: "pd.DataFrame") -> "pd.DataFrame":
     shape = (2, len(pickup.categories), len(dropoff.categories))
     duration = cleaned_trips[DURATION].to_numpy()
     # Every (split, pick-up, drop-off) is a numbered cell. In place, as there are millions.
-    cell = validation_mask(len(cleaned_trips)).astype(np.int32)
+    cell = cleaned_trips[VALIDATES].to_numpy().astype(np.int32)
     for codes, zones in ((pickup.codes, shape[1]), (dropoff.codes, shape[2])):
         cell *= zones
         cell += codes.to_numpy()

@@ -65,7 +65,7 @@ class Storage:
             yield temporary
             if self.is_local:
                 _flush_to_disk(temporary)
-                os.replace(temporary, target)
+                temporary.replace(target)
                 _flush_to_disk(temporary.parent)
             else:
                 self._place[0].put_file(str(temporary), target)

@@ -1,5 +1,6 @@
 """The file formats of stored assets. Reading any of them executes no code."""
 
+import importlib
 import json
 import shutil
 from abc import ABC, abstractmethod
@@ -7,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import pandas as pd
     import pyarrow.parquet as pq
 
@@ -73,16 +76,32 @@ class Skops(Format):
 
     def dump(self, value: Any, path: Path) -> None:
         """Write the estimator."""
-        import skops.io
-
-        skops.io.dump(value, path)
+        _skops().dump(value, path)
 
     def load(self, file: BinaryIO) -> Any:
         """Read the estimator; any type that skops does not trust is refused."""
-        import skops.io
-
         with file:
-            return skops.io.loads(file.read(), trusted=[])
+            return _skops().loads(file.read(), trusted=[])
+
+
+def _skops() -> "ModuleType":
+    """skops.io, importing no more of scikit-learn than the two estimators kept here.
+
+    To list the types that it trusts, skops imports every module of scikit-learn, which takes
+    longer than all the work of a month. It asks ``all_estimators`` for them; for the length of
+    the import that knows our two only, and so nothing else is trusted either.
+    """
+    import sklearn.utils
+    from sklearn.feature_extraction import DictVectorizer
+    from sklearn.linear_model import LinearRegression
+
+    all_estimators = sklearn.utils.all_estimators
+    stored = [(kind.__name__, kind) for kind in (DictVectorizer, LinearRegression)]
+    sklearn.utils.all_estimators = lambda: stored
+    try:
+        return importlib.import_module("skops.io")
+    finally:
+        sklearn.utils.all_estimators = all_estimators
 
 
 class Json(Format):

@@ -34,6 +34,7 @@ class MonthlyIOManager(dg.IOManager):
         with self._storage.replacing(path) as temporary:
             self._format.dump(obj, temporary)
             stored_bytes = temporary.stat().st_size
+        context.log.info(f"stored {self._storage.full_path(path)}, {stored_bytes:,} bytes")
         context.add_output_metadata(
             {
                 "path": dg.MetadataValue.path(self._storage.full_path(path)),

@@ -17,21 +17,21 @@ ZONES = 265
 """TLC's zones; the last two, 264 and 265, are 'unknown' and 'outside of New York'."""
 
 HOURLY_DEMAND = (
-    (2.6, 1.8, 1.2, 0.8, 0.6, 0.7, 1.6, 3.0, 4.1, 4.5, 4.7, 5.0)
-    + (5.4, 5.6, 6.0, 6.2, 6.1, 6.6, 7.1, 6.4, 5.6, 5.4, 5.0, 4.0)
+    2.6, 1.8, 1.2, 0.8, 0.6, 0.7, 1.6, 3.0, 4.1, 4.5, 4.7, 5.0,
+    5.4, 5.6, 6.0, 6.2, 6.1, 6.6, 7.1, 6.4, 5.6, 5.4, 5.0, 4.0,
 )  # fmt: skip
 """Share of the day's trips that start in each hour, in percent, after TLC's published months."""
 
 HOURLY_SPEED = (
-    (15.5, 16.5, 17.0, 17.5, 18.5, 19.0, 15.5, 12.5, 10.8, 10.5, 10.4, 10.2)
-    + (10.1, 10.0, 9.6, 9.2, 9.4, 9.3, 10.0, 11.2, 12.2, 12.6, 13.2, 14.4)
+    15.5, 16.5, 17.0, 17.5, 18.5, 19.0, 15.5, 12.5, 10.8, 10.5, 10.4, 10.2,
+    10.1, 10.0, 9.6, 9.2, 9.4, 9.3, 10.0, 11.2, 12.2, 12.6, 13.2, 14.4,
 )  # fmt: skip
 """Mean speed of the trips that start in each hour."""
 
 AIRPORTS = {132: 0.06, 138: 0.04}
 """John F. Kennedy and La Guardia: zone id and share of the pick-ups and of the drop-offs."""
 
-_RADIUS = {"yellow": 1.1, "green": 3.0}
+_RADIUS = {"yellow": 0.9, "green": 2.5}
 """How far from the centre a fleet's typical trip begins: yellow cabs crowd into Manhattan."""
 
 
@@ -69,7 +69,7 @@ def build_city(fleet: Fleet) -> City:
     popularity /= popularity.sum()
     for zone, share in AIRPORTS.items():
         popularity[zone - 1] = share
-    pair_share = np.outer(popularity, popularity) * np.exp(-distance / 12)
+    pair_share = np.outer(popularity, popularity) * np.exp(-distance / 6)
     slowness = random.lognormal(0, 0.25, ZONES)
 
     zones = np.arange(1, ZONES + 1, dtype=np.int32)

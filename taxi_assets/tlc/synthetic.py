@@ -10,8 +10,6 @@ As a command it writes a folder that serves as ``TAXI_TRIP_SOURCE``::
 """
 
 import argparse
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +19,8 @@ from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.schema import month_schema
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -60,7 +60,7 @@ def make_month(fleet: Fleet, month: Month, trips: int) -> "Iterator[pa.Table]":
     schema = month_schema(fleet, month)
     for start in range(0, trips, ROW_GROUP_TRIPS):
         times = pickup_times[start : start + ROW_GROUP_TRIPS]
-        columns = _trips(random, city, fleet, month, times)
+        columns = _trips(random, city, fleet, times)
         yield pa.table([_column(columns, field) for field in schema], schema=schema)
 
 
@@ -68,9 +68,7 @@ def _pickup_times(random: "np.random.Generator", month: Month, trips: int) -> "N
     """Sorted seconds since 1970, a few of them in the months around."""
     import numpy as np
 
-    begin, end = (
-        int(np.datetime64(m.first_day, "s").astype(np.int64)) for m in (month, month + 1)
-    )
+    begin, end = (int(np.datetime64(m.first_day, "s").astype(np.int64)) for m in (month, month + 1))
     demand = np.asarray(HOURLY_DEMAND) / sum(HOURLY_DEMAND)
     day = random.integers(0, (end - begin) // DAY, trips)
     hour = random.choice(24, trips, p=demand)
@@ -85,7 +83,6 @@ def _trips(
     random: "np.random.Generator",
     city: City,
     fleet: Fleet,
-    month: Month,
     pickup: "NDArray[np.int64]",
 ) -> dict[str, Any]:
     import numpy as np
@@ -186,7 +183,7 @@ def main() -> None:
         path = arguments.folder / fleet.file_name(month)
         unfinished = path.with_suffix(".part")
         write_month(unfinished, fleet, month, arguments.trips)
-        os.replace(unfinished, path)
+        unfinished.replace(path)
         print(path)
 
 

@@ -1,21 +1,21 @@
 """The one place where dagster-mlflow, and with it MLflow's global state, is let in."""
 
 import os
-from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 if TYPE_CHECKING:
-    from dagster_mlflow.resources import MlFlow
+    from collections.abc import Iterator
+
     from mlflow.entities import Run
 
 
 @contextmanager
 def active_run(
     context: dg.AssetExecutionContext, tracking_uri: str, experiment_name: str, run: "Run"
-) -> "Iterator[MlFlow]":
+) -> "Iterator[Any]":
     """Make an existing MLflow run the active one, through dagster-mlflow, for a block.
 
     dagster-mlflow's constructor sets MLflow's tracking URI, experiment and active run for the
@@ -59,6 +59,6 @@ def active_run(
     finally:
         fluent._active_run_stack.get().clear()
         fluent._active_experiment_id = experiment_before
-        mlflow.set_tracking_uri(tracking_uri_before)
+        mlflow.set_tracking_uri(tracking_uri_before)  # type: ignore[arg-type]
         os.environ.clear()
         os.environ.update(environment)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from taxi_assets.spans import MonthContext
 from taxi_assets.tracking.packaging import (
@@ -21,7 +21,6 @@ from taxi_assets.tracking.packaging import (
 from taxi_assets.tracking.resource import active_run
 
 if TYPE_CHECKING:
-    from dagster_mlflow.resources import MlFlow
     from mlflow import MlflowClient
     from sklearn.feature_extraction import DictVectorizer
     from sklearn.linear_model import LinearRegression
@@ -34,7 +33,7 @@ class TrackedRun:
     """The MLflow run of a month while it is open."""
 
     run_id: str
-    mlflow: "MlFlow"
+    mlflow: Any
 
     def log_training(
         self,
@@ -67,7 +66,7 @@ class TrackedRun:
         client = self.mlflow.tracking_client
         (output,) = client.get_run(self.run_id).outputs.model_outputs
         location = client.get_logged_model(output.model_id).artifact_location
-        return int(Model.load(location).model_size_bytes)
+        return int(Model.load(location).to_dict()["model_size_bytes"])
 
     def log_metrics(self, figures: Mapping[str, float]) -> None:
         """Log the month's figures."""

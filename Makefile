@@ -1,0 +1,61 @@
+# The two commands: `make demo` and `make test`. All set-up is done on the way, from the lock.
+
+PYTHON ?= python3
+PORT ?= 3000
+MLFLOW_PORT ?= 5000
+DEMO_MONTH ?= 2023-03-01
+
+BIN := .venv/bin
+INSTALLED := .venv/installed
+unexport VIRTUAL_ENV
+
+.PHONY: demo test dev install lint lock benchmark
+
+demo: install
+	TAXI_TRIP_SOURCE=synthetic $(BIN)/dagster asset materialize -m taxi_assets.definitions \
+		--select '*' --partition $(DEMO_MONTH)
+	@echo
+	@echo "Dagster's and MLflow's pages:  make dev"
+	@echo "then open http://localhost:$(PORT) and http://localhost:$(MLFLOW_PORT)"
+
+test: install
+	$(BIN)/pytest
+
+dev: install
+	@case "$$MLFLOW_TRACKING_URI" in \
+	http*) mlflow="$$MLFLOW_TRACKING_URI" ;; \
+	*) mlflow=http://localhost:$(MLFLOW_PORT); \
+	   $(BIN)/mlflow server --port $(MLFLOW_PORT) \
+		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" \
+		--default-artifact-root ./mlruns > /dev/null 2>&1 & \
+	   server=$$!; trap 'kill $$server 2> /dev/null' EXIT ;; \
+	esac; \
+	echo "Dagster: http://localhost:$(PORT)    MLflow: $$mlflow    Ctrl-C stops both."; \
+	$(BIN)/dagster dev --port $(PORT)
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+install: $(INSTALLED) .env
+
+# uv comes from the registry into the project's own environment, so that none is needed before.
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else \
+		f"Python 3.11 to 3.13 is needed, this is {v.major}.{v.minor}: make install PYTHON=python3.11")'
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet 'uv<1'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode \
+		-r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+# Dagster reads .env in the folder it starts in; a DAGSTER_HOME that was exported wins.
+.env: Makefile
+	printf '%s\n' 'DAGSTER_HOME="$${DAGSTER_HOME:-$(CURDIR)/.dagster_home}"' > $@
+
+lock:
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet \
+		--output-file requirements.lock

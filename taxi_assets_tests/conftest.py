@@ -1,0 +1,91 @@
+"""What many tests start from."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import mlflow
+import pytest
+
+from taxi_assets.definitions import build_definitions
+from taxi_assets.settings import Settings
+from taxi_assets.tlc.fleets import FLEETS
+from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.synthetic import write_month
+
+REAL_FILES = Path(__file__).parents[2] / "shared" / "tlc"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not REAL_FILES.exists():
+        absent = pytest.mark.skip(reason=f"no TLC files in {REAL_FILES}")
+        for item in items:
+            if item.get_closest_marker("real_files"):
+                item.add_marker(absent)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    ran = sum(
+        "real_files" in report.keywords
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, [])
+    )
+    terminalreporter.write_line(f"{ran} tests ran on real TLC files")
+
+
+@pytest.fixture(scope="session")
+def source_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of synthetic months, in the role of TLC's site."""
+    folder = tmp_path_factory.mktemp("source")
+    for month in ("2023-01", "2023-02", "2023-03", "2023-04"):
+        for fleet in FLEETS.values():
+            path = folder / fleet.file_name(Month.parse(month))
+            write_month(path, fleet, Month.parse(month), trips=6_000)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new MLflow database: making one takes MLflow seconds, copying it does not."""
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def settings(tmp_path: Path, source_folder: Path, mlflow_database: Path) -> Settings:
+    """A laptop's settings, in an empty folder."""
+    shutil.copy(mlflow_database, tmp_path)
+    settings = Settings.from_environment({"TAXI_FLEET": "green"}, tmp_path)
+    return replace(settings, trip_source=str(source_folder))
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """A Dagster home of the test's own, on disk."""
+    home = tmp_path / "dagster_home"
+    home.mkdir()
+    with dg.DagsterInstance.local_temp(str(home)) as instance:
+        yield instance
+
+
+@pytest.fixture
+def materialize(
+    settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dg.ExecuteInProcessResult]:
+    """Materialize assets of a month as the command line does, without a process of their own."""
+    monkeypatch.chdir(Path(instance.root_directory).parent)
+
+    def run(month: str, *assets: str, settings: Settings = settings) -> dg.ExecuteInProcessResult:
+        job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+        keys = [dg.AssetKey([settings.fleet.name, name]) for name in assets]
+        return job.execute_in_process(
+            partition_key=Month.parse(month).partition_key,
+            instance=instance,
+            asset_selection=keys or None,
+            raise_on_error=False,
+        )
+
+    return run

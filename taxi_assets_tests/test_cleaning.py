@@ -1,0 +1,102 @@
+"""Which trips are kept, and what becomes of them."""
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from taxi_assets.durations.cleaning import UnusableTripsError, clean_trips
+from taxi_assets.durations.regression import fit_model, fit_vectorizer
+from taxi_assets.durations.zone_pairs import group_by_zone_pair
+from taxi_assets.tlc.fleets import FLEETS
+
+GREEN = FLEETS["green"]
+START = pd.Timestamp("2023-01-31 23:50:00")
+
+
+def month_file(
+    tmp_path: Path, seconds: list[float | None], pickup: object = 132, dropoff: object = 230
+) -> pq.ParquetFile:
+    """Trips of the given durations, all between the same zones."""
+    frame = pd.DataFrame({"seconds": pd.Series(seconds, dtype=float)})
+    table = pa.table(
+        {
+            "lpep_pickup_datetime": pa.array([START] * len(frame), pa.timestamp("us")),
+            "lpep_dropoff_datetime": pa.array(
+                START + pd.to_timedelta(frame["seconds"], "s"), pa.timestamp("us")
+            ),
+            "PULocationID": pa.array([pickup] * len(frame)),
+            "DOLocationID": pa.array([dropoff] * len(frame)),
+        }
+    )
+    pq.write_table(table, tmp_path / "month.parquet")
+    return pq.ParquetFile(tmp_path / "month.parquet")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "kept"),
+    [
+        pytest.param(59, False, id="a second under a minute"),
+        pytest.param(60, True, id="a minute sharp"),
+        pytest.param(3600, True, id="an hour sharp"),
+        pytest.param(3601, False, id="a second over an hour"),
+        pytest.param(0, False, id="no time at all"),
+        pytest.param(-600, False, id="dropped off before picked up"),
+        pytest.param(None, False, id="no drop-off time"),
+    ],
+)
+def test_durations_from_1_to_60_minutes_are_kept(
+    tmp_path: Path, seconds: float | None, kept: bool
+) -> None:
+    cleaned = clean_trips(month_file(tmp_path, [600, 660, seconds]), GREEN)
+    assert cleaned.trips["duration"].tolist() == [10, 11, *([seconds / 60] if kept else [])]
+    assert cleaned.loaded == 3
+    assert cleaned.share_kept == (2 + kept) / 3
+
+
+@pytest.mark.parametrize(
+    "zone_id", [132, 132.0, pa.scalar(132, pa.int32())], ids=["int64", "double", "int32"]
+)
+def test_zone_ids_become_strings_without_a_decimal_point(tmp_path: Path, zone_id: object) -> None:
+    trips = clean_trips(month_file(tmp_path, [600, 600], pickup=zone_id), GREEN).trips
+    assert trips["PULocationID"].tolist() == ["132", "132"]
+    assert isinstance(trips["PULocationID"].dtype, pd.CategoricalDtype)
+
+
+def test_trips_keep_the_order_of_the_file_over_row_groups(tmp_path: Path) -> None:
+    seconds = [60.0 + i for i in range(500)]
+    table = month_file(tmp_path, seconds).read()
+    pq.write_table(table, tmp_path / "groups.parquet", row_group_size=7)
+    trips = clean_trips(pq.ParquetFile(tmp_path / "groups.parquet"), GREEN).trips
+    assert trips["duration"].tolist() == [s / 60 for s in seconds]
+
+
+def test_a_month_without_a_usable_trip_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnusableTripsError, match="0 of its 2 trips lasts between 1 and 60 minutes"):
+        clean_trips(month_file(tmp_path, [5, 9000]), GREEN)
+
+
+def test_a_file_of_the_other_fleet_is_refused_by_the_names_of_its_columns(tmp_path: Path) -> None:
+    with pytest.raises(UnusableTripsError, match="tpep_dropoff_datetime or tpep_pickup_datetime"):
+        clean_trips(month_file(tmp_path, [600, 600]), FLEETS["yellow"])
+
+
+def test_trips_between_two_zones_only_cannot_be_learnt_from(tmp_path: Path) -> None:
+    pairs = group_by_zone_pair(clean_trips(month_file(tmp_path, [600] * 10), GREEN).trips)
+    with pytest.raises(UnusableTripsError, match="between the same two zones"):
+        fit_model(pairs, fit_vectorizer(pairs))
+
+
+def test_zone_pairs_count_and_sum_each_split(tmp_path: Path) -> None:
+    """Ten trips of one pair: eight train, two validate, and sums say which."""
+    minutes = list(range(1, 11))
+    trips = clean_trips(month_file(tmp_path, [60.0 * m for m in minutes]), GREEN).trips
+    held_out = trips.loc[trips["validates"], "duration"]
+    pairs = group_by_zone_pair(trips)
+    assert pairs["split"].tolist() == ["train", "validation"]
+    assert pairs["trips"].tolist() == [8, 2]
+    assert pairs["duration_sum"].tolist() == [55 - held_out.sum(), held_out.sum()]
+    assert pairs["duration_sum_of_squares"].sum() == sum(m * m for m in minutes)
+    assert pairs["PULocationID"].tolist() == ["132", "132"]

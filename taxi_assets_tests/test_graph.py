@@ -1,0 +1,209 @@
+"""The whole graph, as Dagster runs it: what is stored, recorded and tracked."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import mlflow
+import pandas as pd
+import pytest
+import yaml
+from mlflow.entities import Run
+
+from taxi_assets.assets import GRAPH
+from taxi_assets.definitions import build_definitions
+from taxi_assets.settings import Settings
+from taxi_assets_tests.conftest import REAL_FILES
+
+Materialize = Callable[..., dg.ExecuteInProcessResult]
+
+NAMES = [asset.name for asset in GRAPH]
+
+
+def latest(instance: dg.DagsterInstance, asset: str) -> dg.AssetMaterialization:
+    event = instance.get_latest_materialization_event(dg.AssetKey(["green", asset]))
+    assert event is not None
+    assert event.asset_materialization is not None
+    return event.asset_materialization
+
+
+def runs(settings: Settings) -> list[Run]:
+    client = mlflow.MlflowClient(settings.tracking_uri)
+    experiment = client.get_experiment_by_name(settings.experiment_name)
+    return list(client.search_runs([experiment.experiment_id])) if experiment else []
+
+
+def messages(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> list[str]:
+    """What failed steps told the user."""
+    return [
+        event.step_failure_data.user_failure_data.description
+        for event in result.get_step_failure_events()
+        if event.step_failure_data.user_failure_data
+    ]
+
+
+def test_the_graph_is_described_for_people(settings: Settings) -> None:
+    graph = build_definitions(settings).resolve_asset_graph()
+    parents = {
+        key.path[-1]: {parent.path[-1] for parent in graph.get(key).parent_keys}
+        for key in graph.get_all_asset_keys()
+    }
+    assert parents == {
+        "raw_trips": set(),
+        "cleaned_trips": {"raw_trips"},
+        "zone_pairs": {"cleaned_trips"},
+        "vectorizer": {"zone_pairs"},
+        "model": {"zone_pairs", "vectorizer"},
+        "metrics": {"raw_trips", "cleaned_trips", "zone_pairs", "vectorizer", "model"},
+    }
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert key.path[0] == "green"
+        assert node.description
+        assert node.group_name in {"trips", "durations"}
+        assert node.kinds
+        assert node.owners
+        assert node.code_version
+        assert node.partitions_def.get_first_partition_key() == "2014-01-01"
+
+
+def test_a_month_is_stored_recorded_and_tracked(
+    settings: Settings, materialize: Materialize, instance: dg.DagsterInstance
+) -> None:
+    assert materialize("2023-01").success
+
+    storage = Path(settings.storage)
+    stored = sorted(str(path.relative_to(storage)) for path in storage.rglob("*.*"))
+    assert stored == [
+        "green/cleaned_trips/2023-01.parquet",
+        "green/metrics/2023-01.json",
+        "green/model/2023-01.skops",
+        "green/raw_trips/2023-01.parquet",
+        "green/vectorizer/2023-01.skops",
+        "green/zone_pairs/2023-01.parquet",
+    ]
+    raw = (storage / "green/raw_trips/2023-01.parquet").read_bytes()
+    published = Path(settings.trip_source) / "green_tripdata_2023-01.parquet"
+    assert raw == published.read_bytes()
+    figures = json.loads((storage / "green/metrics/2023-01.json").read_text())
+    assert figures["records_loaded"] == 6_000
+
+    (run,) = runs(settings)
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "green 2023-01"
+    assert run.data.metrics == figures
+    assert run.data.params == {
+        "model_type": "LinearRegression",
+        "fleet": "green",
+        "month": "2023-01",
+        "test_size": "0.2",
+        "random_state": "42",
+        "min_duration": "1.0",
+        "max_duration": "60.0",
+    }
+    assert {"python", "dagster", "mlflow", "scikit-learn"} <= set(run.data.tags)
+
+    metadata = latest(instance, "metrics").metadata
+    assert {name: metadata[name].value for name in figures} == figures
+    assert metadata["mlflow_run_id"].value == run.info.run_id
+    assert latest(instance, "cleaned_trips").metadata["preview"].value.records
+    raw_record = latest(instance, "raw_trips")
+    assert raw_record.tags["dagster/data_version"] == raw_record.metadata["sha256"].value
+
+
+def test_stored_values_load_as_plain_values(settings: Settings, materialize: Materialize) -> None:
+    materialize("2023-01")
+    defs = build_definitions(settings)
+
+    def load(name: str) -> object:
+        return defs.load_asset_value(["green", name], partition_key="2023-01-01")
+
+    assert load("raw_trips").metadata.num_rows == 6_000
+    trips = load("cleaned_trips")
+    assert list(trips.columns) == ["PULocationID", "DOLocationID", "duration", "validates"]
+    assert load("zone_pairs")["trips"].sum() == len(trips)
+    assert len(load("vectorizer").feature_names_) == len(load("model")["model"].coef_)
+    assert load("metrics")["records_cleaned"] == len(trips)
+
+
+def test_the_logged_model_predicts_from_zone_ids(
+    settings: Settings, materialize: Materialize
+) -> None:
+    materialize("2023-01")
+    (run,) = runs(settings)
+    mlflow.set_tracking_uri(settings.tracking_uri)
+    try:
+        model = mlflow.pyfunc.load_model(f"models:/{run.outputs.model_outputs[0].model_id}")
+        artifacts = [file.path for file in mlflow.MlflowClient().list_artifacts(run.info.run_id)]
+    finally:
+        mlflow.set_tracking_uri(None)
+    numbers = pd.DataFrame({"PULocationID": [132, 4], "DOLocationID": [230, 999]})
+    strings = numbers.astype(str)
+    assert model.predict(numbers).tolist() == model.predict(strings).tolist()
+    assert "dv.pkl" in artifacts
+    (description,) = (Path(settings.storage).parent / "mlruns").rglob("MLmodel")
+    size = yaml.safe_load(description.read_text())["model_size_bytes"]
+    assert run.data.metrics["model_size_bytes"] == size
+
+
+def test_assets_can_be_materialized_one_by_one(
+    settings: Settings, materialize: Materialize
+) -> None:
+    for name in NAMES:
+        assert materialize("2023-02", name).success
+    (run,) = runs(settings)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["records_loaded"] == 6_000
+
+
+def test_a_run_that_trains_nothing_tracks_nothing(
+    settings: Settings, materialize: Materialize
+) -> None:
+    assert materialize("2023-01", "raw_trips", "cleaned_trips").success
+    assert runs(settings) == []
+
+
+def test_a_month_that_the_source_does_not_have_fails_with_a_sentence(
+    settings: Settings, materialize: Materialize, instance: dg.DagsterInstance
+) -> None:
+    result = materialize("2019-07")
+    assert not result.success
+    (message,) = messages(instance, result)
+    assert message.startswith("raw_trips 2019-07: ")
+    assert "does not exist. Choose a month that the source has" in message
+    assert not list(Path(settings.storage).rglob("*.*"))
+
+
+def test_a_missing_upstream_month_is_named_with_the_command_that_makes_it(
+    materialize: Materialize, instance: dg.DagsterInstance
+) -> None:
+    (message,) = messages(instance, materialize("2023-01", "zone_pairs"))
+    assert message.startswith("cleaned_trips 2023-01 is needed")
+    assert "--select green/cleaned_trips --partition 2023-01-01" in message
+
+
+# From ../shared/tlc/README.md: the row-level method, fitted to convergence.
+EXPECTED = {
+    ("green", "2023-01"): (68_211, 65_946, 52_756, 462, 23.05905, 7.2195657, 4.95120, 8.96787),
+    ("green", "2023-02"): (64_809, 62_574, 50_059, 455, 23.98565, 7.3579781, 5.06987, 9.25727),
+    ("yellow", "2022-01"): (100_000, 97_899, 78_319, 447, 19.75849, 6.5468077, 4.81051, 8.94033),
+}
+FIGURES = (
+    "records_loaded", "records_cleaned", "train_trips", "feature_count",
+    "intercept", "rmse", "mae", "baseline_rmse",
+)  # fmt: skip
+
+
+@pytest.mark.real_files
+@pytest.mark.parametrize(("fleet", "month"), EXPECTED)
+def test_real_months_give_their_known_figures(
+    settings: Settings, materialize: Materialize, fleet: str, month: str
+) -> None:
+    known = Settings.from_environment({"TAXI_FLEET": fleet}).fleet
+    settings = replace(settings, fleet=known, trip_source=str(REAL_FILES))
+    assert materialize(month, settings=settings).success
+    figures = json.loads((Path(settings.storage) / fleet / f"metrics/{month}.json").read_text())
+    expected = dict(zip(FIGURES, EXPECTED[fleet, month], strict=True))
+    assert {name: figures[name] for name in FIGURES} == pytest.approx(expected, rel=1e-5)

@@ -1,0 +1,83 @@
+"""Fetching a month: from a folder, from a web server, from nowhere."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from taxi_assets.tlc.fleets import FLEETS
+from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.source import FetchedMonth, SourceError, fetch_month, trip_source
+
+GREEN = FLEETS["green"]
+JANUARY = Month(2023, 1)
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+@pytest.fixture
+def web(source_folder: Path) -> Iterator[str]:
+    handler = partial(QuietHandler, directory=str(source_folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def fetch(tmp_path: Path) -> Callable[..., FetchedMonth]:
+    lines: list[str] = []
+
+    def fetch(location: str, month: Month = JANUARY) -> FetchedMonth:
+        source = trip_source(location, synthetic_trips=1_000)
+        return fetch_month(source, GREEN, month, tmp_path / "fetched", lines.append)
+
+    return fetch
+
+
+def test_folder_and_web_server_give_the_file_byte_for_byte(
+    fetch: Callable[..., FetchedMonth], source_folder: Path, web: str
+) -> None:
+    published = (source_folder / "green_tripdata_2023-01.parquet").read_bytes()
+    for location in (str(source_folder), web, source_folder.as_uri()):
+        fetched = fetch(location)
+        assert fetched.path.read_bytes() == published
+        assert (fetched.trips, fetched.size) == (6_000, len(published))
+        fetched.path.unlink()
+
+
+def test_synthetic_months_need_no_source(fetch: Callable[..., FetchedMonth]) -> None:
+    assert fetch("synthetic").trips == 1_000
+
+
+def test_a_month_that_the_source_does_not_have_leaves_nothing_behind(
+    fetch: Callable[..., FetchedMonth], source_folder: Path, web: str, tmp_path: Path
+) -> None:
+    for location, message in ((str(source_folder), "does not exist"), (web, "HTTP 404")):
+        with pytest.raises(SourceError, match=message):
+            fetch(location, Month(2019, 7))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_something_that_is_not_parquet_is_refused_and_removed(
+    fetch: Callable[..., FetchedMonth], tmp_path: Path
+) -> None:
+    folder = tmp_path / "pages"
+    folder.mkdir()
+    (folder / GREEN.file_name(Month(2023, 1))).write_text("<html>Sorry</html>")
+    with pytest.raises(SourceError, match="not a complete Parquet file"):
+        fetch(str(folder))
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_an_unknown_kind_of_location_is_named(fetch: Callable[..., FetchedMonth]) -> None:
+    with pytest.raises(SourceError, match="Check TAXI_TRIP_SOURCE"):
+        fetch("nonsense://somewhere")

@@ -1,0 +1,66 @@
+"""Stored values: they come back as they were, and replacing one is all or nothing."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.linear_model import LinearRegression
+
+from taxi_assets.storage.files import Storage
+from taxi_assets.storage.formats import Json, ParquetFrame, Skops
+
+
+def test_a_frame_comes_back_with_its_categories(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "PULocationID": pd.Categorical(["132", "4", "132"]),
+            "duration": [1.5, 1 / 3, 60.0],
+            "validates": [False, True, False],
+        }
+    )
+    ParquetFrame().dump(frame, tmp_path / "frame")
+    pd.testing.assert_frame_equal(ParquetFrame().load((tmp_path / "frame").open("rb")), frame)
+
+
+def test_estimators_come_back_as_fitted(tmp_path: Path) -> None:
+    vectorizer = DictVectorizer().fit([{"PULocationID": "132"}, {"PULocationID": "4"}])
+    model = LinearRegression().fit(np.eye(2), [3.0, 5.0])
+    Skops().dump({"vectorizer": vectorizer, "model": model, "run": "abc"}, tmp_path / "stored")
+    loaded = Skops().load((tmp_path / "stored").open("rb"))
+    assert loaded["run"] == "abc"
+    assert loaded["vectorizer"].vocabulary_ == vectorizer.vocabulary_
+    assert loaded["model"].coef_.tolist() == model.coef_.tolist()
+    assert loaded["model"].intercept_ == model.intercept_
+
+
+def test_figures_come_back_to_the_last_digit(tmp_path: Path) -> None:
+    figures = {"rmse": 0.1 + 0.2, "trips": 3_316_216}
+    Json().dump(figures, tmp_path / "figures")
+    assert Json().load((tmp_path / "figures").open("rb")) == figures
+
+
+@pytest.fixture(params=["local", "memory"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    return Storage(str(tmp_path / "data") if request.param == "local" else f"memory://{tmp_path}")
+
+
+def test_replacing_shows_the_new_file_only_when_it_is_complete(storage: Storage) -> None:
+    for text in (b"old", b"new"):
+        with storage.replacing("green/metrics/2023-01.json") as temporary:
+            temporary.write_bytes(text)
+            if text == b"new":
+                assert storage.open("green/metrics/2023-01.json").read() == b"old"
+        assert storage.open("green/metrics/2023-01.json").read() == text
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    with storage.replacing("metrics/2023-01.json") as temporary:
+        temporary.write_bytes(b"old")
+    with pytest.raises(ZeroDivisionError), storage.replacing("metrics/2023-01.json") as temporary:
+        temporary.write_bytes(b"half")
+        raise ZeroDivisionError
+    assert storage.open("metrics/2023-01.json").read() == b"old"
+    assert [path.name for path in (tmp_path / "metrics").iterdir()] == ["2023-01.json"]
