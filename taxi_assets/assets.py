@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypedDict
 from taxi_assets.durations import cleaning, regression, scoring
 from taxi_assets.durations import zone_pairs as pairs
 from taxi_assets.spans import MonthContext, MonthOutput, monthly_asset
-from taxi_assets.tlc.source import fetch_month
+from taxi_assets.storage.origins import read_origin
+from taxi_assets.tlc.fetch import fetch_month
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,18 +38,26 @@ class TrainedModel(TypedDict):
 )
 def raw_trips(context: MonthContext, trip_source: "TripSource", storage: "Storage") -> MonthOutput:
     """The month's trip records, byte for byte as TLC published them."""
-    path = storage.temporary_file(f"{context.fleet.name}/raw_trips")
-    month_file = fetch_month(trip_source, context.fleet, context.month, path, context.report)
+    folder = f"{context.fleet.name}/raw_trips"
+    fetched = fetch_month(
+        trip_source,
+        context.fleet,
+        context.month,
+        path=storage.temporary_file(folder),
+        report=context.report,
+        stored=read_origin(storage, f"{folder}/{context.month}.parquet"),
+    )
+    origin = fetched.origin
     return MonthOutput(
-        month_file.path,
-        f"{month_file.trips:,} trips, {month_file.size / 1e6:,.1f} MB, from {month_file.location}",
+        fetched,
+        f"{origin.trips:,} trips, {origin.size / 1e6:,.1f} MB, from {origin.location}",
         {
-            "records_loaded": month_file.trips,
-            "size_bytes": month_file.size,
-            "source": month_file.location,
-            "sha256": month_file.sha256,
+            "records_loaded": origin.trips,
+            "size_bytes": origin.size,
+            "source": origin.location,
+            "sha256": origin.sha256,
         },
-        data_version=month_file.sha256,
+        data_version=origin.sha256,
     )
 
 

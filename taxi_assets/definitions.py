@@ -6,7 +6,7 @@ import warnings
 import dagster as dg
 
 from taxi_assets.assets import GRAPH
-from taxi_assets.automation import in_process_by_default
+from taxi_assets.automation import backfills, in_process_by_default
 from taxi_assets.console import show_brief_lines
 from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
@@ -29,7 +29,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     """The graph of one fleet, wired to its source, its storage and its tracking."""
     storage = Storage(settings.storage)
     return dg.Definitions(
-        assets=[asset.build(settings.fleet) for asset in GRAPH],
+        assets=[asset.build(settings.fleet, backfills(settings)) for asset in GRAPH],
         resources={
             **io_managers(storage),
             "storage": storage,

@@ -29,6 +29,7 @@ class Settings:
         trip_source: ``TAXI_TRIP_SOURCE``, a URL, an absolute folder or ``synthetic``.
         synthetic_trips: ``TAXI_SYNTHETIC_TRIPS``, trips in a synthetic month.
         storage: ``TAXI_STORAGE``, a URL or an absolute folder.
+        months_per_run: ``TAXI_MONTHS_PER_RUN``; None for ``all``, a contiguous range a run.
         tracking_uri: ``MLFLOW_TRACKING_URI``.
         experiment_name: ``MLFLOW_EXPERIMENT_NAME``.
     """
@@ -37,6 +38,7 @@ class Settings:
     trip_source: str
     synthetic_trips: int
     storage: str
+    months_per_run: int | None
     tracking_uri: str
     experiment_name: str
 
@@ -59,6 +61,7 @@ class Settings:
             fleet=_fleet(given.get("TAXI_FLEET", "yellow")),
             trip_source=_location(given.get("TAXI_TRIP_SOURCE", TLC_TRIP_DATA), folder),
             synthetic_trips=_positive_number(given, "TAXI_SYNTHETIC_TRIPS", 200_000),
+            months_per_run=_months_per_run(given),
             storage=_location(given.get("TAXI_STORAGE", "data"), folder),
             tracking_uri=_tracking_uri(
                 given.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"), folder
@@ -73,15 +76,23 @@ def _fleet(name: str) -> Fleet:
     return FLEETS[name]
 
 
-def _positive_number(given: Mapping[str, str], name: str, default: int) -> int:
+def _positive_number(
+    given: Mapping[str, str], name: str, default: int, wanted: str = "a positive whole number"
+) -> int:
     text = given.get(name, str(default))
     try:
         number = int(text)
     except ValueError:
         number = 0
     if number < 1:
-        raise SettingsError(f"{name} is {text!r}; set it to a positive whole number.")
+        raise SettingsError(f"{name} is {text!r}; set it to {wanted}.")
     return number
+
+
+def _months_per_run(given: Mapping[str, str]) -> int | None:
+    if given.get("TAXI_MONTHS_PER_RUN", "all") == "all":
+        return None
+    return _positive_number(given, "TAXI_MONTHS_PER_RUN", 1, "`all` or a positive whole number")
 
 
 def _location(text: str, folder: Path) -> str:

@@ -1,4 +1,10 @@
-"""From a function of one month to a Dagster asset."""
+"""From a function of one month to a Dagster asset over any span of months.
+
+This is the only module that knows that a run may have several months. A run of one month is plain
+Dagster: values go in, a value comes out. In a run of several, inputs are mappings from which a
+month's value is loaded when it is its turn, and the output is a ``Span``, whose months the IO
+manager has made and stored one after the other, so that never two are in memory.
+"""
 
 import inspect
 from collections.abc import Callable, Mapping, Set
@@ -8,7 +14,8 @@ from typing import Any
 import dagster as dg
 
 from taxi_assets.errors import MonthError
-from taxi_assets.partitions import monthly_partitions
+from taxi_assets.partitions import commands, monthly_partitions
+from taxi_assets.records import MonthRecords
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 
@@ -21,8 +28,8 @@ class MonthOutput:
         value: what the asset's IO manager stores.
         summary: the month in a few words, for the log and for Dagster's pages.
         metadata: figures and tables for Dagster's pages; numbers are plotted over the months.
-        data_version: changes when, and only when, the value does; Dagster derives one from the
-            code version and the inputs' data versions where it is not given.
+        data_version: changes when, and only when, the value does; one is derived from the code
+            version and the inputs' data versions where it is not given.
     """
 
     value: Any
@@ -38,11 +45,12 @@ class MonthContext:
     fleet: Fleet
     month: Month
     dagster: dg.AssetExecutionContext
+    position: str = ""
 
     def report(self, line: str) -> None:
         """Log a line about the month."""
         asset = self.dagster.asset_key.path[-1]
-        self.dagster.log.info(f"{asset} {self.month}: {line}")
+        self.dagster.log.info(f"{asset} {self.month}{self.position}: {line}")
 
 
 @dataclass(frozen=True)
@@ -61,22 +69,26 @@ class MonthlyAsset:
         """The asset's name: the function's."""
         return self.function.__name__
 
-    def build(self, fleet: Fleet) -> dg.AssetsDefinition:
-        """The Dagster asset ``<fleet>/<name>``."""
+    @property
+    def upstream(self) -> list[str]:
+        """Names of the assets that the function takes."""
         _, *parameters = inspect.signature(self.function).parameters
-        upstream = [name for name in parameters if name not in self.resources]
+        return [name for name in parameters if name not in self.resources]
+
+    def build(self, fleet: Fleet, backfill_policy: dg.BackfillPolicy) -> dg.AssetsDefinition:
+        """The Dagster asset ``<fleet>/<name>``."""
 
         # Dagster would evaluate the month function's annotations; this one hides them, so that
         # they may name types which are only imported for type checkers.
-        def compute(context: dg.AssetExecutionContext, **inputs: Any) -> dg.Output[Any]:
-            month = Month.parse(context.partition_key)
-            resources = {name: getattr(context.resources, name) for name in self.resources}
-            month_context = MonthContext(fleet, month, context)
+        def compute(context: dg.AssetExecutionContext, **inputs: Any) -> Any:
+            months = sorted(Month.parse(key) for key in context.partition_keys)
+            if len(months) > 1:
+                return Span(self, fleet, months, inputs, context)
             try:
-                output = self.function(month_context, **inputs, **resources)
+                output = self.make(MonthContext(fleet, months[0], context), inputs)
             except MonthError as error:
-                raise dg.Failure(f"{self.name} {month}: {error}", allow_retries=False) from error
-            month_context.report(output.summary)
+                reason = f"{self.name} {months[0]}: {error}"
+                raise dg.Failure(reason, allow_retries=False) from error
             version = output.data_version
             return dg.Output(
                 output.value,
@@ -87,16 +99,117 @@ class MonthlyAsset:
         return dg.asset(
             name=self.name,
             key_prefix=fleet.name,
-            ins={name: dg.AssetIn(key=[fleet.name, name]) for name in upstream},
+            ins={name: dg.AssetIn(key=[fleet.name, name]) for name in self.upstream},
             required_resource_keys=set(self.resources),
             partitions_def=monthly_partitions(fleet),
+            backfill_policy=backfill_policy,
             io_manager_key=self.io_manager_key,
             description=inspect.getdoc(self.function),
             group_name=self.group,
             kinds=set(self.kinds),
             code_version=self.code_version,
             owners=["team:taxi-assets"],
+            hooks={record_span_again},
         )(compute)
+
+    def make(self, context: MonthContext, inputs: Mapping[str, Any]) -> MonthOutput:
+        """Call the month function with the month's inputs, and log what came out."""
+        resources = {name: getattr(context.dagster.resources, name) for name in self.resources}
+        output = self.function(context, **inputs, **resources)
+        context.report(output.summary)
+        return output
+
+
+class Span:
+    """Several months of an asset, not made yet."""
+
+    def __init__(
+        self,
+        asset: MonthlyAsset,
+        fleet: Fleet,
+        months: list[Month],
+        inputs: Mapping[str, Mapping[Month, Any]],
+        context: dg.AssetExecutionContext,
+    ) -> None:
+        self._asset = asset
+        self._fleet = fleet
+        self._months = months
+        self._inputs = inputs
+        self._context = context
+        self._records = MonthRecords(context, months)
+
+    def store_each(self, store: Callable[[Month, Any], Mapping[str, Any]]) -> None:
+        """Make and store the months in order, and record each as soon as it is stored.
+
+        A month that fails does not keep the others from being stored.
+
+        Args:
+            store: stores a month's value, and returns metadata about how it is stored.
+
+        Raises:
+            dagster.Failure: after the last month, if any failed.
+        """
+        failed: dict[Month, str] = {}
+        for number, month in enumerate(self._months, 1):
+            position = f" ({number} of {len(self._months)})"
+            context = MonthContext(self._fleet, month, self._context, position)
+            try:
+                self._store(context, store)
+            except Exception as error:
+                failed[month] = _reason(error)
+                expected = isinstance(error, MonthError | dg.Failure)
+                self._context.log.error(
+                    f"{self._asset.name} {month}{position} failed: {failed[month]}",
+                    exc_info=not expected,
+                )
+        if failed:
+            raise dg.Failure(self._explain(failed), allow_retries=False)
+
+    def _store(
+        self, context: MonthContext, store: Callable[[Month, Any], Mapping[str, Any]]
+    ) -> None:
+        inputs = {name: months[context.month] for name, months in self._inputs.items()}
+        output = self._asset.make(context, inputs)
+        stored = store(context.month, output.value)
+        metadata = {"summary": output.summary, **output.metadata, **stored}
+        self._records.add(context.month, metadata, output.data_version)
+
+    def record_again(self) -> None:
+        """Record the months anew, after the records that Dagster makes at the end of a step."""
+        self._records.repeat()
+
+    def _explain(self, failed: Mapping[Month, str]) -> str:
+        """Which months failed and why, and how to go on with the others."""
+        lines = [f"{self._asset.name} failed for {len(failed)} of {len(self._months)} months:"]
+        lines += [f"  {month}: {reason}" for month, reason in failed.items()]
+        good = [month for month in self._months if month not in failed]
+        waiting = self._waiting_assets()
+        if good and waiting:
+            lines.append("The other months are stored. To go on with them:")
+            lines += [f"  {command}" for command in commands(waiting, good)]
+        return "\n".join(lines)
+
+    def _waiting_assets(self) -> list[dg.AssetKey]:
+        """The run's assets that need this one, and therefore will not be materialized."""
+        graph = self._context.repository_def.asset_graph
+        own = dg.AssetSelection.assets(self._context.asset_key)
+        downstream = own.downstream(include_self=False).resolve(graph)
+        selected = self._context.run.asset_selection
+        return sorted(downstream if selected is None else downstream & selected)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, dg.Failure):
+        return str(error.description)
+    return str(error) if isinstance(error, MonthError) else f"{type(error).__name__}: {error}"
+
+
+@dg.success_hook
+def record_span_again(context: dg.HookContext) -> None:
+    """Give a span's months the last word, see ``Span.record_again``."""
+    for output in context.op_output_values.values():
+        if isinstance(output, Span):
+            output.record_again()
 
 
 def monthly_asset(

@@ -81,6 +81,7 @@ def test_a_month_is_stored_recorded_and_tracked(
         "green/metrics/2023-01.json",
         "green/model/2023-01.skops",
         "green/raw_trips/2023-01.parquet",
+        "green/raw_trips/2023-01.source.json",
         "green/vectorizer/2023-01.skops",
         "green/zone_pairs/2023-01.parquet",
     ]

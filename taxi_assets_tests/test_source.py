@@ -8,9 +8,10 @@ from threading import Thread
 
 import pytest
 
+from taxi_assets.tlc.fetch import FetchedMonth, fetch_month
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
-from taxi_assets.tlc.source import FetchedMonth, SourceError, fetch_month, trip_source
+from taxi_assets.tlc.source import SourceError, trip_source
 
 GREEN = FLEETS["green"]
 JANUARY = Month(2023, 1)
@@ -50,12 +51,12 @@ def test_folder_and_web_server_give_the_file_byte_for_byte(
     for location in (str(source_folder), web, source_folder.as_uri()):
         fetched = fetch(location)
         assert fetched.path.read_bytes() == published
-        assert (fetched.trips, fetched.size) == (6_000, len(published))
+        assert (fetched.origin.trips, fetched.origin.size) == (6_000, len(published))
         fetched.path.unlink()
 
 
 def test_synthetic_months_need_no_source(fetch: Callable[..., FetchedMonth]) -> None:
-    assert fetch("synthetic").trips == 1_000
+    assert fetch("synthetic").origin.trips == 1_000
 
 
 def test_a_month_that_the_source_does_not_have_leaves_nothing_behind(

@@ -1,11 +1,15 @@
 """How Dagster stores the assets: one file a month, under ``<fleet>/<asset>/``."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import dagster as dg
 
+from taxi_assets.partitions import commands
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Format, Json, MonthFile, ParquetFrame, Skops
+from taxi_assets.storage.origins import write_origin
+from taxi_assets.tlc.fetch import FetchedMonth
 from taxi_assets.tlc.months import Month
 
 if TYPE_CHECKING:
@@ -14,10 +18,39 @@ if TYPE_CHECKING:
 PREVIEW_ROWS = 5
 
 
+@runtime_checkable
+class MonthByMonth(Protocol):
+    """An output of several months, which has them stored when it sees fit."""
+
+    def store_each(self, store: Callable[[Month, Any], Mapping[str, Any]]) -> None:
+        """Call ``store`` with each month and its value; it returns metadata on what it stored."""
+
+
+class StoredMonths(Mapping[Month, Any]):
+    """Several months of an asset, each loaded when it is asked for, and not kept."""
+
+    def __init__(self, months: Sequence[Month], load: Callable[[Month], Any]) -> None:
+        self._months = months
+        self._load = load
+
+    def __getitem__(self, month: Month) -> Any:
+        if month not in self._months:
+            raise KeyError(month)
+        return self._load(month)
+
+    def __iter__(self) -> Iterator[Month]:
+        return iter(self._months)
+
+    def __len__(self) -> int:
+        return len(self._months)
+
+
 class MonthlyIOManager(dg.IOManager):
     """Keeps each month of an asset in a file of its own.
 
-    ``yellow/model``, March 2023, is stored as ``yellow/model/2023-03.skops``.
+    ``yellow/model``, March 2023, is stored as ``yellow/model/2023-03.skops``. A run of one month
+    gives and takes plain values; in a run of several an output is ``MonthByMonth``, and an input a
+    mapping of months.
     """
 
     def __init__(self, storage: Storage, file_format: Format) -> None:
@@ -29,46 +62,75 @@ class MonthlyIOManager(dg.IOManager):
         return "/".join([*asset_key.path, f"{month}{self._format.extension}"])
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
-        """Store the run's month."""
-        path = self.path(context.asset_key, Month.parse(context.asset_partition_key))
-        with self._storage.replacing(path) as temporary:
-            self._format.dump(obj, temporary)
-            stored_bytes = temporary.stat().st_size
-        context.log.info(f"stored {self._storage.full_path(path)}, {stored_bytes:,} bytes")
-        context.add_output_metadata(
-            {
-                "path": dg.MetadataValue.path(self._storage.full_path(path)),
-                "stored_bytes": stored_bytes,
-                **self.get_metadata(obj),
-            }
-        )
-
-    def get_metadata(self, obj: Any) -> dict[str, dg.MetadataValue[Any]]:
-        """What the value itself has to show on Dagster's pages."""
-        return {}
+        """Store the run's months."""
+        if isinstance(obj, MonthByMonth):
+            obj.store_each(lambda month, value: self.store(context.asset_key, month, value))
+        else:
+            month = Month.parse(context.asset_partition_key)
+            metadata = self.store(context.asset_key, month, obj)
+            context.log.info(
+                f"stored {self._storage.full_path(self.path(context.asset_key, month))}"
+            )
+            context.add_output_metadata(metadata)
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Load the month that a step, or ``load_asset_value``, asks for."""
-        key, month = context.asset_key, Month.parse(context.asset_partition_key)
+        months = [Month.parse(key) for key in context.asset_partition_keys]
+        if len(months) == 1:
+            return self.load(context.asset_key, months[0])
+        return StoredMonths(months, lambda month: self.load(context.asset_key, month))
+
+    def store(self, asset_key: dg.AssetKey, month: Month, value: Any) -> dict[str, Any]:
+        """Store a month's value in the place of an older one, and return metadata about it."""
+        path = self.path(asset_key, month)
+        with self._storage.replacing(path) as temporary:
+            self._format.dump(value, temporary)
+            stored_bytes = temporary.stat().st_size
+        return {
+            "path": dg.MetadataValue.path(self._storage.full_path(path)),
+            "stored_bytes": stored_bytes,
+        }
+
+    def load(self, asset_key: dg.AssetKey, month: Month) -> Any:
+        """Load a month's value.
+
+        Raises:
+            dagster.Failure: the month is not stored; the message says how to make it.
+        """
         try:
-            return self._format.load(self._storage.open(self.path(key, month)))
+            return self._format.load(self._storage.open(self.path(asset_key, month)))
         except FileNotFoundError:
+            (command,) = commands([asset_key], [month])
             raise dg.Failure(
-                f"{key.path[-1]} {month} is needed, and is not stored. Materialize it first: "
-                f"dagster asset materialize -m taxi_assets.definitions "
-                f"--select {key.to_user_string()} --partition {month.partition_key}",
+                f"{asset_key.path[-1]} {month} is needed, and is not stored. "
+                f"Materialize it first: {command}",
                 allow_retries=False,
             ) from None
 
 
-class FrameIOManager(MonthlyIOManager):
-    """Shows the first rows of each stored DataFrame."""
+class MonthFileIOManager(MonthlyIOManager):
+    """Keeps fetched month files, and beside each the file's origin."""
 
-    def get_metadata(self, obj: "pd.DataFrame") -> dict[str, dg.MetadataValue[Any]]:
-        """The number of rows, under Dagster's own name for it, and a preview."""
-        rows = obj.head(PREVIEW_ROWS).astype(object).to_dict(orient="records")
+    def store(self, asset_key: dg.AssetKey, month: Month, value: FetchedMonth) -> dict[str, Any]:
+        """Put a fetched file in its place; one that is unchanged at its source lies there."""
+        path = self.path(asset_key, month)
+        if value.path is not None:
+            super().store(asset_key, month, value.path)
+            write_origin(self._storage, path, value.origin)
         return {
-            "dagster/row_count": dg.MetadataValue.int(len(obj)),
+            "path": dg.MetadataValue.path(self._storage.full_path(path)),
+            "stored_bytes": value.origin.size,
+        }
+
+
+class FrameIOManager(MonthlyIOManager):
+    """Keeps DataFrames, and shows their first rows on Dagster's pages."""
+
+    def store(self, asset_key: dg.AssetKey, month: Month, value: "pd.DataFrame") -> dict[str, Any]:
+        """Store the frame; the metadata have its length, under Dagster's name, and a preview."""
+        rows = value.head(PREVIEW_ROWS).astype(object).to_dict(orient="records")
+        return super().store(asset_key, month, value) | {
+            "dagster/row_count": len(value),
             "preview": dg.MetadataValue.table([dg.TableRecord(row) for row in rows]),
         }
 
@@ -76,7 +138,7 @@ class FrameIOManager(MonthlyIOManager):
 def io_managers(storage: Storage) -> dict[str, MonthlyIOManager]:
     """The IO managers by the keys under which assets name them."""
     return {
-        "month_files": MonthlyIOManager(storage, MonthFile()),
+        "month_files": MonthFileIOManager(storage, MonthFile()),
         "frames": FrameIOManager(storage, ParquetFrame()),
         "estimators": MonthlyIOManager(storage, Skops()),
         "figures": MonthlyIOManager(storage, Json()),

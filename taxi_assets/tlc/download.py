@@ -1,5 +1,6 @@
 """Month files over HTTP, streamed to disk."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -10,6 +11,8 @@ from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.source import Report, SourceError, TripSource
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import requests
 
 TIMEOUT = (10, 60)
@@ -33,15 +36,27 @@ class HttpSource(TripSource):
         """The file's URL."""
         return f"{self.base_url.rstrip('/')}/{fleet.file_name(month)}"
 
-    def fetch(self, fleet: Fleet, month: Month, path: Path, report: Report) -> None:
+    def version(self, fleet: Fleet, month: Month) -> str:
+        """The server's ETag, or size and time of change."""
+        with self._open(fleet, month) as answer:
+            return _version(answer)
+
+    def fetch(self, fleet: Fleet, month: Month, path: Path, report: Report) -> str:
         """Download the file; nothing is written before the server has said that it has it."""
+        with self._open(fleet, month) as answer:
+            _save(answer, path, report)
+            return _version(answer)
+
+    @contextmanager
+    def _open(self, fleet: Fleet, month: Month) -> "Iterator[requests.Response]":
+        """The server's answer, checked, its body still to be read."""
         import requests
 
         url = self.location(fleet, month)
         try:
             with _session() as session, session.get(url, stream=True, timeout=TIMEOUT) as answer:
                 _check_status(answer, url)
-                _save(answer, path, report)
+                yield answer
         except requests.RequestException as error:
             raise SourceError(
                 f"{url} cannot be downloaded ({error}). Check the network and TAXI_TRIP_SOURCE, "
@@ -76,6 +91,12 @@ def _check_status(answer: "requests.Response", url: str) -> None:
         raise SourceError(
             f"{url} answered HTTP {answer.status_code} {answer.reason}. Run the month again later."
         )
+
+
+def _version(answer: "requests.Response") -> str:
+    headers = answer.headers
+    changed = headers.get("ETag") or headers.get("Last-Modified")
+    return f"{changed}, {headers.get('Content-Length')} bytes" if changed else ""
 
 
 def _save(answer: "requests.Response", path: Path, report: Report) -> None:

@@ -1,14 +1,20 @@
 """Where month files come from: a web server, a folder, any fsspec URL, or nowhere at all."""
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from taxi_assets.errors import MonthError
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fsspec import AbstractFileSystem
 
 Report = Callable[[str], None]
 """Takes a line that tells a waiting person how far a fetch has come."""
@@ -26,61 +32,22 @@ class TripSource(ABC):
         """Where the month's file is, for people to read."""
 
     @abstractmethod
-    def fetch(self, fleet: Fleet, month: Month, path: Path, report: Report) -> None:
-        """Write the month's file to ``path``, where there is nothing yet.
+    def version(self, fleet: Fleet, month: Month) -> str:
+        """What changes whenever the month's file does: an ETag, or size and time of change.
+
+        It is empty if the source says nothing of the kind.
 
         Raises:
             SourceError: the source does not have the month, or cannot be reached.
         """
 
+    @abstractmethod
+    def fetch(self, fleet: Fleet, month: Month, path: Path, report: Report) -> str:
+        """Write the month's file to ``path``, where there is nothing yet; return its version.
 
-@dataclass(frozen=True)
-class FetchedMonth:
-    """A month's file, complete on the local disk.
-
-    Attributes:
-        path: where it is.
-        location: where it came from.
-        trips: number of rows, by the file's footer.
-        size: in bytes.
-        sha256: of its bytes, in hexadecimal.
-    """
-
-    path: Path
-    location: str
-    trips: int
-    size: int
-    sha256: str
-
-
-def fetch_month(
-    source: TripSource, fleet: Fleet, month: Month, path: Path, report: Report
-) -> FetchedMonth:
-    """Fetch a month's file to ``path`` and make sure that it is a Parquet file.
-
-    Raises:
-        SourceError: the source does not give the month, or gives something else; then nothing
-            is left at ``path``.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    location = source.location(fleet, month)
-    try:
-        source.fetch(fleet, month, path, report)
-        trips = pq.read_metadata(path).num_rows
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        return FetchedMonth(path, location, trips, path.stat().st_size, sha256)
-    except pa.ArrowInvalid as error:
-        path.unlink(missing_ok=True)
-        raise SourceError(
-            f"{location} is not a complete Parquet file ({error}). Run the month again; if it "
-            "stays so, check TAXI_TRIP_SOURCE."
-        ) from error
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+        Raises:
+            SourceError: the source does not have the month, or cannot be reached.
+        """
 
 
 @dataclass(frozen=True)
@@ -93,23 +60,40 @@ class FileSource(TripSource):
         """The file's URL, or its path in a local folder."""
         return f"{self.url.rstrip('/')}/{fleet.file_name(month)}"
 
-    def fetch(self, fleet: Fleet, month: Month, path: Path, report: Report) -> None:
-        """Copy the file."""
-        import fsspec
+    def version(self, fleet: Fleet, month: Month) -> str:
+        """The ETag where the file system has one, else size and time of change."""
+        with _explained(self.location(fleet, month)) as (file_system, path):
+            return _file_version(file_system.info(path))
 
-        location = self.location(fleet, month)
-        try:
-            file_system, remote_path = fsspec.url_to_fs(location)
-            file_system.get_file(remote_path, str(path))
-        except FileNotFoundError:
-            raise SourceError(
-                f"{location} does not exist. Choose a month that the source has, or set "
-                "TAXI_TRIP_SOURCE to another source."
-            ) from None
-        except (OSError, ValueError, ImportError) as error:
-            raise SourceError(
-                f"{location} cannot be read ({error}). Check TAXI_TRIP_SOURCE."
-            ) from error
+    def fetch(self, fleet: Fleet, month: Month, path: Path, report: Report) -> str:
+        """Copy the file."""
+        with _explained(self.location(fleet, month)) as (file_system, source_path):
+            version = _file_version(file_system.info(source_path))
+            file_system.get_file(source_path, str(path))
+            return version
+
+
+@contextmanager
+def _explained(location: str) -> "Iterator[tuple[AbstractFileSystem, str]]":
+    """The file system of a location and the path in it; what fails in the block is explained."""
+    import fsspec
+
+    try:
+        yield fsspec.url_to_fs(location)
+    except FileNotFoundError:
+        raise SourceError(
+            f"{location} does not exist. Choose a month that the source has, or set "
+            "TAXI_TRIP_SOURCE to another source."
+        ) from None
+    except (OSError, ValueError, ImportError) as error:
+        raise SourceError(
+            f"{location} cannot be read ({error}). Check TAXI_TRIP_SOURCE."
+        ) from error
+
+
+def _file_version(info: dict[str, Any]) -> str:
+    changed = info.get("ETag") or info.get("mtime") or info.get("LastModified")
+    return f"{changed}, {info['size']} bytes"
 
 
 @dataclass(frozen=True)
@@ -122,11 +106,18 @@ class SyntheticSource(TripSource):
         """What the month is made from."""
         return f"synthetic ({fleet.name}, {month}, {self.trips:,} trips)"
 
-    def fetch(self, fleet: Fleet, month: Month, path: Path, report: Report) -> None:
+    def version(self, fleet: Fleet, month: Month) -> str:
+        """That of the generator; the month and the number of trips are part of the location."""
+        from taxi_assets.tlc.synthetic import GENERATOR_VERSION
+
+        return GENERATOR_VERSION
+
+    def fetch(self, fleet: Fleet, month: Month, path: Path, report: Report) -> str:
         """Make the month."""
         from taxi_assets.tlc.synthetic import write_month
 
         write_month(path, fleet, month, self.trips)
+        return self.version(fleet, month)
 
 
 def trip_source(location: str, synthetic_trips: int) -> TripSource:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 ROW_GROUP_TRIPS = 500_000
 """Trips that are made, held in memory and written at a time."""
 
+GENERATOR_VERSION = "1"
+"""Changes with every change to the trips that are made."""
+
 DAY = 24 * 60 * 60
 
 # Shares of trips with a quirk, of the order seen in TLC's files of 2022 and 2023.

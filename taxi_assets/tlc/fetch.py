@@ -1,0 +1,84 @@
+"""Fetching a month's file, unless the one that is stored is still the source's."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from taxi_assets.tlc.fleets import Fleet
+from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.source import Report, SourceError, TripSource
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A month file and where it came from.
+
+    Attributes:
+        location: of the file at its source.
+        version: what the source says of the file that changes whenever the file does; empty if
+            the source says nothing of the kind.
+        trips: number of rows, by the file's footer.
+        size: in bytes.
+        sha256: of its bytes, in hexadecimal.
+    """
+
+    location: str
+    version: str
+    trips: int
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class FetchedMonth:
+    """A month's file on the local disk; no path where the stored file is still the source's."""
+
+    origin: Origin
+    path: Path | None
+
+
+def fetch_month(
+    source: TripSource,
+    fleet: Fleet,
+    month: Month,
+    path: Path,
+    report: Report,
+    stored: Origin | None = None,
+) -> FetchedMonth:
+    """Fetch a month's file to ``path`` and make sure that it is a Parquet file.
+
+    Args:
+        source: where from.
+        fleet: whose file.
+        month: which month's.
+        path: where to; nothing is there yet, and nothing is left there on failure.
+        report: told how it goes.
+        stored: the origin of the file that is stored; it is not fetched again while the source
+            still has the same version of it.
+
+    Raises:
+        SourceError: the source does not give the month, or gives something else.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    location = source.location(fleet, month)
+    comparable = stored is not None and stored.location == location and stored.version
+    if stored and comparable and source.version(fleet, month) == stored.version:
+        report("unchanged at the source, not fetched again")
+        return FetchedMonth(stored, None)
+    try:
+        version = source.fetch(fleet, month, path, report)
+        trips = pq.read_metadata(path).num_rows
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return FetchedMonth(Origin(location, version, trips, path.stat().st_size, sha256), path)
+    except pa.ArrowInvalid as error:
+        path.unlink(missing_ok=True)
+        raise SourceError(
+            f"{location} is not a complete Parquet file ({error}). Run the month again; if it "
+            "stays so, check TAXI_TRIP_SOURCE."
+        ) from error
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
