@@ -7,6 +7,7 @@ latest is the one that counts.
 """
 
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 import dagster as dg
@@ -28,10 +29,11 @@ class MonthRecords:
     def __init__(self, context: dg.AssetExecutionContext, months: Sequence[Month]) -> None:
         self._context = context
         self._made: list[dg.AssetMaterialization] = []
-        node = context.repository_def.asset_graph.get(context.asset_key)
-        self._code_version = str(node.code_version)
+        spec = context.assets_def.get_asset_spec(context.asset_key)
+        self._code_version = str(spec.code_version)
         self._inputs = {
-            key: _data_versions(context.instance, key, months) for key in sorted(node.parent_keys)
+            dep.asset_key: _data_versions(context.instance, dep.asset_key, months)
+            for dep in spec.deps
         }
 
     def add(self, month: Month, metadata: Mapping[str, Any], data_version: str | None) -> None:
@@ -70,7 +72,10 @@ class MonthRecords:
 def _data_versions(
     instance: dg.DagsterInstance, key: dg.AssetKey, months: Sequence[Month]
 ) -> dict[Month, dg.DataVersion]:
-    """The data versions of an asset's latest records, in one query."""
+    """The data versions that an asset's months have as inputs, in one query.
+
+    They are the hashes that Dagster takes of an input's partitions, also where there is but one.
+    """
     tags = instance.event_log_storage.get_latest_tags_by_partition(
         key,
         dg.DagsterEventType.ASSET_MATERIALIZATION,
@@ -78,7 +83,9 @@ def _data_versions(
         asset_partitions=[month.partition_key for month in months],
     )
     return {
-        Month.parse(partition): dg.DataVersion(values[DATA_VERSION_TAG])
+        Month.parse(partition): dg.DataVersion(
+            sha256(values[DATA_VERSION_TAG].encode()).hexdigest()
+        )
         for partition, values in tags.items()
         if DATA_VERSION_TAG in values
     }

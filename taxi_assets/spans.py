@@ -80,10 +80,10 @@ class MonthlyAsset:
 
         # Dagster would evaluate the month function's annotations; this one hides them, so that
         # they may name types which are only imported for type checkers.
-        def compute(context: dg.AssetExecutionContext, **inputs: Any) -> Any:
+        def compute(context: dg.AssetExecutionContext, **inputs: Any) -> dg.Output[Any]:
             months = sorted(Month.parse(key) for key in context.partition_keys)
             if len(months) > 1:
-                return Span(self, fleet, months, inputs, context)
+                return dg.Output(Span(self, fleet, months, inputs, context))
             try:
                 output = self.make(MonthContext(fleet, months[0], context), inputs)
             except MonthError as error:
@@ -154,7 +154,7 @@ class Span:
             position = f" ({number} of {len(self._months)})"
             context = MonthContext(self._fleet, month, self._context, position)
             try:
-                self._store(context, store)
+                self._records.add(month, *self._store(context, store))
             except Exception as error:
                 failed[month] = _reason(error)
                 expected = isinstance(error, MonthError | dg.Failure)
@@ -167,12 +167,12 @@ class Span:
 
     def _store(
         self, context: MonthContext, store: Callable[[Month, Any], Mapping[str, Any]]
-    ) -> None:
+    ) -> tuple[dict[str, Any], str | None]:
+        """Make and store a month; what is returned, metadata and data version, is small."""
         inputs = {name: months[context.month] for name, months in self._inputs.items()}
         output = self._asset.make(context, inputs)
         stored = store(context.month, output.value)
-        metadata = {"summary": output.summary, **output.metadata, **stored}
-        self._records.add(context.month, metadata, output.data_version)
+        return {"summary": output.summary, **output.metadata, **stored}, output.data_version
 
     def record_again(self) -> None:
         """Record the months anew, after the records that Dagster makes at the end of a step."""
@@ -191,11 +191,10 @@ class Span:
 
     def _waiting_assets(self) -> list[dg.AssetKey]:
         """The run's assets that need this one, and therefore will not be materialized."""
-        graph = self._context.repository_def.asset_graph
+        graph = self._context.job_def.asset_layer.asset_graph
         own = dg.AssetSelection.assets(self._context.asset_key)
         downstream = own.downstream(include_self=False).resolve(graph)
-        selected = self._context.run.asset_selection
-        return sorted(downstream if selected is None else downstream & selected)
+        return sorted(downstream & (self._context.run.asset_selection or downstream))
 
 
 def _reason(error: Exception) -> str:

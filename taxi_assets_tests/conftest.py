@@ -35,6 +35,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line(f"{ran} tests ran on real TLC files")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_telemetry() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSTER_DISABLE_TELEMETRY", "1")
+        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "1")
+        yield
+
+
 @pytest.fixture(scope="session")
 def source_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of synthetic months, in the role of TLC's site."""
@@ -75,17 +83,49 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 def materialize(
     settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., dg.ExecuteInProcessResult]:
-    """Materialize assets of a month as the command line does, without a process of their own."""
+    """Materialize a month, or months as 2023-01:2023-03, as the command line does.
+
+    All happens in the test's own process.
+    """
     monkeypatch.chdir(Path(instance.root_directory).parent)
 
-    def run(month: str, *assets: str, settings: Settings = settings) -> dg.ExecuteInProcessResult:
+    def run(months: str, *assets: str, settings: Settings = settings) -> dg.ExecuteInProcessResult:
         job = build_definitions(settings).resolve_implicit_global_asset_job_def()
         keys = [dg.AssetKey([settings.fleet.name, name]) for name in assets]
+        first, *last = (Month.parse(month).partition_key for month in months.split(":"))
+        span = {
+            "dagster/asset_partition_range_start": first,
+            "dagster/asset_partition_range_end": "".join(last),
+        }
         return job.execute_in_process(
-            partition_key=Month.parse(month).partition_key,
+            partition_key=None if last else first,
+            tags=span if last else None,
             instance=instance,
             asset_selection=keys or None,
             raise_on_error=False,
         )
 
     return run
+
+
+def step_failures(result: dg.ExecuteInProcessResult) -> list[str]:
+    """What failed steps told the user."""
+    return [
+        event.step_failure_data.user_failure_data.description
+        for event in result.get_step_failure_events()
+        if event.step_failure_data.user_failure_data
+    ]
+
+
+def latest_record(
+    instance: dg.DagsterInstance, asset: str, month: str | None = None
+) -> dg.AssetMaterialization | None:
+    """The latest materialization of a green asset, of any month or of one."""
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(
+            asset_key=dg.AssetKey(["green", asset]),
+            asset_partitions=[Month.parse(month).partition_key] if month else None,
+        ),
+        limit=1,
+    ).records
+    return records[0].asset_materialization if records else None

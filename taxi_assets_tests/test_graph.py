@@ -15,33 +15,17 @@ from mlflow.entities import Run
 from taxi_assets.assets import GRAPH
 from taxi_assets.definitions import build_definitions
 from taxi_assets.settings import Settings
-from taxi_assets_tests.conftest import REAL_FILES
+from taxi_assets_tests.conftest import REAL_FILES, latest_record, step_failures
 
 Materialize = Callable[..., dg.ExecuteInProcessResult]
 
 NAMES = [asset.name for asset in GRAPH]
 
 
-def latest(instance: dg.DagsterInstance, asset: str) -> dg.AssetMaterialization:
-    event = instance.get_latest_materialization_event(dg.AssetKey(["green", asset]))
-    assert event is not None
-    assert event.asset_materialization is not None
-    return event.asset_materialization
-
-
 def runs(settings: Settings) -> list[Run]:
     client = mlflow.MlflowClient(settings.tracking_uri)
     experiment = client.get_experiment_by_name(settings.experiment_name)
     return list(client.search_runs([experiment.experiment_id])) if experiment else []
-
-
-def messages(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> list[str]:
-    """What failed steps told the user."""
-    return [
-        event.step_failure_data.user_failure_data.description
-        for event in result.get_step_failure_events()
-        if event.step_failure_data.user_failure_data
-    ]
 
 
 def test_the_graph_is_described_for_people(settings: Settings) -> None:
@@ -106,20 +90,22 @@ def test_a_month_is_stored_recorded_and_tracked(
     }
     assert {"python", "dagster", "mlflow", "scikit-learn"} <= set(run.data.tags)
 
-    metadata = latest(instance, "metrics").metadata
+    metadata = latest_record(instance, "metrics").metadata
     assert {name: metadata[name].value for name in figures} == figures
     assert metadata["mlflow_run_id"].value == run.info.run_id
-    assert latest(instance, "cleaned_trips").metadata["preview"].value.records
-    raw_record = latest(instance, "raw_trips")
+    assert latest_record(instance, "cleaned_trips").metadata["preview"].value.records
+    raw_record = latest_record(instance, "raw_trips")
     assert raw_record.tags["dagster/data_version"] == raw_record.metadata["sha256"].value
 
 
-def test_stored_values_load_as_plain_values(settings: Settings, materialize: Materialize) -> None:
+def test_stored_values_load_as_plain_values(
+    settings: Settings, materialize: Materialize, instance: dg.DagsterInstance
+) -> None:
     materialize("2023-01")
     defs = build_definitions(settings)
 
     def load(name: str) -> object:
-        return defs.load_asset_value(["green", name], partition_key="2023-01-01")
+        return defs.load_asset_value(["green", name], partition_key="2023-01-01", instance=instance)
 
     assert load("raw_trips").metadata.num_rows == 6_000
     trips = load("cleaned_trips")
@@ -167,22 +153,22 @@ def test_a_run_that_trains_nothing_tracks_nothing(
 
 
 def test_a_month_that_the_source_does_not_have_fails_with_a_sentence(
-    settings: Settings, materialize: Materialize, instance: dg.DagsterInstance
+    settings: Settings, materialize: Materialize
 ) -> None:
     result = materialize("2019-07")
     assert not result.success
-    (message,) = messages(instance, result)
+    (message,) = step_failures(result)
     assert message.startswith("raw_trips 2019-07: ")
     assert "does not exist. Choose a month that the source has" in message
     assert not list(Path(settings.storage).rglob("*.*"))
 
 
 def test_a_missing_upstream_month_is_named_with_the_command_that_makes_it(
-    materialize: Materialize, instance: dg.DagsterInstance
+    materialize: Materialize,
 ) -> None:
-    (message,) = messages(instance, materialize("2023-01", "zone_pairs"))
+    (message,) = step_failures(materialize("2023-01", "zone_pairs"))
     assert message.startswith("cleaned_trips 2023-01 is needed")
-    assert "--select green/cleaned_trips --partition 2023-01-01" in message
+    assert "--select 'green/cleaned_trips' --partition 2023-01-01" in message
 
 
 # From ../shared/tlc/README.md: the row-level method, fitted to convergence.

@@ -93,7 +93,7 @@ def _explained(location: str) -> "Iterator[tuple[AbstractFileSystem, str]]":
 
 def _file_version(info: dict[str, Any]) -> str:
     changed = info.get("ETag") or info.get("mtime") or info.get("LastModified")
-    return f"{changed}, {info['size']} bytes"
+    return f"{changed}, {info['size']} bytes" if changed else ""
 
 
 @dataclass(frozen=True)
