@@ -59,7 +59,9 @@ class ParquetFrame(Format):
 
     def dump(self, value: "pd.DataFrame", path: Path) -> None:
         """Write the frame, compressed with zstd."""
-        value.to_parquet(path, engine="pyarrow", compression="zstd", index=False)
+        value.to_parquet(
+            path, engine="pyarrow", compression="zstd", index=False, write_statistics=False
+        )
 
     def load(self, file: BinaryIO) -> "pd.DataFrame":
         """Read the whole frame."""

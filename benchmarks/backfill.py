@@ -1,0 +1,150 @@
+"""A year of full-size months: one command, a backfill from the pages, and the row-level script.
+
+    .venv/bin/python benchmarks/backfill.py [--trips 3403766]
+
+All run one after the other on the same twelve synthetic months. The backfills are launched over
+GraphQL, as Dagster's pages do it. Times are only worth comparing within one run of this benchmark.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from measure import DAGSTER, FULL_MONTH, PROJECT, Measured, dagster_home, make_source, measure
+
+ASSETS = ("raw_trips", "cleaned_trips", "zone_pairs", "vectorizer", "model", "metrics")
+MONTHS = [f"2023-{month:02d}-01" for month in range(1, 13)]
+PORT = 3777
+
+
+def command_line(folder: Path, source: Path, months: int) -> Measured:
+    """The whole command for the first months of the year, in a folder of its own."""
+    folder.mkdir()
+    span = (
+        ["--partition", MONTHS[0]]
+        if months == 1
+        else ["--partition-range", f"{MONTHS[0]}...{MONTHS[months - 1]}"]
+    )
+    return measure(
+        DAGSTER, "asset", "materialize", "-m", "taxi_assets.definitions", "--select", "*", *span,
+        cwd=folder, DAGSTER_HOME=str(dagster_home(folder)), TAXI_TRIP_SOURCE=str(source),
+    )  # fmt: skip
+
+
+def ask(query: str, **variables: object) -> dict:
+    """Ask Dagster's GraphQL API."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{PORT}/graphql",
+        json.dumps({"query": query, "variables": variables}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        content = json.load(answer)
+    if "errors" in content:
+        raise SystemExit(content["errors"])
+    return content["data"]
+
+
+@contextmanager
+def dagster_dev(folder: Path, source: Path, **variables: str) -> Iterator[None]:
+    """Dagster's pages and daemon, in a folder of their own."""
+    folder.mkdir()
+    environment = os.environ | variables
+    environment |= {
+        "DAGSTER_HOME": str(dagster_home(folder)),
+        "TAXI_TRIP_SOURCE": str(source),
+        "PYTHONPATH": str(PROJECT),
+    }
+    command = [DAGSTER, "dev", "-m", "taxi_assets.definitions", "--port", str(PORT)]
+    with (folder / "dev.txt").open("w") as log:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            while True:
+                try:
+                    ask("{ version }")
+                    break
+                except (urllib.error.URLError, ConnectionError):
+                    time.sleep(0.5)
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGINT)
+            process.wait(60)
+
+
+def backfill() -> dict[str, float]:
+    """Backfill the year as the dialog does; seconds of the daemon's waiting and of the runs."""
+    submitted = time.time()
+    launched = ask(
+        """mutation($params: LaunchBackfillParams!) {
+             launchPartitionBackfill(backfillParams: $params) {
+               __typename ... on LaunchBackfillSuccess { backfillId }
+               ... on PythonError { message } } }""",
+        params={
+            "assetSelection": [{"path": ["yellow", name]} for name in ASSETS],
+            "partitionNames": MONTHS,
+        },
+    )["launchPartitionBackfill"]
+    query = """query($id: String!) {
+      runsOrError(filter: {tags: [{key: "dagster/backfill", value: $id}]}) {
+        ... on Runs { results { status startTime endTime } } }
+      partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }"""
+    while True:
+        state = ask(query, id=launched["backfillId"])
+        if state["partitionBackfillOrError"]["status"].startswith(("COMPLETED", "FAILED")):
+            break
+        time.sleep(1)
+    runs = state["runsOrError"]["results"]
+    if {run["status"] for run in runs} != {"SUCCESS"}:
+        raise SystemExit(f"runs ended {[run['status'] for run in runs]}")
+    started, ended = min(r["startTime"] for r in runs), max(r["endTime"] for r in runs)
+    return {"runs": len(runs), "waiting": started - submitted, "running": ended - started}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trips", type=int, default=FULL_MONTH)
+    trips = parser.parse_args().trips
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        source = make_source(folder, "2023-01:2023-12", trips)
+        month_file = source / "yellow_tripdata_2023-01.parquet"
+        script = PROJECT / "benchmarks" / "row_level.py"
+
+        plain = measure(sys.executable, script, month_file, cwd=folder)
+        print(f"row-level script, 1 month   {plain.seconds:6.1f} s   {plain.peak_mb:6,.0f} MB")
+        spans = {}
+        for months in (1, 6, 12):
+            spans[months] = command_line(folder / f"command{months}", source, months)
+            seconds, peak = spans[months].seconds, spans[months].peak_mb
+            print(f"command, {months:2} months          {seconds:6.1f} s   {peak:6,.0f} MB")
+        for size in ("all", "1"):
+            with dagster_dev(folder / f"pages{size}", source, TAXI_MONTHS_PER_RUN=size):
+                figures = backfill()
+            print(
+                f"backfill, {figures['runs']:2} runs of {size:3}    {figures['running']:6.1f} s   "
+                f"after waiting {figures['waiting']:.1f} s for the daemon"
+            )
+
+    year, month = spans[12], spans[1]
+    print(f"\nyear / row-level month   {year.seconds / plain.seconds:.2f}")
+    print(f"seconds a month          {year.seconds / 12:.2f}")
+    marginal = (year.seconds - month.seconds) / 11
+    print(f"marginal month           {marginal:.2f} s, {marginal / plain.seconds:.3f} row-level")
+    print(f"peak, 12 months / 1      {year.peak_mb / month.peak_mb:.2f}")
+
+
+if __name__ == "__main__":
+    main()
