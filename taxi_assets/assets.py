@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 from taxi_assets.durations import cleaning, regression, scoring
 from taxi_assets.durations import zone_pairs as pairs
 from taxi_assets.spans import MonthContext, MonthOutput, monthly_asset
-from taxi_assets.storage.origins import read_origin
+from taxi_assets.storage.origins import is_unaltered, read_origin
 from taxi_assets.tlc.fetch import fetch_month
 
 if TYPE_CHECKING:
@@ -38,14 +38,14 @@ class TrainedModel(TypedDict):
 )
 def raw_trips(context: MonthContext, trip_source: "TripSource", storage: "Storage") -> MonthOutput:
     """The month's trip records, byte for byte as TLC published them."""
-    folder = f"{context.fleet.name}/raw_trips"
+    path = _month_file(context)
     fetched = fetch_month(
         trip_source,
         context.fleet,
         context.month,
-        path=storage.temporary_file(folder),
+        path=storage.temporary_file(path.rpartition("/")[0]),
         report=context.report,
-        stored=read_origin(storage, f"{folder}/{context.month}.parquet"),
+        stored=read_origin(storage, path) if is_unaltered(storage, path) else None,
     )
     origin = fetched.origin
     return MonthOutput(
@@ -104,22 +104,29 @@ def vectorizer(context: MonthContext, zone_pairs: "pd.DataFrame") -> MonthOutput
     kinds={"scikitlearn", "mlflow"},
     io_manager="estimators",
     code_version="1",
-    resources={"tracking"},
+    resources={"storage", "tracking"},
 )
 def model(
     context: MonthContext,
     zone_pairs: "pd.DataFrame",
     vectorizer: "DictVectorizer",
     tracking: "Tracking",
+    storage: "Storage",
 ) -> MonthOutput:
     """scikit-learn's LinearRegression of duration on zones, and the MLflow run that has it."""
     fitted = regression.fit_model(zone_pairs, vectorizer)
-    with tracking.new_run(context) as run:
-        run.log_training(_parameters(context), vectorizer, fitted)
+    origin = read_origin(storage, _month_file(context))
+    with tracking.new_run(context, origin, completed_by="metrics") as run:
+        model_id = run.log_training(_parameters(context), vectorizer, fitted)
+        version = run.registry.add(run.run_id, model_id, context.month)
     return MonthOutput(
         TrainedModel(model=fitted, mlflow_run_id=run.run_id),
         f"intercept {fitted.intercept_:.2f} minutes, MLflow run {run.run_id}",
-        {"intercept": float(fitted.intercept_), "mlflow_run_id": run.run_id},
+        {
+            "intercept": float(fitted.intercept_),
+            "model_version": version,
+            **tracking.links(run.run_id),
+        },
     )
 
 
@@ -147,13 +154,17 @@ def metrics(
     }
     with tracking.existing_run(context, model["mlflow_run_id"]) as run:
         figures["model_size_bytes"] = run.model_size_bytes()
-        run.log_metrics(figures)
+        version = run.log_metrics(figures)
     return MonthOutput(
         figures,
         f"{figures['records_loaded']:,} records loaded, {figures['records_cleaned']:,} after "
         f"preparation, intercept {figures['intercept']:.2f}, RMSE {figures['rmse']:.2f} minutes",
-        {**figures, "mlflow_run_id": run.run_id},
+        {**figures, "model_version": version, **tracking.links(run.run_id)},
     )
+
+
+def _month_file(context: MonthContext) -> str:
+    return f"{context.fleet.name}/raw_trips/{context.month}.parquet"
 
 
 def _parameters(context: MonthContext) -> dict[str, object]:

@@ -1,7 +1,6 @@
-"""How runs are cut and executed."""
+"""How backfills are cut into runs."""
 
 import sys
-from typing import Any
 
 import dagster as dg
 
@@ -23,21 +22,3 @@ def backfills(settings: Settings) -> dg.BackfillPolicy:
             "one run; set TAXI_MONTHS_PER_RUN to all, or backfill the range in Dagster's pages."
         )
     return dg.BackfillPolicy.multi_run(settings.months_per_run)
-
-
-@dg.configured(
-    dg.multi_or_in_process_executor,
-    config_schema=dg.Field(
-        dg.Selector(
-            {
-                "in_process": dg.in_process_executor.config_schema.as_field(),
-                "multiprocess": dg.multiprocess_executor.config_schema.as_field(),
-            }
-        ),
-        # A process for each step costs more than all the work of a month.
-        default_value={"in_process": {}},
-    ),
-)
-def in_process_by_default(config: dict[str, Any]) -> dict[str, Any]:
-    """Dagster's own executors; all steps run in the run's process unless the launch config asks."""
-    return config

@@ -3,3 +3,7 @@
 
 class MonthError(Exception):
     """A month cannot be processed. The message says why and what to do, and needs no traceback."""
+
+
+class ServiceError(MonthError):
+    """Something that every month needs does not answer, so that other months need not be tried."""

@@ -32,6 +32,7 @@ class Settings:
         months_per_run: ``TAXI_MONTHS_PER_RUN``; None for ``all``, a contiguous range a run.
         tracking_uri: ``MLFLOW_TRACKING_URI``.
         experiment_name: ``MLFLOW_EXPERIMENT_NAME``.
+        dagster_ui_url: ``DAGSTER_UI_URL``, where Dagster's pages are, for links from MLflow.
     """
 
     fleet: Fleet
@@ -41,6 +42,7 @@ class Settings:
     months_per_run: int | None
     tracking_uri: str
     experiment_name: str
+    dagster_ui_url: str | None = None
 
     @classmethod
     def from_environment(
@@ -67,6 +69,7 @@ class Settings:
                 given.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"), folder
             ),
             experiment_name=given.get("MLFLOW_EXPERIMENT_NAME", "nyc-taxi-trip-duration"),
+            dagster_ui_url=given.get("DAGSTER_UI_URL"),
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from taxi_assets.errors import MonthError
+from taxi_assets.errors import MonthError, ServiceError
 from taxi_assets.partitions import commands, monthly_partitions
 from taxi_assets.records import MonthRecords
 from taxi_assets.tlc.fleets import Fleet
@@ -46,6 +46,11 @@ class MonthContext:
     month: Month
     dagster: dg.AssetExecutionContext
     position: str = ""
+
+    def materializes(self, asset: str) -> bool:
+        """Whether the run has the fleet's asset of that name among those it materializes."""
+        selected = self.dagster.run.asset_selection
+        return not selected or dg.AssetKey([self.fleet.name, asset]) in selected
 
     def report(self, line: str) -> None:
         """Log a line about the month."""
@@ -162,6 +167,9 @@ class Span:
                     f"{self._asset.name} {month}{position} failed: {failed[month]}",
                     exc_info=not expected,
                 )
+                if isinstance(error, ServiceError):
+                    failed |= dict.fromkeys(self._months[number:], "not tried")
+                    break
         if failed:
             raise dg.Failure(self._explain(failed), allow_retries=False)
 

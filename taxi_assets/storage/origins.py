@@ -9,15 +9,22 @@ from taxi_assets.tlc.fetch import Origin
 
 
 def read_origin(storage: Storage, path: str) -> Origin | None:
-    """The origin of the month file stored at ``path``; None if either is missing or altered."""
+    """The origin of the month file stored at ``path``, if it is known."""
     try:
         with storage.open(_beside(path)) as file:
-            origin = Origin(**json.load(file))
-        with storage.open(path) as file:
-            sha256 = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
+            return Origin(**json.load(file))
     except (FileNotFoundError, ValueError, TypeError):
         return None
-    return origin if sha256.hexdigest() == origin.sha256 else None
+
+
+def is_unaltered(storage: Storage, path: str) -> bool:
+    """Whether a month file is stored at ``path`` and is, byte for byte, what was fetched."""
+    origin = read_origin(storage, path)
+    if origin is None or not storage.exists(path):
+        return False
+    with storage.open(path) as file:
+        digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
+    return digest.hexdigest() == origin.sha256
 
 
 def write_origin(storage: Storage, path: str, origin: Origin) -> None:

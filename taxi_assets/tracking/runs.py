@@ -1,31 +1,48 @@
-"""The MLflow run of a trained month: begun when it is trained, completed with its metrics."""
+"""The MLflow run of a trained month: begun, completed, ended truthfully, and put right."""
 
+import json
 import logging
 import pickle
 import platform
+import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dagster as dg
+
 from taxi_assets.spans import MonthContext
+from taxi_assets.tlc.fetch import Origin
+from taxi_assets.tracking.owners import OWNER, Owner
 from taxi_assets.tracking.packaging import (
     INPUT_EXAMPLE,
     requirements,
     servable_pipeline,
     signature,
 )
+from taxi_assets.tracking.registry import Registry
 from taxi_assets.tracking.resource import active_run
+from taxi_assets.tracking.servers import TrackingServer
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
     from sklearn.feature_extraction import DictVectorizer
     from sklearn.linear_model import LinearRegression
 
-VERSIONED_PACKAGES = ("dagster", "dagster-mlflow", "mlflow", "scikit-learn")
+VERSIONED_PACKAGES = ("dagster", "dagster-mlflow", "mlflow", "numpy", "pandas", "scikit-learn")
+
+# Tags of a run.
+DAGSTER_RUN = "dagster.run_id"
+PARTITION = "dagster.partition"
+FLEET = "taxi_assets.fleet"
+REASON = "taxi_assets.reason"
+SUPERSEDED_BY = "taxi_assets.superseded_by"
 
 
 @dataclass(frozen=True)
@@ -34,19 +51,24 @@ class TrackedRun:
 
     run_id: str
     mlflow: Any
+    registry: Registry
 
     def log_training(
         self,
         parameters: Mapping[str, object],
         vectorizer: "DictVectorizer",
         model: "LinearRegression",
-    ) -> None:
-        """Log the parameters, the servable model and the vectorizer (``dv.pkl``)."""
+    ) -> str:
+        """Log parameters, servable model and vectorizer (``dv.pkl``); return the model's id."""
         import pandas as pd
 
         self.mlflow.log_params(dict(parameters))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "dv.pkl"
+            path.write_bytes(pickle.dumps(vectorizer))
+            self.mlflow.log_artifact(str(path))
         with _known_warnings_silenced():
-            self.mlflow.sklearn.log_model(
+            logged = self.mlflow.sklearn.log_model(
                 servable_pipeline(vectorizer, model),
                 name="model",
                 pip_requirements=requirements(),
@@ -54,10 +76,7 @@ class TrackedRun:
                 input_example=pd.DataFrame([INPUT_EXAMPLE]),
                 serialization_format="cloudpickle",
             )
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "dv.pkl"
-            path.write_bytes(pickle.dumps(vectorizer))
-            self.mlflow.log_artifact(str(path))
+        return str(logged.model_id)
 
     def model_size_bytes(self) -> int:
         """The logged model's size, as its ``MLmodel`` file states it."""
@@ -65,64 +84,187 @@ class TrackedRun:
 
         client = self.mlflow.tracking_client
         (output,) = client.get_run(self.run_id).outputs.model_outputs
-        location = client.get_logged_model(output.model_id).artifact_location
-        return int(Model.load(location).to_dict()["model_size_bytes"])
+        return int(Model.load(f"models:/{output.model_id}").to_dict()["model_size_bytes"])
 
-    def log_metrics(self, figures: Mapping[str, float]) -> None:
-        """Log the month's figures."""
+    def log_metrics(self, figures: Mapping[str, float]) -> str:
+        """Log the month's figures; return the version of the registered model."""
         self.mlflow.log_metrics(dict(figures))
+        return self.registry.tag_rmse(self.run_id, figures["rmse"])
 
 
 class Tracking:
     """Where models are tracked: an MLflow database or server, and an experiment there."""
 
-    def __init__(self, uri: str, experiment_name: str) -> None:
-        self.uri = uri
+    def __init__(self, uri: str, experiment_name: str, dagster_ui_url: str | None = None) -> None:
+        self.server = TrackingServer(uri)
         self.experiment_name = experiment_name
+        self.dagster_ui_url = dagster_ui_url
 
     @contextmanager
-    def new_run(self, context: MonthContext) -> Iterator[TrackedRun]:
-        """Begin the run of a month that is being trained; it ends FINISHED or FAILED."""
-        client = self._client()
-        run = client.create_run(
-            self._experiment_id(client),
-            run_name=f"{context.fleet.name} {context.month}",
-            tags={"python": platform.python_version()}
-            | {package: version(package) for package in VERSIONED_PACKAGES},
-        )
-        with self._open(context, client, run.info.run_id) as tracked:
-            yield tracked
+    def new_run(
+        self, context: MonthContext, origin: Origin | None, completed_by: str
+    ) -> Iterator[TrackedRun]:
+        """Begin the run of a month that is being trained.
+
+        When the block ends, older runs of the month are tagged as superseded. The run itself ends
+        if the Dagster run does not go on to the asset that completes it.
+
+        Args:
+            context: of the month.
+            origin: of the month's trips.
+            completed_by: name of the asset that logs to the run later.
+
+        Raises:
+            TrackingError: MLflow does not do its part.
+        """
+        with self.server.explained(), self.server.alone():
+            client = self.server.client
+            experiment_id = self._experiment_id(client)
+            self._repair(client, experiment_id, context.dagster.instance)
+            run = client.create_run(
+                experiment_id,
+                run_name=f"{context.fleet.name} {context.month}",
+                tags=self._tags(context),
+            )
+            ends = not context.materializes(completed_by)
+            with self._open(context, run.info.run_id, ends) as tracked:
+                if origin is not None:
+                    _log_origin(client, run.info.run_id, context, origin)
+                yield tracked
+            for older in _runs(client, experiment_id, _same_month(context)):
+                if older.info.run_id != run.info.run_id and SUPERSEDED_BY not in older.data.tags:
+                    client.set_tag(older.info.run_id, SUPERSEDED_BY, run.info.run_id)
 
     @contextmanager
     def existing_run(self, context: MonthContext, run_id: str) -> Iterator[TrackedRun]:
-        """Open the run again that trained a month's model; it ends FINISHED or FAILED."""
-        with self._open(context, self._client(), run_id) as tracked:
-            yield tracked
+        """Open the run again that trained a month's model.
+
+        Raises:
+            TrackingError: MLflow does not do its part.
+        """
+        with self.server.explained(), self.server.alone():
+            owner = Owner.of_run(context.dagster.run_id)
+            self.server.client.set_tag(run_id, OWNER, owner.to_tag())
+            with self._open(context, run_id, ends=True) as tracked:
+                yield tracked
+
+    def close_runs(self, dagster_run_id: str, status: str) -> None:
+        """End what a Dagster run has left RUNNING when it ends, for instance between two steps."""
+        with self.server.explained(), self.server.alone():
+            client = self.server.client
+            experiment = client.get_experiment_by_name(self.experiment_name)
+            for run in _runs(client, experiment.experiment_id, RUNNING) if experiment else []:
+                owner = Owner.from_tag(run.data.tags.get(OWNER))
+                if owner is not None and owner.dagster_run_id == dagster_run_id:
+                    _end(
+                        client, run.info.run_id, status, "the Dagster run ended before its metrics"
+                    )
+
+    def links(self, run_id: str) -> dict[str, Any]:
+        """Metadata for Dagster's pages that lead to a run."""
+        metadata: dict[str, Any] = {"mlflow_run_id": run_id}
+        if self.server.pages is not None:
+            experiment = self.server.client.get_run(run_id).info.experiment_id
+            address = f"{self.server.pages}/#/experiments/{experiment}/runs/{run_id}"
+            metadata["mlflow_run"] = dg.MetadataValue.url(address)
+        return metadata
 
     @contextmanager
-    def _open(
-        self, context: MonthContext, client: "MlflowClient", run_id: str
-    ) -> Iterator[TrackedRun]:
+    def _open(self, context: MonthContext, run_id: str, ends: bool) -> Iterator[TrackedRun]:
+        """Make the run active for a block; it ends with the block, or if the block fails."""
+        client = self.server.client
         run = client.get_run(run_id)
         experiment = client.get_experiment(run.info.experiment_id).name
         try:
-            with active_run(context.dagster, self.uri, experiment, run) as mlflow:
-                yield TrackedRun(run_id, mlflow)
-        except BaseException:
-            client.set_terminated(run_id, "FAILED")
+            with active_run(context.dagster, self.server.uri, experiment, run) as mlflow:
+                yield TrackedRun(run_id, mlflow, Registry(client, context.fleet.name))
+        except Exception as error:
+            _end(client, run_id, "FAILED", f"{type(error).__name__}: {error}")
             raise
-        client.set_terminated(run_id, "FINISHED")
-
-    def _client(self) -> "MlflowClient":
-        from mlflow import MlflowClient
-
-        return MlflowClient(self.uri)
+        except BaseException as interrupt:
+            _end(client, run_id, "KILLED", type(interrupt).__name__)
+            raise
+        if ends:
+            client.set_terminated(run_id, "FINISHED")
 
     def _experiment_id(self, client: "MlflowClient") -> str:
         experiment = client.get_experiment_by_name(self.experiment_name)
         if experiment is None:
             return str(client.create_experiment(self.experiment_name))
         return str(experiment.experiment_id)
+
+    def _repair(
+        self, client: "MlflowClient", experiment_id: str, instance: dg.DagsterInstance
+    ) -> None:
+        """End the runs whose owners are provably gone."""
+        for run in _runs(client, experiment_id, RUNNING):
+            owner = Owner.from_tag(run.data.tags.get(OWNER))
+            fate = owner.fate(instance) if owner else None
+            if fate is not None:
+                status = "FAILED" if fate.endswith("FAILURE") else "KILLED"
+                _end(client, run.info.run_id, status, fate)
+
+    def _tags(self, context: MonthContext) -> dict[str, str]:
+        dagster = context.dagster
+        spec = dagster.assets_def.get_asset_spec(dagster.asset_key)
+        tags = {
+            DAGSTER_RUN: dagster.run_id,
+            PARTITION: context.month.partition_key,
+            FLEET: context.fleet.name,
+            OWNER: Owner.of_run(dagster.run_id).to_tag(),
+            "taxi_assets.code_version": str(spec.code_version),
+            "python": platform.python_version(),
+            **{package: version(package) for package in VERSIONED_PACKAGES},
+        }
+        if self.dagster_ui_url is not None:
+            tags["dagster.url"] = f"{self.dagster_ui_url.rstrip('/')}/runs/{dagster.run_id}"
+        if (commit := _git_commit()) is not None:
+            tags["mlflow.source.git.commit"] = commit
+        return tags
+
+
+DIGEST_LENGTH = 36
+"""Longest digest that MLflow takes; the whole one is a tag."""
+
+RUNNING = "attributes.status = 'RUNNING'"
+
+
+def _same_month(context: MonthContext) -> str:
+    month = context.month.partition_key
+    return f"tags.`{FLEET}` = '{context.fleet.name}' and tags.`{PARTITION}` = '{month}'"
+
+
+def _runs(client: "MlflowClient", experiment_id: str, condition: str) -> "list[Run]":
+    return list(client.search_runs([experiment_id], condition))
+
+
+def _end(client: "MlflowClient", run_id: str, status: str, reason: str) -> None:
+    client.set_tag(run_id, REASON, reason[:500])
+    client.set_terminated(run_id, status)
+
+
+def _log_origin(client: "MlflowClient", run_id: str, context: MonthContext, origin: Origin) -> None:
+    """Record the month's file as the run's dataset, and its digest as the trips' data version."""
+    from mlflow.entities import Dataset, DatasetInput
+
+    dataset = Dataset(
+        name=context.fleet.file_name(context.month),
+        digest=origin.sha256[:DIGEST_LENGTH],
+        source_type="url",
+        source=json.dumps({"url": origin.location}),
+    )
+    client.log_inputs(run_id, [DatasetInput(dataset)])
+    client.set_tag(run_id, "taxi_assets.data_version", origin.sha256)
+
+
+@cache
+def _git_commit() -> str | None:
+    """The commit of the project's checkout, if it is one."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 @contextmanager

@@ -1,0 +1,61 @@
+"""MLflow's model registry: a version for each trained month, and which month is the newest."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from taxi_assets.tlc.months import Month
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+NEWEST = "newest"
+"""Alias of the newest month's version. MLflow reserves ``latest``, for the one trained last."""
+
+ALL_VERSIONS = 10_000
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The registered model of a fleet: ``nyc-taxi-trip-duration-yellow``."""
+
+    client: "MlflowClient"
+    fleet: str
+
+    @property
+    def name(self) -> str:
+        """The registered model's name."""
+        return f"nyc-taxi-trip-duration-{self.fleet}"
+
+    def add(self, run_id: str, model_id: str, month: Month) -> str:
+        """Register a month's logged model, and return the number of its version."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.create_registered_model(self.name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        version = self.client.create_model_version(
+            self.name, f"models:/{model_id}", run_id, tags={"month": str(month)}, model_id=model_id
+        )
+        self._point_to_newest()
+        return str(version.version)
+
+    def tag_rmse(self, run_id: str, rmse: float) -> str:
+        """Note the RMSE on the version that a run registered, and return its number."""
+        (version,) = self.client.search_model_versions(f"run_id = '{run_id}'")
+        self.client.set_model_version_tag(self.name, version.version, "rmse", f"{rmse:.6f}")
+        return str(version.version)
+
+    def _point_to_newest(self) -> None:
+        """Move the alias, and look again: a newer month may have been registered meanwhile."""
+        newest = None
+        while newest != (newest := self._newest_version()):
+            self.client.set_registered_model_alias(self.name, NEWEST, newest)
+
+    def _newest_version(self) -> str:
+        versions = self.client.search_model_versions(
+            f"name = '{self.name}'", max_results=ALL_VERSIONS
+        )
+        newest = max(versions, key=lambda version: (version.tags["month"], int(version.version)))
+        return str(newest.version)

@@ -1,0 +1,99 @@
+"""MLflow's database or server: reaching it, sharing it, and saying so when it fails."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from taxi_assets.errors import ServiceError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+    from mlflow import MlflowClient
+
+
+class TrackingError(ServiceError):
+    """MLflow cannot be reached, or refuses."""
+
+
+@dataclass(frozen=True)
+class TrackingServer:
+    """Where MLflow keeps its runs.
+
+    Attributes:
+        uri: a database such as ``sqlite:////home/me/mlflow.db``, or a server's URL. It may
+            contain a password, so it is never shown; ``shown`` is.
+    """
+
+    uri: str
+
+    @property
+    def shown(self) -> str:
+        """The URI without user and password."""
+        return self.uri.replace(f"{self._secret}@", "") if self._secret else self.uri
+
+    @property
+    def _secret(self) -> str:
+        return urlsplit(self.uri).netloc.rpartition("@")[0]
+
+    @property
+    def pages(self) -> str | None:
+        """The address of MLflow's pages, if a server has them."""
+        return self.shown.rstrip("/") if self.uri.startswith(("http://", "https://")) else None
+
+    @cached_property
+    def client(self) -> "MlflowClient":
+        """MLflow's client of it; making the first one also makes the database."""
+        from mlflow import MlflowClient
+
+        with self.alone():
+            client = MlflowClient(self.uri)
+            client.search_experiments(max_results=1)
+            return client
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes of this project away from an SQLite database for a block.
+
+        MLflow makes and migrates its database without a thought to processes that do the same,
+        and SQLite turns away who waits too long to write. A server looks after itself.
+        """
+        with self._lock:
+            yield
+
+    @cached_property
+    def _lock(self) -> "BaseFileLock | threading.RLock":
+        from filelock import FileLock
+
+        path = self.uri.partition("sqlite:///")[2].partition("?")[0]
+        return FileLock(f"{path}.lock") if path else threading.RLock()
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn what MLflow raises in a block into a sentence.
+
+        Raises:
+            TrackingError: instead.
+        """
+        import requests
+        import sqlalchemy.exc
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except (
+            MlflowException,
+            requests.RequestException,
+            sqlalchemy.exc.SQLAlchemyError,
+        ) as error:
+            reason = str(error).splitlines()[0].replace(self.uri, self.shown)
+            if self._secret:
+                password = self._secret.rpartition(":")[2]
+                reason = reason.replace(self._secret, "***").replace(password, "***")
+            raise TrackingError(
+                f"MLflow at {self.shown} fails ({reason}). Nothing was stored; the month's last "
+                "model stays. Check MLFLOW_TRACKING_URI and the server, then run the month again."
+            ) from None
