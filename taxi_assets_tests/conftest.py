@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 import mlflow
 import pytest
+from mlflow.entities import Run
 
 from taxi_assets.definitions import build_definitions
 from taxi_assets.settings import Settings
@@ -129,3 +130,10 @@ def latest_record(
         limit=1,
     ).records
     return records[0].asset_materialization if records else None
+
+
+def tracked_runs(settings: Settings) -> list[Run]:
+    """The MLflow runs of the settings' experiment, the newest first."""
+    client = mlflow.MlflowClient(settings.tracking_uri)
+    experiment = client.get_experiment_by_name(settings.experiment_name)
+    return list(client.search_runs([experiment.experiment_id])) if experiment else []

@@ -10,22 +10,15 @@ import mlflow
 import pandas as pd
 import pytest
 import yaml
-from mlflow.entities import Run
 
 from taxi_assets.assets import GRAPH
 from taxi_assets.definitions import build_definitions
 from taxi_assets.settings import Settings
-from taxi_assets_tests.conftest import REAL_FILES, latest_record, step_failures
+from taxi_assets_tests.conftest import REAL_FILES, latest_record, step_failures, tracked_runs
 
 Materialize = Callable[..., dg.ExecuteInProcessResult]
 
 NAMES = [asset.name for asset in GRAPH]
-
-
-def runs(settings: Settings) -> list[Run]:
-    client = mlflow.MlflowClient(settings.tracking_uri)
-    experiment = client.get_experiment_by_name(settings.experiment_name)
-    return list(client.search_runs([experiment.experiment_id])) if experiment else []
 
 
 def test_the_graph_is_described_for_people(settings: Settings) -> None:
@@ -75,7 +68,7 @@ def test_a_month_is_stored_recorded_and_tracked(
     figures = json.loads((storage / "green/metrics/2023-01.json").read_text())
     assert figures["records_loaded"] == 6_000
 
-    (run,) = runs(settings)
+    (run,) = tracked_runs(settings)
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "green 2023-01"
     assert run.data.metrics == figures
@@ -119,7 +112,7 @@ def test_the_logged_model_predicts_from_zone_ids(
     settings: Settings, materialize: Materialize
 ) -> None:
     materialize("2023-01")
-    (run,) = runs(settings)
+    (run,) = tracked_runs(settings)
     mlflow.set_tracking_uri(settings.tracking_uri)
     try:
         model = mlflow.pyfunc.load_model(f"models:/{run.outputs.model_outputs[0].model_id}")
@@ -140,7 +133,7 @@ def test_assets_can_be_materialized_one_by_one(
 ) -> None:
     for name in NAMES:
         assert materialize("2023-02", name).success
-    (run,) = runs(settings)
+    (run,) = tracked_runs(settings)
     assert run.info.status == "FINISHED"
     assert run.data.metrics["records_loaded"] == 6_000
 
@@ -149,7 +142,7 @@ def test_a_run_that_trains_nothing_tracks_nothing(
     settings: Settings, materialize: Materialize
 ) -> None:
     assert materialize("2023-01", "raw_trips", "cleaned_trips").success
-    assert runs(settings) == []
+    assert tracked_runs(settings) == []
 
 
 def test_a_month_that_the_source_does_not_have_fails_with_a_sentence(

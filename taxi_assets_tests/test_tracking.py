@@ -1,0 +1,242 @@
+"""MLflow runs under every way of running: one for each trained month, with a true status."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import mlflow
+import pytest
+from mlflow.entities import Run
+
+from taxi_assets.definitions import build_definitions
+from taxi_assets.durations import regression
+from taxi_assets.settings import Settings
+from taxi_assets.tlc.months import Month
+from taxi_assets.tracking.owners import OWNER, Owner
+from taxi_assets.tracking.registry import NEWEST, Registry
+from taxi_assets.tracking.servers import TrackingServer
+from taxi_assets_tests.conftest import latest_record, step_failures, tracked_runs
+
+Materialize = Callable[..., dg.ExecuteInProcessResult]
+
+TRAINING = ("raw_trips", "cleaned_trips", "zone_pairs", "vectorizer", "model")
+
+
+def client(settings: Settings) -> mlflow.MlflowClient:
+    return mlflow.MlflowClient(settings.tracking_uri)
+
+
+def by_month(settings: Settings) -> dict[str, Run]:
+    return {run.data.params["month"]: run for run in tracked_runs(settings)}
+
+
+def test_each_month_of_a_span_has_a_complete_run_of_its_own(
+    settings: Settings, materialize: Materialize
+) -> None:
+    result = materialize("2023-01:2023-03")
+    runs = by_month(settings)
+    assert sorted(runs) == ["2023-01", "2023-02", "2023-03"]
+    assert len(tracked_runs(settings)) == 3
+    for month, run in runs.items():
+        figures = Path(settings.storage) / f"green/metrics/{month}.json"
+        assert run.info.status == "FINISHED"
+        assert run.data.metrics == json.loads(figures.read_text())
+        assert len(run.outputs.model_outputs) == 1
+        assert run.data.tags["dagster.run_id"] == result.run_id
+        assert run.data.tags["dagster.partition"] == f"{month}-01"
+        assert "mlflow.parentRunId" not in run.data.tags
+
+
+def test_the_run_stays_open_until_metrics_and_is_reopened_by_metrics_alone(
+    settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statuses = []
+
+    def look(*arguments: object) -> object:
+        statuses.append([run.info.status for run in tracked_runs(settings)])
+        return predict(*arguments)
+
+    predict = regression.predict
+    monkeypatch.setattr("taxi_assets.durations.scoring.predict", look)
+    assert materialize("2023-01").success
+    assert materialize("2023-01", "metrics").success
+    assert statuses == [["RUNNING"], ["FINISHED"]]
+    (run,) = tracked_runs(settings)
+    assert run.info.status == "FINISHED"
+
+
+def test_training_again_supersedes_the_older_run(
+    settings: Settings, materialize: Materialize
+) -> None:
+    for _ in range(2):
+        assert materialize("2023-01").success
+    newer, older = tracked_runs(settings)
+    assert older.data.tags["taxi_assets.superseded_by"] == newer.info.run_id
+    assert "taxi_assets.superseded_by" not in newer.data.tags
+    assert newer.data.metrics == older.data.metrics
+
+
+def test_training_without_metrics_finishes_the_run(
+    settings: Settings, materialize: Materialize
+) -> None:
+    assert materialize("2023-01", *TRAINING).success
+    (run,) = tracked_runs(settings)
+    assert (run.info.status, run.data.metrics) == ("FINISHED", {})
+
+
+def test_a_failing_step_fails_the_run_with_its_reason(
+    settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise ZeroDivisionError("no pipeline today")
+
+    monkeypatch.setattr("taxi_assets.tracking.runs.servable_pipeline", refuse)
+    assert not materialize("2023-01").success
+    (run,) = tracked_runs(settings)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["taxi_assets.reason"] == "ZeroDivisionError: no pipeline today"
+
+
+def test_nothing_global_is_left_behind(settings: Settings, materialize: Materialize) -> None:
+    environment, uri = dict(os.environ), mlflow.get_tracking_uri()
+    assert materialize("2023-01").success
+    assert mlflow.active_run() is None
+    assert mlflow.get_tracking_uri() == uri
+    assert dict(os.environ) == environment
+
+
+def test_runs_say_what_is_needed_to_do_them_again(
+    settings: Settings, materialize: Materialize, instance: dg.DagsterInstance
+) -> None:
+    linked = replace(settings, dagster_ui_url="http://dagster:3000/")
+    result = materialize("2023-01", settings=linked)
+    (run,) = tracked_runs(settings)
+    raw = latest_record(instance, "raw_trips").metadata
+    tags = run.data.tags
+    assert tags["taxi_assets.data_version"] == raw["sha256"].value
+    assert tags["dagster.url"] == f"http://dagster:3000/runs/{result.run_id}"
+    assert {"python", "dagster", "dagster-mlflow", "mlflow", "numpy", "pandas"} <= set(tags)
+    assert tags["taxi_assets.code_version"] == "1"
+    assert run.data.params["random_state"] == "42"
+    (dataset,) = (given.dataset for given in run.inputs.dataset_inputs)
+    assert dataset.name == "green_tripdata_2023-01.parquet"
+    assert raw["sha256"].value.startswith(dataset.digest)
+    assert json.loads(dataset.source)["url"] == raw["source"].value
+    for asset in ("model", "metrics"):
+        metadata = latest_record(instance, asset).metadata
+        assert metadata["mlflow_run_id"].value == run.info.run_id
+        assert metadata["model_version"].value == "1"
+
+
+def test_the_registry_has_a_version_for_each_trained_month_and_knows_the_newest(
+    settings: Settings, materialize: Materialize
+) -> None:
+    for months in ("2023-02", "2023-03", "2023-01"):
+        assert materialize(months).success
+    assert materialize("2023-01", "metrics").success
+    name = Registry(client(settings), "green").name
+    versions = client(settings).search_model_versions(f"name = '{name}'")
+    months = {version.version: version.tags["month"] for version in versions}
+    assert months == {1: "2023-02", 2: "2023-03", 3: "2023-01"}
+    figures = by_month(settings)
+    for version in versions:
+        rmse = figures[version.tags["month"]].data.metrics["rmse"]
+        assert version.tags["rmse"] == f"{rmse:.6f}"
+    assert client(settings).get_model_version_by_alias(name, NEWEST).tags["month"] == "2023-03"
+
+
+def owned_run(settings: Settings, owner: Owner) -> str:
+    """A run that its owner has left, or not yet left, RUNNING."""
+    made = client(settings)
+    experiment = made.get_experiment_by_name(settings.experiment_name)
+    identifier = (
+        experiment.experiment_id if experiment else made.create_experiment(settings.experiment_name)
+    )
+    return made.create_run(identifier, tags={OWNER: owner.to_tag()}).info.run_id
+
+
+def test_only_runs_whose_owner_is_provably_gone_are_put_right(
+    settings: Settings, materialize: Materialize
+) -> None:
+    """A dead process, a number given again, a living sibling, another host, an unknown owner."""
+    sleeper = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    alive = replace(Owner.of_run("elsewhere"), pid=sleeper.pid, started=_start(sleeper.pid))
+    dead = replace(alive, pid=2**22 + 1)
+    reused = replace(alive, started=alive.started - 1000)
+    remote = replace(dead, host=f"not-{socket.gethostname()}")
+    expected = {
+        owned_run(settings, dead): "KILLED",
+        owned_run(settings, reused): "KILLED",
+        owned_run(settings, alive): "RUNNING",
+        owned_run(settings, remote): "RUNNING",
+    }
+    try:
+        assert materialize("2023-01").success
+        statuses = {run: client(settings).get_run(run).info.status for run in expected}
+    finally:
+        sleeper.communicate(b"\n")
+    assert statuses == expected
+
+
+def _start(pid: int) -> float:
+    import psutil
+
+    return psutil.Process(pid).create_time()
+
+
+def test_a_run_of_a_finished_dagster_run_is_put_right(
+    settings: Settings, materialize: Materialize
+) -> None:
+    failed = materialize("2019-07").run_id
+    left = owned_run(settings, Owner.of_run(failed))
+    assert materialize("2023-01").success
+    run = client(settings).get_run(left)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["taxi_assets.reason"] == "the Dagster run ended as FAILURE"
+
+
+def test_without_tracking_training_stops_and_the_last_model_stays(
+    settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert materialize("2023-01:2023-02").success
+    stored = {p: p.read_bytes() for p in (Path(settings.storage) / "green/model").iterdir()}
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    down = replace(settings, tracking_uri="http://someone:secret@127.0.0.1:9")
+    result = materialize("2023-01:2023-02", settings=down)
+    (message,) = step_failures(result)
+    assert "MLflow at http://127.0.0.1:9 fails" in message
+    assert "  2023-02: not tried" in message
+    assert "secret" not in message
+    assert {p: p.read_bytes() for p in (Path(settings.storage) / "green/model").iterdir()} == stored
+
+
+def test_passwords_are_not_shown() -> None:
+    server = TrackingServer("postgresql://me:secret@host/mlflow")
+    assert server.shown == "postgresql://host/mlflow"
+    assert TrackingServer("sqlite:////tmp/mlflow.db").shown == "sqlite:////tmp/mlflow.db"
+
+
+def test_training_twice_gives_the_same_model(
+    settings: Settings, materialize: Materialize, instance: dg.DagsterInstance
+) -> None:
+    models = []
+    for _ in range(2):
+        assert materialize("2023-01").success
+        models.append(
+            build_definitions(settings).load_asset_value(
+                ["green", "model"],
+                partition_key=Month(2023, 1).partition_key,
+                instance=instance,
+            )
+        )
+    first, second = (model["model"] for model in models)
+    assert first.coef_.tobytes() == second.coef_.tobytes()
+    assert first.intercept_ == second.intercept_
+    assert models[0]["mlflow_run_id"] != models[1]["mlflow_run_id"]
