@@ -9,7 +9,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 unexport VIRTUAL_ENV
 
-.PHONY: demo test dev install lint lock benchmark
+.PHONY: demo test drills dev install lint lock
 
 demo: install
 	TAXI_TRIP_SOURCE=synthetic $(BIN)/dagster asset materialize -m taxi_assets.definitions \
@@ -20,6 +20,9 @@ demo: install
 
 test: install
 	$(BIN)/pytest
+
+drills: install
+	$(BIN)/pytest -m drill
 
 dev: install
 	@case "$$MLFLOW_TRACKING_URI" in \
@@ -51,9 +54,11 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
 
-# Dagster reads .env in the folder it starts in; a DAGSTER_HOME that was exported wins.
-.env: Makefile
+# Dagster reads .env in the folder it starts in; a DAGSTER_HOME that was exported wins. Its history
+# is made here, once, as several processes that start at the same time would each make it.
+.env: Makefile $(INSTALLED)
 	printf '%s\n' 'DAGSTER_HOME="$${DAGSTER_HOME:-$(CURDIR)/.dagster_home}"' > $@
+	DAGSTER_HOME="$(CURDIR)/.dagster_home" $(BIN)/dagster instance info > /dev/null
 
 lock:
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \

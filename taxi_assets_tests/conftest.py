@@ -1,6 +1,9 @@
 """What many tests start from."""
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +19,7 @@ from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.synthetic import write_month
 
+DAGSTER = Path(sys.executable).with_name("dagster")
 REAL_FILES = Path(__file__).parents[2] / "shared" / "tlc"
 
 
@@ -107,6 +111,45 @@ def materialize(
         )
 
     return run
+
+
+class Command:
+    """``dagster asset materialize`` in a folder of its own, as a user starts it."""
+
+    def __init__(self, folder: Path, source: str) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.home.mkdir()
+        self.variables = {
+            **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+            "DAGSTER_HOME": str(self.home),
+            "DAGSTER_DISABLE_TELEMETRY": "1",
+            "MLFLOW_DISABLE_TELEMETRY": "1",
+            "TAXI_FLEET": "green",
+            "TAXI_TRIP_SOURCE": source,
+        }
+
+    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        """Start the command and go on."""
+        return subprocess.Popen(
+            [DAGSTER, "asset", "materialize", "-m", "taxi_assets.definitions", *arguments],
+            cwd=self.folder,
+            env=self.variables | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def __call__(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run the command to its end; standard error comes with standard output."""
+        process = self.start(*arguments, **variables)
+        output, _ = process.communicate()
+        return subprocess.CompletedProcess(arguments, process.returncode, output, output)
+
+
+@pytest.fixture
+def command(tmp_path: Path, source_folder: Path) -> Command:
+    return Command(tmp_path, str(source_folder))
 
 
 def step_failures(result: dg.ExecuteInProcessResult) -> list[str]:

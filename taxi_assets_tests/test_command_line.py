@@ -1,42 +1,13 @@
 """``dagster asset materialize`` as users type it: exit code, console, history."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import dagster as dg
-import pytest
 
-DAGSTER = Path(sys.executable).with_name("dagster")
-
-
-@pytest.fixture
-def command(tmp_path: Path, source_folder: Path):
-    home = tmp_path / "home"
-    home.mkdir()
-
-    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [DAGSTER, "asset", "materialize", "-m", "taxi_assets.definitions", *arguments],
-            cwd=tmp_path,
-            env={
-                **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
-                "DAGSTER_HOME": str(home),
-                "DAGSTER_DISABLE_TELEMETRY": "1",
-                "TAXI_FLEET": "green",
-                "TAXI_TRIP_SOURCE": str(source_folder),
-                **variables,
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    return run
+from taxi_assets_tests.conftest import Command
 
 
-def test_a_month(command, tmp_path: Path) -> None:
+def test_a_month(command: Command, tmp_path: Path) -> None:
     done = command("--select", "*", "--partition", "2023-01-01")
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stderr.splitlines() if " INFO - " in line]
@@ -48,7 +19,7 @@ def test_a_month(command, tmp_path: Path) -> None:
     assert run.status == dg.DagsterRunStatus.SUCCESS
 
 
-def test_a_missing_month_is_a_sentence_and_no_traceback(command) -> None:
+def test_a_missing_month_is_a_sentence_and_no_traceback(command: Command) -> None:
     done = command("--select", "*", "--partition", "2019-07-01")
     assert done.returncode == 1
     assert "raw_trips 2019-07: " in done.stderr
@@ -57,7 +28,7 @@ def test_a_missing_month_is_a_sentence_and_no_traceback(command) -> None:
     assert "Stack Trace" not in done.stderr
 
 
-def test_a_bad_variable_is_a_sentence_and_no_traceback(command) -> None:
+def test_a_bad_variable_is_a_sentence_and_no_traceback(command: Command) -> None:
     done = command("--select", "*", "--partition", "2023-01-01", TAXI_FLEET="blue")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
@@ -65,7 +36,7 @@ def test_a_bad_variable_is_a_sentence_and_no_traceback(command) -> None:
     )
 
 
-def test_the_multiprocess_executor_gives_the_same(command, tmp_path: Path) -> None:
+def test_the_multiprocess_executor_gives_the_same(command: Command, tmp_path: Path) -> None:
     config = '{"execution": {"config": {"multiprocess": {"max_concurrent": 2}}}}'
     figures = []
     for options in ([], ["--config-json", config]):

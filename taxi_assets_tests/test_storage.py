@@ -1,5 +1,6 @@
 """Stored values: they come back as they were, and replacing one is all or nothing."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,20 @@ def test_replacing_shows_the_new_file_only_when_it_is_complete(storage: Storage)
             if text == b"new":
                 assert storage.open("green/metrics/2023-01.json").read() == b"old"
         assert storage.open("green/metrics/2023-01.json").read() == text
+
+
+def test_what_killed_processes_left_is_removed_and_what_others_write_is_not(
+    tmp_path: Path,
+) -> None:
+    storage = Storage(str(tmp_path))
+    living = storage.temporary_file("model")
+    killed = living.with_name(living.name.replace(f".{os.getpid()}.", f".{2**22 + 1}."))
+    elsewhere = living.with_name(f".another-host.{2**22 + 1}.abc.tmp")
+    for path in (living, killed, elsewhere):
+        path.touch()
+    storage.temporary_file("model")
+    assert sorted(path.exists() for path in (living, elsewhere)) == [True, True]
+    assert not killed.exists()
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Where stored assets live, and how a file there is replaced: all at once or not at all."""
 
+import glob
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,13 +77,26 @@ class Storage:
     def temporary_file(self, folder: str) -> Path:
         """A local path, nothing there yet, for a file that shall become one of ``folder``'s.
 
-        It lies where becoming one costs least: for local storage in the folder itself.
+        It lies where becoming one costs least: for local storage in the folder itself. What
+        processes that were killed have left there is removed.
         """
         local_folder = Path(tempfile.gettempdir())
         if self.is_local:
             local_folder = Path(self.full_path(folder))
             local_folder.mkdir(parents=True, exist_ok=True)
-        return local_folder / f".{uuid4().hex}.tmp"
+        _remove_litter(local_folder)
+        return local_folder / f".{socket.gethostname()}.{os.getpid()}.{uuid4().hex}.tmp"
+
+
+def _remove_litter(folder: Path) -> None:
+    """Remove the temporary files of processes that no longer run on this machine."""
+    import psutil
+
+    host = socket.gethostname()
+    for path in folder.glob(f".{glob.escape(host)}.*.tmp"):
+        pid = path.name.removeprefix(f".{host}.").partition(".")[0]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            path.unlink(missing_ok=True)
 
 
 def _flush_to_disk(path: Path) -> None:

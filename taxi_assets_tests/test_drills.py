@@ -1,0 +1,250 @@
+"""Drills with real processes: killed, terminated, all at once, and served from elsewhere."""
+
+import json
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+import mlflow
+import pytest
+from mlflow.entities import Run
+
+from taxi_assets_tests.conftest import Command, latest_record
+
+pytestmark = pytest.mark.drill
+
+MLFLOW = Path(sys.executable).with_name("mlflow")
+SPAN = ("--select", "*", "--partition-range", "2023-01-01...2023-03-01")
+MONTHS = ("2023-01", "2023-02", "2023-03")
+KILLS = 4
+
+
+def runs(folder: Path, uri: str | None = None) -> list[Run]:
+    client = mlflow.MlflowClient(uri or f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("nyc-taxi-trip-duration")
+    return list(client.search_runs([experiment.experiment_id])) if experiment else []
+
+
+def figures(folder: Path) -> dict[str, dict[str, float]]:
+    """Each month's figures, without the pickle's size, in which a run's id may show."""
+    stored = folder / "data/green/metrics"
+    return {
+        path.stem: json.loads(path.read_text()) | {"model_size_bytes": None}
+        for path in stored.glob("*.json")
+    }
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.2)
+    pytest.fail(f"{url} did not come up")
+
+
+@contextmanager
+def serving(*command: object, url: str, cwd: Path) -> Iterator[None]:
+    with (cwd / "server.txt").open("w") as log:
+        process = subprocess.Popen(
+            [str(part) for part in command], cwd=cwd, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        wait_for(url, process)
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def stop_after(process: subprocess.Popen[str], line: str, how: signal.Signals) -> str:
+    """Let the command run until it has logged the line, stop it, and return what it logged."""
+    assert process.stdout is not None
+    logged = ""
+    for text in process.stdout:
+        logged += text
+        if line in text:
+            process.send_signal(how)
+            break
+    rest, _ = process.communicate(timeout=120)
+    return logged + rest
+
+
+@pytest.fixture(scope="session")
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory, source_folder: Path
+) -> dict[str, dict[str, float]]:
+    """What a span gives that nobody disturbs."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    done = Command(folder, str(source_folder))(*SPAN)
+    assert done.returncode == 0, done.stdout
+    return figures(folder)
+
+
+def test_killed_spans_end_like_undisturbed_ones(
+    command: Command, undisturbed: dict[str, dict[str, float]]
+) -> None:
+    """SIGKILL at random lines of the log; after each the span is run again, and is complete."""
+    random.seed(42)
+    assets = ("raw_trips", "cleaned_trips", "zone_pairs", "vectorizer", "model", "metrics")
+    for _ in range(KILLS):
+        step, month = random.choice(assets), random.choice(MONTHS)
+        logged = stop_after(command.start(*SPAN), f"{step} {month}", signal.SIGKILL)
+        print(f"killed in {step} {month}, after {len(logged.splitlines())} lines")
+        left = [run for run in runs(command.folder) if run.info.status == "RUNNING"]
+
+        again = command(*SPAN)
+        assert again.returncode == 0, again.stdout
+        assert figures(command.folder) == undisturbed
+        statuses = {run.info.run_id: run.info.status for run in runs(command.folder)}
+        assert set(statuses.values()) <= {"FINISHED", "KILLED"}
+        assert {statuses[run.info.run_id] for run in left} <= {"KILLED"}
+        assert not list((command.folder / "data").rglob("*.tmp"))
+        with dg.DagsterInstance.from_config(str(command.home)) as instance:
+            for month in MONTHS:
+                record = latest_record(instance, "metrics", month).metadata
+                assert record["rmse"].value == undisturbed[month]["rmse"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_terminated_run_leaves_nothing_running(command: Command, how: signal.Signals) -> None:
+    """Stopped between training two months: the first is open for its metrics, the second begins."""
+    logged = stop_after(command.start(*SPAN), "model 2023-01", how)
+    assert "metrics 2023-03" not in logged
+    statuses = {run.info.status for run in runs(command.folder)}
+    assert statuses == {"KILLED"}
+
+
+def test_the_multiprocess_executor_ends_runs_too(
+    command: Command, undisturbed: dict[str, dict[str, float]]
+) -> None:
+    config = '{"execution": {"config": {"multiprocess": {"max_concurrent": 1}}}}'
+    done = command(*SPAN, "--config-json", config)
+    assert done.returncode == 0, done.stdout
+    assert [run.info.status for run in runs(command.folder)] == ["FINISHED"] * 3
+    assert figures(command.folder) == undisturbed
+
+
+def test_eight_processes_train_eight_months_at_once_without_a_database(tmp_path: Path) -> None:
+    command = Command(tmp_path, "synthetic")
+    # Dagster's own history is there first, as after `make install`: it has the same race.
+    dg.DagsterInstance.from_config(str(command.home)).dispose()
+    processes = [
+        command.start("--select", "*", "--partition", f"2023-{month:02}-01",
+                      TAXI_SYNTHETIC_TRIPS="3000")
+        for month in range(1, 9)
+    ]  # fmt: skip
+    outputs = [process.communicate()[0] for process in processes]
+    for process, output in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, output
+        assert "database is locked" not in output
+    tracked = runs(tmp_path)
+    assert len(tracked) == 8
+    for run in tracked:
+        assert run.info.status == "FINISHED"
+        assert run.data.metrics["records_loaded"] == 3_000
+        assert len(run.outputs.model_outputs) == 1
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    newest = client.get_model_version_by_alias("nyc-taxi-trip-duration-green", "newest")
+    assert newest.tags["month"] == "2023-08"
+
+
+def test_an_mlflow_server_keeps_everything(command: Command, tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    server = (
+        MLFLOW, "server", "--port", url.rpartition(":")[2], "--workers", 1,
+        "--backend-store-uri", "sqlite:///server.db", "--artifacts-destination", "artifacts",
+    )  # fmt: skip
+    with serving(*server, url=f"{url}/health", cwd=tmp_path):
+        for _ in range(2):
+            done = command(*SPAN, MLFLOW_TRACKING_URI=url)
+            assert done.returncode == 0, done.stdout
+        tracked = runs(tmp_path, url)
+        assert [run.info.status for run in tracked] == ["FINISHED"] * 6
+        assert sum("taxi_assets.superseded_by" in run.data.tags for run in tracked) == 3
+        client = mlflow.MlflowClient(url)
+        version = client.get_model_version_by_alias("nyc-taxi-trip-duration-green", "newest")
+        assert version.tags["month"] == "2023-03"
+    assert not (tmp_path / "mlruns").exists()
+    with dg.DagsterInstance.from_config(str(command.home)) as instance:
+        link = latest_record(instance, "metrics", "2023-03").metadata["mlflow_run"].value
+    assert re.fullmatch(rf"{url}/#/experiments/\d+/runs/{version.run_id}", link)
+
+
+@pytest.fixture
+def logged_model(command: Command) -> Path:
+    """The folder of a model that MLflow keeps."""
+    assert command("--select", "*", "--partition", "2023-01-01").returncode == 0
+    (description,) = (command.folder / "mlruns").rglob("MLmodel")
+    return description.parent
+
+
+@pytest.fixture
+def bare_environment(logged_model: Path, tmp_path: Path) -> Path:
+    """The programs of an environment with the model's requirements and nothing else."""
+    uv = Path(sys.executable).with_name("uv")
+    programs = tmp_path / "bare/bin"
+    for command in (
+        [uv, "venv", "--quiet", "--python", sys.executable, programs.parent],
+        [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", programs / "python",
+         "-r", logged_model / "requirements.txt"],
+    ):  # fmt: skip
+        subprocess.run(command, check=True)
+    return programs
+
+
+def test_the_model_predicts_where_only_its_requirements_are_installed(
+    logged_model: Path, bare_environment: Path, tmp_path: Path
+) -> None:
+    """Served, from JSON and from CSV, with numbers and with strings: the same minutes."""
+    importing = [bare_environment / "python", "-c", "import taxi_assets"]
+    assert subprocess.run(importing, capture_output=True, check=False, cwd=tmp_path).returncode == 1
+    numbers = {"dataframe_records": [{"PULocationID": 132, "DOLocationID": 230}]}
+    strings = {"dataframe_records": [{"PULocationID": "132", "DOLocationID": "230"}]}
+    (tmp_path / "trips.json").write_text(json.dumps(numbers))
+    (tmp_path / "trips.csv").write_text("PULocationID,DOLocationID\n132,230\n")
+
+    def predict(file: str) -> float:
+        command = [
+            bare_environment / "mlflow", "models", "predict", "--env-manager", "local",
+            "-m", logged_model, "-i", file, "-t", file.rpartition(".")[2],
+        ]  # fmt: skip
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        (minutes,) = json.loads(done.stdout.splitlines()[-1])["predictions"]
+        return float(minutes)
+
+    minutes = predict("trips.json")
+    assert 1 < minutes < 60
+    assert predict("trips.csv") == minutes
+
+    port = free_port()
+    serve: tuple[object, ...] = (
+        bare_environment / "mlflow", "models", "serve", "--env-manager", "local",
+        "-m", logged_model, "--port", port,
+    )  # fmt: skip
+    with serving(*serve, url=f"http://127.0.0.1:{port}/health", cwd=tmp_path):
+        for question in (numbers, strings):
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}/invocations",
+                json.dumps(question).encode(),
+                {"Content-Type": "application/json"},
+            )
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                assert json.load(answer)["predictions"] == [minutes]
