@@ -1,6 +1,7 @@
 """Drills with real processes: killed, terminated, all at once, and served from elsewhere."""
 
 import json
+import os
 import random
 import re
 import signal
@@ -62,9 +63,16 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def serving(*command: object, url: str, cwd: Path) -> Iterator[None]:
+    # `mlflow models serve` looks for uvicorn on the path, as in an activated environment.
+    environment = os.environ | {"PATH": f"{Path(str(command[0])).parent}:{os.environ['PATH']}"}
     with (cwd / "server.txt").open("w") as log:
         process = subprocess.Popen(
-            [str(part) for part in command], cwd=cwd, stdout=log, stderr=log, start_new_session=True
+            [str(part) for part in command],
+            cwd=cwd,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
         wait_for(url, process)
