@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 import mlflow
+import pandas as pd
 import pytest
 from mlflow.entities import Run
 
@@ -20,6 +21,7 @@ from taxi_assets.settings import Settings
 from taxi_assets.tlc.months import Month
 from taxi_assets.tracking.owners import OWNER, Owner
 from taxi_assets.tracking.registry import NEWEST, Registry
+from taxi_assets.tracking.relocate import relocate
 from taxi_assets.tracking.servers import TrackingServer
 from taxi_assets_tests.conftest import latest_record, step_failures, tracked_runs
 
@@ -240,3 +242,28 @@ def test_training_twice_gives_the_same_model(
     assert first.coef_.tobytes() == second.coef_.tobytes()
     assert first.intercept_ == second.intercept_
     assert models[0]["mlflow_run_id"] != models[1]["mlflow_run_id"]
+
+
+def test_models_load_after_the_folder_has_moved(
+    settings: Settings, materialize: Materialize, tmp_path: Path
+) -> None:
+    """Moved by renaming; the experiment's default folder is where the test ran."""
+    assert materialize("2023-01").success
+    old, new = tmp_path / "mlruns", tmp_path / "moved"
+    new.mkdir()
+    for name in ("mlruns", "mlflow.db"):
+        (tmp_path / name).rename(new / name)
+    assert not old.exists()
+    changed = relocate(new / "mlflow.db", tmp_path, new)
+    uri = f"sqlite:///{new}/mlflow.db"
+    version = mlflow.MlflowClient(uri).get_model_version_by_alias(
+        "nyc-taxi-trip-duration-green", NEWEST
+    )
+    mlflow.set_tracking_uri(uri)
+    try:
+        model = mlflow.pyfunc.load_model(f"models:/{version.name}@{NEWEST}")
+    finally:
+        mlflow.set_tracking_uri(None)
+    (minutes,) = model.predict(pd.DataFrame({"PULocationID": [132], "DOLocationID": [230]}))
+    assert 1 < minutes < 60
+    assert changed == 4
