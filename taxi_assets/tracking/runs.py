@@ -164,7 +164,8 @@ class Tracking:
         """Metadata for Dagster's pages that lead to a run."""
         metadata: dict[str, Any] = {"mlflow_run_id": run_id}
         if self.server.pages is not None:
-            experiment = self.server.client.get_run(run_id).info.experiment_id
+            with self.server.explained():
+                experiment = self.server.client.get_run(run_id).info.experiment_id
             address = f"{self.server.pages}/#/experiments/{experiment}/runs/{run_id}"
             metadata["mlflow_run"] = dg.MetadataValue.url(address)
         return metadata
