@@ -1,20 +1,18 @@
 """``dagster asset materialize`` as users type it: exit code, console, history."""
 
-from pathlib import Path
-
 import dagster as dg
 
 from taxi_assets_tests.conftest import Command
 
 
-def test_a_month(command: Command, tmp_path: Path) -> None:
+def test_a_month(command: Command) -> None:
     done = command("--select", "*", "--partition", "2023-01-01")
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stderr.splitlines() if " INFO - " in line]
     summary = lines[-2].partition("INFO - ")[2]
     assert summary.startswith("metrics 2023-01: 6,000 records loaded, ")
     assert " after preparation, intercept " in summary
-    with dg.DagsterInstance.from_config(str(tmp_path / "home")) as instance:
+    with dg.DagsterInstance.from_config(str(command.home)) as instance:
         (run,) = instance.get_runs()
     assert run.status == dg.DagsterRunStatus.SUCCESS
 
@@ -36,11 +34,10 @@ def test_a_bad_variable_is_a_sentence_and_no_traceback(command: Command) -> None
     )
 
 
-def test_the_multiprocess_executor_gives_the_same(command: Command, tmp_path: Path) -> None:
-    config = '{"execution": {"config": {"multiprocess": {"max_concurrent": 2}}}}'
-    figures = []
-    for options in ([], ["--config-json", config]):
-        done = command("--select", "*", "--partition", "2023-01-01", *options)
-        assert done.returncode == 0, done.stderr
-        figures.append((tmp_path / "data/green/metrics/2023-01.json").read_text())
-    assert figures[0] == figures[1]
+def test_a_range_of_months_needs_one_run(command: Command) -> None:
+    span = ("--select", "*", "--partition-range", "2023-01-01...2023-02-01")
+    done = command(*span, TAXI_MONTHS_PER_RUN="1")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1].startswith(
+        "Error: TAXI_MONTHS_PER_RUN is 1, and --partition-range is always one run; set"
+    )
