@@ -8,6 +8,8 @@ from threading import Thread
 
 import pytest
 
+from taxi_assets.tlc import download
+from taxi_assets.tlc.download import HttpSource
 from taxi_assets.tlc.fetch import FetchedMonth, fetch_month
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
@@ -82,3 +84,16 @@ def test_something_that_is_not_parquet_is_refused_and_removed(
 def test_an_unknown_kind_of_location_is_named(fetch: Callable[..., FetchedMonth]) -> None:
     with pytest.raises(SourceError, match="Check TAXI_TRIP_SOURCE"):
         fetch("nonsense://somewhere")
+
+
+def test_a_download_tells_how_far_it_is(
+    source_folder: Path, web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "CHUNK", 1 << 14)
+    monkeypatch.setattr(download, "PROGRESS", 1 << 16)
+    lines: list[str] = []
+    HttpSource(web).fetch(GREEN, JANUARY, tmp_path / "fetched", lines.append)
+    size = (source_folder / "green_tripdata_2023-01.parquet").stat().st_size
+    assert lines[0].startswith(f"downloading {web}/green_tripdata_2023-01.parquet, ")
+    assert len(lines) == 1 + size // (1 << 16)
+    assert lines[-1].startswith("downloaded ")

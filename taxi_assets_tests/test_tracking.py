@@ -98,7 +98,7 @@ def test_a_failing_step_fails_the_run_with_its_reason(
     def refuse(*arguments: object) -> None:
         raise ZeroDivisionError("no pipeline today")
 
-    monkeypatch.setattr("taxi_assets.tracking.runs.servable_pipeline", refuse)
+    monkeypatch.setattr("taxi_assets.tracking.tracked_run.servable_pipeline", refuse)
     assert not materialize("2023-01").success
     (run,) = tracked_runs(settings)
     assert run.info.status == "FAILED"
