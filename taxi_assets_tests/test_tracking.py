@@ -153,6 +153,36 @@ def test_the_registry_has_a_version_for_each_trained_month_and_knows_the_newest(
     assert client(settings).get_model_version_by_alias(name, NEWEST).tags["month"] == "2023-03"
 
 
+def test_metrics_that_succeed_after_all_take_the_reason_of_their_failure_away(
+    settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise ZeroDivisionError("no metrics today")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("taxi_assets.tracking.tracked_run.TrackedRun.log_metrics", refuse)
+        assert not materialize("2023-01").success
+    (failed,) = tracked_runs(settings)
+    assert (failed.info.status, "no metrics" in failed.data.tags["taxi_assets.reason"]) == (
+        "FAILED",
+        True,
+    )
+    assert materialize("2023-01", "metrics").success
+    (run,) = tracked_runs(settings)
+    assert run.info.status == "FINISHED"
+    assert "taxi_assets.reason" not in run.data.tags
+
+
+def test_metrics_do_not_need_a_version_that_somebody_deleted(
+    settings: Settings, materialize: Materialize
+) -> None:
+    assert materialize("2023-01").success
+    client(settings).delete_registered_model(Registry(client(settings), "green").name)
+    assert materialize("2023-01", "metrics").success
+    (run,) = tracked_runs(settings)
+    assert run.info.status == "FINISHED"
+
+
 def owned_run(settings: Settings, owner: Owner) -> str:
     """A run that its owner has left, or not yet left, RUNNING."""
     made = client(settings)

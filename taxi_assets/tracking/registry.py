@@ -41,9 +41,14 @@ class Registry:
         self._point_to_newest()
         return str(version.version)
 
-    def tag_rmse(self, run_id: str, rmse: float) -> str:
-        """Note the RMSE on the version that a run registered, and return its number."""
-        (version,) = self.client.search_model_versions(f"run_id = '{run_id}'")
+    def tag_rmse(self, run_id: str, rmse: float) -> str | None:
+        """Note the RMSE on the version that a run registered; return its number.
+
+        There is none if somebody has deleted the version, which the month's figures outlive.
+        """
+        version = next(iter(self.client.search_model_versions(f"run_id = '{run_id}'")), None)
+        if version is None:
+            return None
         self.client.set_model_version_tag(self.name, version.version, "rmse", f"{rmse:.6f}")
         return str(version.version)
 

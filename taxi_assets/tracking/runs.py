@@ -127,6 +127,8 @@ class Tracking:
         except BaseException as interrupt:
             _end(client, run_id, "KILLED", type(interrupt).__name__)
             raise
+        if REASON in run.data.tags:
+            client.delete_tag(run_id, REASON)
         if ends:
             client.set_terminated(run_id, "FINISHED")
 

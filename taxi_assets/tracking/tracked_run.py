@@ -63,8 +63,8 @@ class TrackedRun:
         (output,) = client.get_run(self.run_id).outputs.model_outputs
         return int(Model.load(f"models:/{output.model_id}").to_dict()["model_size_bytes"])
 
-    def log_metrics(self, figures: Mapping[str, float]) -> str:
-        """Log the month's figures; return the version of the registered model."""
+    def log_metrics(self, figures: Mapping[str, float]) -> str | None:
+        """Log the month's figures; return the version of the registered model, if there is one."""
         self.mlflow.log_metrics(dict(figures))
         return self.registry.tag_rmse(self.run_id, figures["rmse"])
 
