@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypedDict
 from taxi_assets.durations import cleaning, regression, scoring
 from taxi_assets.durations import zone_pairs as pairs
 from taxi_assets.spans import MonthContext, MonthOutput, monthly_asset
-from taxi_assets.storage.origins import is_unaltered, read_origin
+from taxi_assets.storage.origins import stored_origin
+from taxi_assets.storage.space import check_space, month_file
 from taxi_assets.tlc.fetch import fetch_month
 
 if TYPE_CHECKING:
@@ -35,17 +36,18 @@ class TrainedModel(TypedDict):
     io_manager="month_files",
     code_version="1",
     resources={"trip_source", "storage"},
+    before_span=check_space,
 )
 def raw_trips(context: MonthContext, trip_source: "TripSource", storage: "Storage") -> MonthOutput:
     """The month's trip records, byte for byte as TLC published them."""
-    path = _month_file(context)
+    path = month_file(context.fleet, context.month)
     fetched = fetch_month(
         trip_source,
         context.fleet,
         context.month,
         path=storage.temporary_file(path.rpartition("/")[0]),
         report=context.report,
-        stored=read_origin(storage, path) if is_unaltered(storage, path) else None,
+        stored=stored_origin(storage, path),
     )
     origin = fetched.origin
     return MonthOutput(
@@ -64,7 +66,7 @@ def raw_trips(context: MonthContext, trip_source: "TripSource", storage: "Storag
 @monthly_asset(group="trips", kinds={"pandas", "parquet"}, io_manager="frames", code_version="1")
 def cleaned_trips(context: MonthContext, raw_trips: "pq.ParquetFile") -> MonthOutput:
     """Trips of 1 to 60 minutes between two known zones: zone ids and duration (minutes)."""
-    cleaned = cleaning.clean_trips(raw_trips, context.fleet)
+    cleaned = cleaning.clean_trips(raw_trips, context.fleet, context.month)
     kept = len(cleaned.trips)
     return MonthOutput(
         cleaned.trips,
@@ -73,6 +75,8 @@ def cleaned_trips(context: MonthContext, raw_trips: "pq.ParquetFile") -> MonthOu
             "records_loaded": cleaned.loaded,
             "records_cleaned": kept,
             "share_kept": cleaned.share_kept,
+            "null_zones": cleaned.null_zones,
+            "null_times": cleaned.null_times,
             "mean_duration_minutes": float(cleaned.trips[cleaning.DURATION].mean()),
         },
     )
@@ -115,7 +119,7 @@ def model(
 ) -> MonthOutput:
     """scikit-learn's LinearRegression of duration on zones, and the MLflow run that has it."""
     fitted = regression.fit_model(zone_pairs, vectorizer)
-    origin = read_origin(storage, _month_file(context))
+    origin = stored_origin(storage, month_file(context.fleet, context.month))
     with tracking.new_run(context, origin, completed_by="metrics") as run:
         model_id = run.log_training(_parameters(context), vectorizer, fitted)
         version = run.registry.add(run.run_id, model_id, context.month)
@@ -161,10 +165,6 @@ def metrics(
         f"preparation, intercept {figures['intercept']:.2f}, RMSE {figures['rmse']:.2f} minutes",
         {**figures, "model_version": version, **tracking.links(run.run_id)},
     )
-
-
-def _month_file(context: MonthContext) -> str:
-    return f"{context.fleet.name}/raw_trips/{context.month}.parquet"
 
 
 def _parameters(context: MonthContext) -> dict[str, object]:

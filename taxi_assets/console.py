@@ -2,12 +2,15 @@
 
 Dagster's console logger can be replaced only by the run config of every single launch, so it is
 the log records that learn to show themselves briefly. Dagster's event log stores their full
-``msg``, as ever.
+``msg``, as ever. Nor does any log record of the process show the secrets in a URL, such as those
+that urllib3 warns of when it tries again.
 """
 
 import logging
 import re
 from typing import Any
+
+from taxi_assets.masking import mask
 
 DAGSTER_METADATA = "dagster_meta"
 """Attribute in which Dagster keeps what a log record is about."""
@@ -20,11 +23,11 @@ class BriefLogRecord(logging.LogRecord):
 
     def getMessage(self) -> str:  # noqa: N802
         """The message; of a failure that explains itself, the explanation alone."""
-        message = super().getMessage()
+        message = mask(super().getMessage())
         metadata = getattr(self, DAGSTER_METADATA, None)
         if metadata is None:
             return message
-        brief = _brief(metadata, message)
+        brief = mask(_brief(metadata, message))
         colour = _COLOUR.match(message)
         return f"{colour[0]}{brief}\033[0m" if colour else brief
 

@@ -1,5 +1,8 @@
 """What goes wrong in ways that a person can act on."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class MonthError(Exception):
     """A month cannot be processed. The message says why and what to do, and needs no traceback."""
@@ -7,3 +10,36 @@ class MonthError(Exception):
 
 class ServiceError(MonthError):
     """Something that every month needs does not answer, so that other months need not be tried."""
+
+
+class StorageError(ServiceError):
+    """The place where files are kept does not take one: it is full, read-only, or gone."""
+
+
+@contextmanager
+def writing_to(place: str) -> Iterator[None]:
+    """Turn what the operating system says against writing to a place into a sentence.
+
+    Raises:
+        StorageError: instead of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"Nothing can be stored in {place} ({error.strerror or error}). What was there before "
+            "stays. Make room or give access, or set TAXI_STORAGE to another place, then run the "
+            "month again."
+        ) from None
+
+
+def explain(error: BaseException) -> str | None:
+    """What to tell a person about an error; None if only its traceback helps."""
+    if isinstance(error, MonthError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return (
+            "The memory is used up. Run fewer months at once, or give the process more: TLC's "
+            "largest month takes 1.5 GB."
+        )
+    return None

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 import click
 
+from taxi_assets.masking import mask
 from taxi_assets.tlc.fleets import FLEETS, Fleet
 
 TLC_TRIP_DATA = "https://d37ci6vzurychx.cloudfront.net/trip-data"
@@ -36,11 +37,11 @@ class Settings:
     """
 
     fleet: Fleet
-    trip_source: str
+    trip_source: str = field(repr=False)
     synthetic_trips: int
-    storage: str
+    storage: str = field(repr=False)
     months_per_run: int | None
-    tracking_uri: str
+    tracking_uri: str = field(repr=False)
     experiment_name: str
     dagster_ui_url: str | None = None
 
@@ -109,8 +110,8 @@ def _tracking_uri(text: str, folder: Path) -> str:
     scheme, separator, path = text.partition(":///")
     if not separator and "://" not in text:
         raise SettingsError(
-            f"MLFLOW_TRACKING_URI is {text!r}, a folder, which MLflow no longer tracks to; set it "
-            "to a database such as sqlite:///mlflow.db or to the URL of an MLflow server."
+            f"MLFLOW_TRACKING_URI is {mask(text)!r}, a folder, which MLflow no longer tracks to; "
+            "set it to a database such as sqlite:///mlflow.db or to the URL of an MLflow server."
         )
     if scheme == "sqlite" and path and not path.startswith("/"):
         return f"sqlite:///{(folder / path).resolve()}"

@@ -7,13 +7,13 @@ manager has made and stored one after the other, so that never two are in memory
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
 
-from taxi_assets.errors import MonthError, ServiceError
+from taxi_assets.errors import MonthError, ServiceError, explain
 from taxi_assets.partitions import commands, monthly_partitions
 from taxi_assets.records import MonthRecords
 from taxi_assets.tlc.fleets import Fleet
@@ -68,6 +68,7 @@ class MonthlyAsset:
     kinds: Set[str]
     code_version: str
     resources: Set[str]
+    before_span: Callable[..., None] | None = None
 
     @property
     def name(self) -> str:
@@ -91,9 +92,9 @@ class MonthlyAsset:
                 return dg.Output(Span(self, fleet, months, inputs, context))
             try:
                 output = self.make(MonthContext(fleet, months[0], context), inputs)
-            except MonthError as error:
-                reason = f"{self.name} {months[0]}: {error}"
-                raise dg.Failure(reason, allow_retries=False) from error
+            except (MonthError, MemoryError) as error:
+                reason = f"{self.name} {months[0]}: {explain(error)}"
+                raise dg.Failure(reason, allow_retries=False) from None
             version = output.data_version
             return dg.Output(
                 output.value,
@@ -119,10 +120,19 @@ class MonthlyAsset:
 
     def make(self, context: MonthContext, inputs: Mapping[str, Any]) -> MonthOutput:
         """Call the month function with the month's inputs, and log what came out."""
-        resources = {name: getattr(context.dagster.resources, name) for name in self.resources}
-        output = self.function(context, **inputs, **resources)
+        output = self.function(context, **inputs, **self._resources(context.dagster))
         context.report(output.summary)
         return output
+
+    def prepare(
+        self, fleet: Fleet, months: Sequence[Month], context: dg.AssetExecutionContext
+    ) -> None:
+        """Do what has to be done once, before the first month of a span."""
+        if self.before_span is not None:
+            self.before_span(fleet, months, **self._resources(context))
+
+    def _resources(self, context: dg.AssetExecutionContext) -> dict[str, Any]:
+        return {name: getattr(context.resources, name) for name in self.resources}
 
 
 class Span:
@@ -154,6 +164,10 @@ class Span:
         Raises:
             dagster.Failure: after the last month, if any failed.
         """
+        try:
+            self._asset.prepare(self._fleet, self._months, self._context)
+        except MonthError as error:
+            raise dg.Failure(f"{self._asset.name}: {error}", allow_retries=False) from None
         failed: dict[Month, str] = {}
         for number, month in enumerate(self._months, 1):
             position = f" ({number} of {len(self._months)})"
@@ -162,7 +176,7 @@ class Span:
                 self._records.add(month, *self._store(context, store))
             except Exception as error:
                 failed[month] = _reason(error)
-                expected = isinstance(error, MonthError | dg.Failure)
+                expected = isinstance(error, dg.Failure) or explain(error) is not None
                 self._context.log.error(
                     f"{self._asset.name} {month}{position} failed: {failed[month]}",
                     exc_info=not expected,
@@ -208,7 +222,7 @@ class Span:
 def _reason(error: Exception) -> str:
     if isinstance(error, dg.Failure):
         return str(error.description)
-    return str(error) if isinstance(error, MonthError) else f"{type(error).__name__}: {error}"
+    return explain(error) or f"{type(error).__name__}: {error}"
 
 
 @dg.success_hook
@@ -226,14 +240,18 @@ def monthly_asset(
     kinds: Set[str],
     code_version: str,
     resources: Set[str] = frozenset(),
+    before_span: Callable[..., None] | None = None,
 ) -> Callable[[Callable[..., MonthOutput]], MonthlyAsset]:
     """Declare that a function makes one month of an asset.
 
     The function's first parameter takes a ``MonthContext``. Parameters that ``resources`` names
-    take Dagster resources, all others the same month of the asset of their name.
+    take Dagster resources, all others the same month of the asset of their name. ``before_span``
+    is called with the fleet, the months and the resources before a run of several months.
     """
 
     def declare(function: Callable[..., MonthOutput]) -> MonthlyAsset:
-        return MonthlyAsset(function, io_manager, group, kinds, code_version, resources)
+        return MonthlyAsset(
+            function, io_manager, group, kinds, code_version, resources, before_span
+        )
 
     return declare

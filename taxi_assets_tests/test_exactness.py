@@ -42,10 +42,9 @@ def write(month: pd.DataFrame, path: Path) -> Path:
     return path
 
 
-def assert_equal_to_row_level(path: Path, fleet: Fleet) -> None:
-    month = pd.read_parquet(path)
-    converged = row_level(month, tol=CONVERGED)
-    cleaned = clean_trips(pq.ParquetFile(path), fleet)
+def assert_equal_to_row_level(path: Path, fleet: Fleet, month: Month) -> None:
+    converged = row_level(pd.read_parquet(path), tol=CONVERGED)
+    cleaned = clean_trips(pq.ParquetFile(path), fleet, month)
     trips = cleaned.trips
 
     assert cleaned.loaded == converged.loaded
@@ -73,7 +72,7 @@ def assert_equal_to_row_level(path: Path, fleet: Fleet) -> None:
         "r2": pytest.approx(converged.r2, rel=1e-6),
         "baseline_rmse": pytest.approx(converged.baseline_rmse, rel=1e-9),
     }
-    assert figures["rmse"] == pytest.approx(row_level(month).rmse, rel=1e-4)
+    assert figures["rmse"] == pytest.approx(row_level(pd.read_parquet(path)).rmse, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -87,13 +86,13 @@ def assert_equal_to_row_level(path: Path, fleet: Fleet) -> None:
 )
 def test_random_months(tmp_path: Path, seed: int, trips: int, zones: int) -> None:
     path = write(random_month(seed, trips, zones), tmp_path / "month.parquet")
-    assert_equal_to_row_level(path, FLEETS["green"])
+    assert_equal_to_row_level(path, FLEETS["green"], Month(2023, 1))
 
 
 @pytest.mark.parametrize("fleet", FLEETS.values(), ids=list(FLEETS))
 def test_synthetic_months(tmp_path: Path, fleet: Fleet) -> None:
     write_month(tmp_path / "month.parquet", fleet, Month(2023, 2), trips=20_000)
-    assert_equal_to_row_level(tmp_path / "month.parquet", fleet)
+    assert_equal_to_row_level(tmp_path / "month.parquet", fleet, Month(2023, 2))
 
 
 @pytest.mark.real_files
@@ -101,7 +100,8 @@ def test_synthetic_months(tmp_path: Path, fleet: Fleet) -> None:
     "name", ["green_tripdata_2023-01", "green_tripdata_2023-02", "yellow_tripdata_2022-01"]
 )
 def test_real_months(name: str) -> None:
-    assert_equal_to_row_level(REAL_FILES / f"{name}.parquet", FLEETS[name.partition("_")[0]])
+    fleet, _, month = name.split("_")
+    assert_equal_to_row_level(REAL_FILES / f"{name}.parquet", FLEETS[fleet], Month.parse(month))
 
 
 def test_the_fit_is_at_the_minimum_where_scikit_learns_sparse_solver_stops_short() -> None:

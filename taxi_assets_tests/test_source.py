@@ -8,7 +8,7 @@ from threading import Thread
 
 import pytest
 
-from taxi_assets.tlc import download
+from taxi_assets.tlc import transfer
 from taxi_assets.tlc.download import HttpSource
 from taxi_assets.tlc.fetch import FetchedMonth, fetch_month
 from taxi_assets.tlc.fleets import FLEETS
@@ -89,11 +89,11 @@ def test_an_unknown_kind_of_location_is_named(fetch: Callable[..., FetchedMonth]
 def test_a_download_tells_how_far_it_is(
     source_folder: Path, web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "CHUNK", 1 << 14)
-    monkeypatch.setattr(download, "PROGRESS", 1 << 16)
+    monkeypatch.setattr(transfer, "CHUNK", 1 << 14)
+    monkeypatch.setattr(transfer, "PROGRESS", 1 << 16)
     lines: list[str] = []
     HttpSource(web).fetch(GREEN, JANUARY, tmp_path / "fetched", lines.append)
     size = (source_folder / "green_tripdata_2023-01.parquet").stat().st_size
-    assert lines[0].startswith(f"downloading {web}/green_tripdata_2023-01.parquet, ")
+    assert lines[0] == f"downloading, {size / 1e6:,.1f} MB"
     assert len(lines) == 1 + size // (1 << 16)
     assert lines[-1].startswith("downloaded ")

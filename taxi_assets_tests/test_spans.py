@@ -143,23 +143,16 @@ def test_a_bad_month_does_not_keep_the_others_and_its_old_value_stays(
 
 
 def test_a_month_without_usable_trips_fails_alone(
-    own_source: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
+    own_source: Settings, materialize: Materialize
 ) -> None:
-    def refuse_february(month_file: object, fleet: object) -> cleaning.CleanedTrips:
-        if month_file.metadata.num_rows == 6_001:
-            raise cleaning.UnusableTripsError("No trips.")
-        return clean(month_file, fleet)
-
-    clean = cleaning.clean_trips
-    monkeypatch.setattr(cleaning, "clean_trips", refuse_february)
-    longer = Path(own_source.trip_source) / "green_tripdata_2023-02.parquet"
-    month = pd.read_parquet(longer)
-    pd.concat([month, month.iloc[:1]]).to_parquet(longer)
+    february = Path(own_source.trip_source) / "green_tripdata_2023-02.parquet"
+    month = pd.read_parquet(february)
+    month.drop(columns="PULocationID").to_parquet(february)
 
     (message,) = step_failures(materialize("2023-01:2023-03", settings=own_source))
     assert message.splitlines()[:2] == [
         "cleaned_trips failed for 1 of 3 months:",
-        "  2023-02: No trips.",
+        "  2023-02: The file has no column PULocationID. Is it a file of another fleet than green?",
     ]
     stored = Path(own_source.storage) / "green/cleaned_trips"
     assert sorted(path.name for path in stored.iterdir()) == ["2023-01.parquet", "2023-03.parquet"]

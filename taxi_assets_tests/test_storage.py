@@ -9,8 +9,9 @@ import pytest
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LinearRegression
 
+from taxi_assets.storage.estimators import Skops
 from taxi_assets.storage.files import Storage
-from taxi_assets.storage.formats import Json, ParquetFrame, Skops
+from taxi_assets.storage.formats import Json, ParquetFrame
 
 
 def test_a_frame_comes_back_with_its_categories(tmp_path: Path) -> None:

@@ -1,10 +1,15 @@
 """From TLC's trip records to clean trips: the exercise's rules, each in one place."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from taxi_assets.errors import MonthError
+from taxi_assets.durations import columns
+from taxi_assets.durations.columns import Trips, UnusableTripsError
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE, Fleet
+from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.parquet import MAX_TRIPS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,10 +39,6 @@ BATCH_TRIPS = 1 << 19
 """Trips decoded at a time: enough to be fast, few enough to be small beside the interpreter."""
 
 
-class UnusableTripsError(MonthError):
-    """A month's trips cannot give a model; the message says why."""
-
-
 @dataclass(frozen=True)
 class CleanedTrips:
     """The trips of a month that a model can learn from.
@@ -47,10 +48,14 @@ class CleanedTrips:
             ``duration`` (minutes, float64), one row a trip, in file order; and ``validates``,
             whether the split holds the trip out of training.
         loaded: number of trips in the file.
+        null_zones: trips without a pick-up or drop-off zone, which are left out.
+        null_times: trips without a pick-up or drop-off time, which are left out.
     """
 
     trips: "pd.DataFrame"
     loaded: int
+    null_zones: int
+    null_times: int
 
     @property
     def share_kept(self) -> float:
@@ -58,32 +63,65 @@ class CleanedTrips:
         return len(self.trips) / self.loaded
 
 
-def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet) -> CleanedTrips:
+def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> CleanedTrips:
     """Keep the trips of 1 to 60 minutes that have both zones, with their durations.
 
     Only the four needed columns are decoded, a batch at a time.
 
     Raises:
-        UnusableTripsError: a needed column is missing, or too few trips are left to split.
+        UnusableTripsError: a needed column is missing, of a useless type or damaged; no trip is
+            of the month; or too few trips are left to split.
     """
     import pyarrow as pa
 
-    missing = sorted(set(fleet.needed_columns) - set(month_file.schema_arrow.names))
-    if missing:
-        raise UnusableTripsError(f"The file has no column {' or '.join(missing)}.")
-
-    batches = month_file.iter_batches(BATCH_TRIPS, columns=fleet.needed_columns)
-    cleaned = [_clean_batch(batch, fleet) for batch in batches]
-    kept = sum(map(len, cleaned))
+    columns.check_types(month_file.schema_arrow, fleet)
+    loaded = month_file.metadata.num_rows
+    batches, null_zones, null_times, near, decoded = [], 0, 0, 0, 0
+    with _decoding():
+        for batch in month_file.iter_batches(BATCH_TRIPS, columns=fleet.needed_columns):
+            decoded += len(batch)
+            if decoded > min(loaded, MAX_TRIPS):
+                break
+            trips = columns.read(batch, fleet)
+            null_zones += trips.null_zones
+            null_times += trips.null_times
+            near += trips.picked_up_about(month)
+            batches.append(_keep(trips))
+    kept = sum(map(len, batches))
+    if decoded != loaded:
+        raise UnusableTripsError(f"The file's footer announces {loaded:,} trips; it has others.")
     if kept < MIN_TRIPS:
         raise UnusableTripsError(
-            f"{kept} of its {month_file.metadata.num_rows:,} trips lasts between "
-            f"{MIN_DURATION:g} and {MAX_DURATION:g} minutes: too few to train and to validate."
+            f"{kept:,} of its {loaded:,} trips have both zones and last between "
+            f"{MIN_DURATION:g} and {MAX_DURATION:g} minutes: too few to train and to validate. "
+            f"{null_zones:,} have no zone in {PICKUP_ZONE} or {DROPOFF_ZONE}, {null_times:,} no "
+            f"time in {fleet.pickup_time} or {fleet.dropoff_time}."
+        )
+    if not near:
+        raise UnusableTripsError(
+            f"None of its {loaded:,} trips was picked up within a year of {month}, by "
+            f"{fleet.pickup_time}: the dates are wrong, or it is another month's file."
         )
     # Each batch met its own zones; pandas needs the categories of all.
-    table = pa.concat_tables(cleaned).unify_dictionaries()
+    table = pa.concat_tables(batches).unify_dictionaries()
     table = table.append_column(VALIDATES, pa.array(validation_mask(kept)))
-    return CleanedTrips(trips=table.to_pandas(), loaded=month_file.metadata.num_rows)
+    return CleanedTrips(table.to_pandas(), loaded, null_zones, null_times)
+
+
+@contextmanager
+def _decoding() -> Iterator[None]:
+    """Turn what Arrow says of damaged data into a sentence."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except MemoryError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UnusableTripsError(
+            f"The file's data is damaged ({reason}). Have raw_trips fetch it again."
+        ) from None
 
 
 def validation_mask(trips: int) -> "NDArray[np.bool_]":
@@ -102,29 +140,12 @@ def validation_mask(trips: int) -> "NDArray[np.bool_]":
     return mask
 
 
-def _clean_batch(batch: "pa.RecordBatch", fleet: Fleet) -> "pa.Table":
+def _keep(trips: Trips) -> "pa.Table":
+    """The trips of a batch that a model can learn from."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    elapsed = pc.subtract(
-        batch[fleet.dropoff_time].cast(pa.timestamp("us")),
-        batch[fleet.pickup_time].cast(pa.timestamp("us")),
-    )
-    seconds = pc.divide(elapsed.cast(pa.int64()).cast(pa.float64()), 1_000_000.0)
-    minutes = pc.divide(seconds, 60.0)
+    minutes = pc.divide(trips.seconds, 60.0)
     kept = pc.and_(pc.greater_equal(minutes, MIN_DURATION), pc.less_equal(minutes, MAX_DURATION))
-    columns = {
-        PICKUP_ZONE: _as_category(batch[PICKUP_ZONE]),
-        DROPOFF_ZONE: _as_category(batch[DROPOFF_ZONE]),
-        DURATION: minutes,
-    }
-    return pa.table(columns).filter(kept).drop_null()
-
-
-def _as_category(zone_ids: "pa.Array") -> "pa.DictionaryArray":
-    """Zone ids of any numeric type as strings without a decimal point: ``132``."""
-    import pyarrow as pa
-
-    encoded = zone_ids.cast(pa.int64()).dictionary_encode()
-    names = encoded.dictionary.cast(pa.string())
-    return pa.DictionaryArray.from_arrays(encoded.indices, names)
+    named = {PICKUP_ZONE: trips.pickup_zones, DROPOFF_ZONE: trips.dropoff_zones, DURATION: minutes}
+    return pa.table(named).filter(kept).drop_null()

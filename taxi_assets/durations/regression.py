@@ -9,7 +9,7 @@ and on a full month its limit, twice the number of features, comes before conver
 
 from typing import TYPE_CHECKING
 
-from taxi_assets.durations.cleaning import UnusableTripsError
+from taxi_assets.durations.columns import UnusableTripsError
 from taxi_assets.durations.zone_pairs import TRAIN, ZONES, split
 
 if TYPE_CHECKING:
@@ -41,7 +41,10 @@ def fit_model(zone_pairs: "pd.DataFrame", vectorizer: "DictVectorizer") -> "Line
 
     train = split(zone_pairs, TRAIN)
     if len(train) == 1:
-        raise UnusableTripsError("All training trips run between the same two zones.")
+        raise UnusableTripsError(
+            "Nothing can be learnt: all training trips run between the same two zones, by "
+            f"{' and '.join(ZONES)}."
+        )
     trips = train["trips"].to_numpy()
     mean_durations = train["duration_sum"].to_numpy() / trips
     features = vectorizer.transform(_records(train))

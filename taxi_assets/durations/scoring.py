@@ -47,9 +47,16 @@ def score_model(
         "intercept": float(model.intercept_),
         "rmse": float(np.sqrt(mse)),
         "mae": float(np.abs(errors).mean()),
-        "r2": float(1 - mse * trips / _squared_error(validation, validation_mean)),
+        "r2": _r2(mse * trips, _squared_error(validation, validation_mean)),
         "baseline_rmse": float(np.sqrt(_squared_error(validation, training_mean) / trips)),
     }
+
+
+def _r2(squared_error: float, squared_deviation: float) -> float:
+    """R²; as scikit-learn defines it where all trips last equally long."""
+    if squared_deviation == 0:
+        return float(squared_error == 0)
+    return 1 - squared_error / squared_deviation
 
 
 def _spread(
@@ -72,4 +79,5 @@ def _squared_error(pairs: "pd.DataFrame", predicted: "NDArray[np.float64] | floa
         - 2 * predicted * pairs["duration_sum"]
         + predicted * predicted * pairs["trips"]
     )
-    return float(terms.sum())
+    # Where all errors are nought, rounding may leave less than nothing.
+    return max(0.0, float(terms.sum()))

@@ -1,9 +1,11 @@
 """Where stored assets live, and how a file there is replaced: all at once or not at all."""
 
-import glob
 import os
+import re
+import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -11,8 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 from uuid import uuid4
 
+from taxi_assets.errors import StorageError, writing_to
+from taxi_assets.masking import mask
+
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
+
+
+SAFE_PATH = re.compile(r"\w[\w-]*(/\w[\w-]*)*(\.\w+)*", re.ASCII)
+"""What paths in the storage look like; none can lead out of it."""
+
+FORGOTTEN = 24 * 60 * 60
+"""Seconds after which a temporary file is litter, whoever was to finish it."""
 
 
 class Storage:
@@ -37,21 +49,53 @@ class Storage:
 
         return isinstance(self._place[0], LocalFileSystem)
 
+    @property
+    def shown(self) -> str:
+        """Where it is, for people to read."""
+        return mask(self._place[1])
+
     def full_path(self, path: str) -> str:
-        """The file's path in its file system."""
+        """The file's path in its file system.
+
+        Raises:
+            ValueError: the path could lead out of the storage.
+        """
+        if not SAFE_PATH.fullmatch(path):
+            raise ValueError(f"{path!r} is not a path in the storage.")
         return f"{self._place[1]}/{path}"
 
     def exists(self, path: str) -> bool:
         """Whether the file is there."""
         return bool(self._place[0].exists(self.full_path(path)))
 
+    def shown_path(self, path: str) -> str:
+        """The file's path in its file system, for people to read."""
+        return mask(self.full_path(path))
+
     def open(self, path: str) -> BinaryIO:
         """Open a stored file for reading.
 
         Raises:
             FileNotFoundError: it is not there.
+            OSError: it is something else than a file, or cannot be opened.
         """
-        return cast("BinaryIO", self._place[0].open(self.full_path(path), "rb"))
+        full_path = self.full_path(path)
+        if self.is_local and os.path.exists(full_path) and not os.path.isfile(full_path):  # noqa: PTH110, PTH113
+            raise OSError(f"{full_path} is not a file")
+        return cast("BinaryIO", self._place[0].open(full_path, "rb"))
+
+    def size(self, path: str) -> int:
+        """Bytes in a stored file."""
+        return int(self._place[0].size(self.full_path(path)))
+
+    def free_bytes(self) -> int | None:
+        """Bytes that still fit in, as far as that is known: on a disk of this machine."""
+        if not self.is_local:
+            return None
+        folder = Path(self._place[1])
+        while not folder.exists():
+            folder = folder.parent
+        return shutil.disk_usage(folder).free
 
     @contextmanager
     def replacing(self, path: str) -> Iterator[Path]:
@@ -60,25 +104,42 @@ class Storage:
         If the block raises, the old file stays and the temporary one goes. Readers see the old
         file or the new one: a local file is renamed within its folder, an object store shows an
         object only once it is complete.
+
+        Raises:
+            StorageError: the file cannot be written.
         """
-        temporary = self.temporary_file(path.rpartition("/")[0])
-        target = self.full_path(path)
+        with writing_to(self.shown_path(path)):
+            temporary = self.temporary_file(path.rpartition("/")[0])
+            try:
+                yield temporary
+                if self.is_local:
+                    _flush_to_disk(temporary)
+                    temporary.replace(self.full_path(path))
+                    _flush_to_disk(temporary.parent)
+                else:
+                    self._upload(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def _upload(self, file: Path, path: str) -> None:
         try:
-            yield temporary
-            if self.is_local:
-                _flush_to_disk(temporary)
-                temporary.replace(target)
-                _flush_to_disk(temporary.parent)
-            else:
-                self._place[0].put_file(str(temporary), target)
-        finally:
-            temporary.unlink(missing_ok=True)
+            self._place[0].put_file(str(file), self.full_path(path))
+        except Exception as error:
+            # Every file system has a library of its own, which raises what it likes.
+            raise StorageError(
+                f"Nothing can be stored in {self.shown_path(path)} ({type(error).__name__}: "
+                f"{mask(str(error))}). What was there before stays. Check TAXI_STORAGE, then run "
+                "the month again."
+            ) from None
 
     def temporary_file(self, folder: str) -> Path:
         """A local path, nothing there yet, for a file that shall become one of ``folder``'s.
 
         It lies where becoming one costs least: for local storage in the folder itself. What
         processes that were killed have left there is removed.
+
+        Raises:
+            OSError: the folder cannot be made.
         """
         local_folder = Path(tempfile.gettempdir())
         if self.is_local:
@@ -89,14 +150,27 @@ class Storage:
 
 
 def _remove_litter(folder: Path) -> None:
-    """Remove the temporary files of processes that no longer run on this machine."""
+    """Remove the temporary files that nobody can be writing any more."""
+    for path in folder.glob(".*.*.*.tmp"):
+        try:
+            written = path.stat().st_mtime
+        except FileNotFoundError:
+            continue
+        host, pid, _, _ = path.name.removeprefix(".").rsplit(".", 3)
+        here = host == socket.gethostname() and pid.isdecimal()
+        if (here and not _ran_at(int(pid), written)) or time.time() - written > FORGOTTEN:
+            path.unlink(missing_ok=True)
+
+
+def _ran_at(pid: int, moment: float) -> bool:
+    """Whether the process of that number runs, and ran at that moment already."""
     import psutil
 
-    host = socket.gethostname()
-    for path in folder.glob(f".{glob.escape(host)}.*.tmp"):
-        pid = path.name.removeprefix(f".{host}.").partition(".")[0]
-        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
-            path.unlink(missing_ok=True)
+    try:
+        # The file system's clock and the process table's differ by less than two seconds.
+        return psutil.Process(pid).create_time() < moment + 2
+    except (psutil.NoSuchProcess, OverflowError):
+        return False
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -1,17 +1,36 @@
 """The file formats of stored assets. Reading any of them executes no code."""
 
-import importlib
 import json
 import shutil
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
-if TYPE_CHECKING:
-    from types import ModuleType
+from taxi_assets.tlc.parquet import open_parquet
 
+if TYPE_CHECKING:
     import pandas as pd
     import pyarrow.parquet as pq
+
+
+LAYOUT = "1"
+"""Kept in every stored frame and estimator; changes when older ones can no longer be used."""
+
+MAX_JSON_BYTES = 1 << 20
+
+
+class UnreadableFileError(ValueError):
+    """A stored file is damaged, hostile, or of another version; the message says which."""
+
+
+def check_layout(found: bytes | None) -> None:
+    """Make sure that a file was written by a version of this project that agrees on its layout.
+
+    Raises:
+        UnreadableFileError: it was not.
+    """
+    if found != LAYOUT.encode():
+        raise UnreadableFileError("it was written by another version of taxi_assets")
 
 
 class Format(ABC):
@@ -29,7 +48,11 @@ class Format(ABC):
 
     @abstractmethod
     def load(self, file: BinaryIO) -> Any:
-        """Read the value from an open file, which is the value's from now on."""
+        """Read the value from an open file, which is the value's from now on.
+
+        Raises:
+            ValueError: the file is damaged, hostile, or of another version.
+        """
 
 
 class MonthFile(Format):
@@ -47,9 +70,10 @@ class MonthFile(Format):
 
     def load(self, file: BinaryIO) -> "pq.ParquetFile":
         """Open the file."""
-        import pyarrow.parquet as pq
+        return open_parquet(file)
 
-        return pq.ParquetFile(file)
+
+_LAYOUT_KEY = b"taxi_assets.layout"
 
 
 class ParquetFrame(Format):
@@ -58,52 +82,21 @@ class ParquetFrame(Format):
     extension = ".parquet"
 
     def dump(self, value: "pd.DataFrame", path: Path) -> None:
-        """Write the frame, compressed with zstd."""
-        value.to_parquet(
-            path, engine="pyarrow", compression="zstd", index=False, write_statistics=False
+        """Write the frame, compressed with zstd, with a checksum for every page."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.Table.from_pandas(value, preserve_index=False)
+        marked = table.replace_schema_metadata(table.schema.metadata | {_LAYOUT_KEY: LAYOUT})
+        pq.write_table(
+            marked, path, compression="zstd", write_statistics=False, write_page_checksum=True
         )
 
     def load(self, file: BinaryIO) -> "pd.DataFrame":
         """Read the whole frame."""
-        import pandas as pd
-
-        with file:
-            return pd.read_parquet(file, engine="pyarrow")
-
-
-class Skops(Format):
-    """Fitted scikit-learn estimators, alone or in plain dicts, as skops keeps them."""
-
-    extension = ".skops"
-
-    def dump(self, value: Any, path: Path) -> None:
-        """Write the estimator."""
-        _skops().dump(value, path)
-
-    def load(self, file: BinaryIO) -> Any:
-        """Read the estimator; any type that skops does not trust is refused."""
-        with file:
-            return _skops().loads(file.read(), trusted=[])
-
-
-def _skops() -> "ModuleType":
-    """skops.io, importing no more of scikit-learn than the two estimators kept here.
-
-    To list the types that it trusts, skops imports every module of scikit-learn, which takes
-    longer than all the work of a month. It asks ``all_estimators`` for them; for the length of
-    the import that knows our two only, and so nothing else is trusted either.
-    """
-    import sklearn.utils
-    from sklearn.feature_extraction import DictVectorizer
-    from sklearn.linear_model import LinearRegression
-
-    all_estimators = sklearn.utils.all_estimators
-    stored = [(kind.__name__, kind) for kind in (DictVectorizer, LinearRegression)]
-    sklearn.utils.all_estimators = lambda: stored
-    try:
-        return importlib.import_module("skops.io")
-    finally:
-        sklearn.utils.all_estimators = all_estimators
+        with file, open_parquet(file) as opened:
+            check_layout((opened.schema_arrow.metadata or {}).get(_LAYOUT_KEY))
+            return opened.read().to_pandas()
 
 
 class Json(Format):
@@ -118,4 +111,7 @@ class Json(Format):
     def load(self, file: BinaryIO) -> Any:
         """Read the value."""
         with file:
-            return json.load(file)
+            text = file.read(MAX_JSON_BYTES + 1)
+        if len(text) > MAX_JSON_BYTES:
+            raise UnreadableFileError(f"it has more than {MAX_JSON_BYTES:,} bytes")
+        return json.loads(text)

@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import dagster as dg
 
+from taxi_assets.errors import MonthError, explain
+from taxi_assets.masking import mask
 from taxi_assets.partitions import commands
+from taxi_assets.storage.estimators import Skops
 from taxi_assets.storage.files import Storage
-from taxi_assets.storage.formats import Format, Json, MonthFile, ParquetFrame, Skops
-from taxi_assets.storage.origins import write_origin
+from taxi_assets.storage.formats import Format, Json, MonthFile, ParquetFrame, UnreadableFileError
+from taxi_assets.storage.origins import announce_origin, is_altered
 from taxi_assets.tlc.fetch import FetchedMonth
 from taxi_assets.tlc.months import Month
 
@@ -67,9 +70,13 @@ class MonthlyIOManager(dg.IOManager):
             obj.store_each(lambda month, value: self.store(context.asset_key, month, value))
         else:
             month = Month.parse(context.asset_partition_key)
-            metadata = self.store(context.asset_key, month, obj)
+            try:
+                metadata = self.store(context.asset_key, month, obj)
+            except (MonthError, MemoryError) as error:
+                reason = f"{context.asset_key.path[-1]} {month}: {explain(error)}"
+                raise dg.Failure(reason, allow_retries=False) from None
             context.log.info(
-                f"stored {self._storage.full_path(self.path(context.asset_key, month))}"
+                f"stored {self._storage.shown_path(self.path(context.asset_key, month))}"
             )
             context.add_output_metadata(metadata)
 
@@ -87,7 +94,7 @@ class MonthlyIOManager(dg.IOManager):
             self._format.dump(value, temporary)
             stored_bytes = temporary.stat().st_size
         return {
-            "path": dg.MetadataValue.path(self._storage.full_path(path)),
+            "path": dg.MetadataValue.path(self._storage.shown_path(path)),
             "stored_bytes": stored_bytes,
         }
 
@@ -95,17 +102,25 @@ class MonthlyIOManager(dg.IOManager):
         """Load a month's value.
 
         Raises:
-            dagster.Failure: the month is not stored; the message says how to make it.
+            dagster.Failure: the month is not stored, or not readable; the message says how to
+                make it.
         """
+        (command,) = commands([asset_key], [month])
+        name = f"{asset_key.path[-1]} {month}"
         try:
-            return self._format.load(self._storage.open(self.path(asset_key, month)))
+            return self._read(self.path(asset_key, month))
         except FileNotFoundError:
-            (command,) = commands([asset_key], [month])
-            raise dg.Failure(
-                f"{asset_key.path[-1]} {month} is needed, and is not stored. "
-                f"Materialize it first: {command}",
-                allow_retries=False,
-            ) from None
+            reason = f"{name} is needed, and is not stored. Materialize it first: {command}"
+        except MemoryError:
+            raise
+        except Exception as error:
+            # A file that anybody could have written can fail in any way.
+            why = mask(str(error)) or type(error).__name__
+            reason = f"{name} is stored, and cannot be read: {why}. Make it anew: {command}"
+        raise dg.Failure(reason, allow_retries=False)
+
+    def _read(self, path: str) -> Any:
+        return self._format.load(self._storage.open(path))
 
 
 class MonthFileIOManager(MonthlyIOManager):
@@ -115,12 +130,17 @@ class MonthFileIOManager(MonthlyIOManager):
         """Put a fetched file in its place; one that is unchanged at its source lies there."""
         path = self.path(asset_key, month)
         if value.path is not None:
+            announce_origin(self._storage, path, value.origin)
             super().store(asset_key, month, value.path)
-            write_origin(self._storage, path, value.origin)
         return {
-            "path": dg.MetadataValue.path(self._storage.full_path(path)),
+            "path": dg.MetadataValue.path(self._storage.shown_path(path)),
             "stored_bytes": value.origin.size,
         }
+
+    def _read(self, path: str) -> Any:
+        if is_altered(self._storage, path):
+            raise UnreadableFileError("its bytes are not those that were fetched")
+        return super()._read(path)
 
 
 class FrameIOManager(MonthlyIOManager):

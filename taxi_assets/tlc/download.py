@@ -1,112 +1,133 @@
-"""Month files over HTTP, streamed to disk."""
+"""Month files on a web server."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
 
+from taxi_assets.masking import mask
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
-from taxi_assets.tlc.source import Report, SourceError, TripSource
+from taxi_assets.tlc.source import Report, SourceError, TripSource, UnreachableSourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import requests
-
-TIMEOUT = (10, 60)
-"""Seconds to wait for a connection, and for the next bytes of an answer."""
-
-RETRIES = 4
-"""Further tries after a refused connection, a busy server or a server's own fault."""
-
-CHUNK = 1 << 20
-PROGRESS = 16 << 20
-"""Bytes between two lines of progress."""
+    from taxi_assets.tlc.transfer import BadStatusError
 
 
 @dataclass(frozen=True)
 class HttpSource(TripSource):
-    """A base URL below which the month files lie under TLC's names."""
+    """A base URL below which the month files lie under TLC's names.
 
-    base_url: str
+    A query, such as a signature that gives access, goes with every file.
+    """
+
+    base_url: str = field(repr=False)
 
     def location(self, fleet: Fleet, month: Month) -> str:
-        """The file's URL."""
-        return f"{self.base_url.rstrip('/')}/{fleet.file_name(month)}"
+        """The file's URL, secrets masked."""
+        return mask(self._url(fleet, month))
 
     def version(self, fleet: Fleet, month: Month) -> str:
-        """The server's ETag, or size and time of change."""
-        with self._open(fleet, month) as answer:
-            return _version(answer)
+        """The server's ETag, or time of change, and the size."""
+        from taxi_assets.tlc.transfer import ask_stamp
+
+        with _explained(self._url(fleet, month)):
+            return str(ask_stamp(self._url(fleet, month)))
+
+    def size(self, fleet: Fleet, month: Month) -> int | None:
+        """The size that the server gives."""
+        from taxi_assets.tlc.transfer import ask_stamp
+
+        with _explained(self._url(fleet, month)):
+            return ask_stamp(self._url(fleet, month)).size
 
     def fetch(self, fleet: Fleet, month: Month, path: Path, report: Report) -> str:
-        """Download the file; nothing is written before the server has said that it has it."""
-        with self._open(fleet, month) as answer:
-            _save(answer, path, report)
-            return _version(answer)
+        """Download the file, resumed where the server's answers break off."""
+        from taxi_assets.tlc.transfer import Transfer
 
-    @contextmanager
-    def _open(self, fleet: Fleet, month: Month) -> "Iterator[requests.Response]":
-        """The server's answer, checked, its body still to be read."""
-        import requests
+        url = self._url(fleet, month)
+        with _explained(url), path.open("xb") as file:
+            return str(Transfer(url, file, report).run())
 
-        url = self.location(fleet, month)
-        try:
-            with _session() as session, session.get(url, stream=True, timeout=TIMEOUT) as answer:
-                _check_status(answer, url)
-                yield answer
-        except requests.RequestException as error:
-            raise SourceError(
-                f"{url} cannot be downloaded ({error}). Check the network and TAXI_TRIP_SOURCE, "
-                "then run the month again."
-            ) from error
+    def _url(self, fleet: Fleet, month: Month) -> str:
+        base = urlsplit(self.base_url)
+        return urlunsplit(base._replace(path=f"{base.path.rstrip('/')}/{fleet.file_name(month)}"))
 
 
-def _session() -> "requests.Session":
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    """Turn what goes wrong on the network into a sentence. What caused it may show secrets."""
+    from requests import RequestException
+    from urllib3.exceptions import HTTPError
+
+    from taxi_assets.tlc.transfer import BadStatusError
+
+    try:
+        yield
+    except BadStatusError as error:
+        raise SourceError(f"{mask(url)} {_status_explained(error)}") from None
+    except RequestException as error:
+        raise UnreachableSourceError(
+            f"{mask(url)} cannot be downloaded: {_reason(error)}. Check the network and "
+            "TAXI_TRIP_SOURCE, then run the month again."
+        ) from None
+    except HTTPError as error:
+        raise SourceError(
+            f"{mask(url)} cannot be downloaded whole: {_reason(error)}. The server gave less than "
+            "it announced, several times; run the month again later."
+        ) from None
+
+
+def _status_explained(error: "BadStatusError") -> str:
+    match error.status:
+        case HTTPStatus.FORBIDDEN:
+            return (
+                f"is refused ({error}). TLC's server says so both of a month that is not published "
+                "yet, some two months after its end, and to who asks for too much at once: choose "
+                "an earlier month, or wait some minutes and run the month again."
+            )
+        case HTTPStatus.NOT_FOUND | HTTPStatus.GONE:
+            return (
+                f"is not there ({error}). TLC publishes a month some two months after its end: "
+                "choose an earlier month, or check TAXI_TRIP_SOURCE."
+            )
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            wait = f" It asks to wait: {error.retry_after}." if error.retry_after else ""
+            return f"is not given now, after too many requests ({error}).{wait} Run it again later."
+        case HTTPStatus.UNAUTHORIZED | HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            return f"needs a login ({error}). Put one that is valid into TAXI_TRIP_SOURCE."
+        case status if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return f"cannot be had: the server has a fault ({error}). Run the month again later."
+    return f"cannot be had ({error}). Check TAXI_TRIP_SOURCE."
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong in the network, in words."""
     import requests
-    from requests.adapters import HTTPAdapter
-    from urllib3.util import Retry
+    from urllib3 import exceptions
 
-    again = Retry(
-        RETRIES,
-        backoff_factor=0.5,
-        status_forcelist=[429, 500, 502, 503, 504],
-        raise_on_status=False,
-    )
-    session = requests.Session()
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(max_retries=again))
-    return session
-
-
-def _check_status(answer: "requests.Response", url: str) -> None:
-    if answer.status_code in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-        raise SourceError(
-            f"{url} is not there (HTTP {answer.status_code}). TLC publishes a month some two "
-            "months after its end: choose an earlier month, or check TAXI_TRIP_SOURCE."
-        )
-    if answer.status_code != HTTPStatus.OK:
-        raise SourceError(
-            f"{url} answered HTTP {answer.status_code} {answer.reason}. Run the month again later."
-        )
+    causes = list(_causes(error))
+    for kinds, words in (
+        (exceptions.NameResolutionError, "the server's name cannot be found"),
+        (exceptions.NewConnectionError, "the server refuses the connection"),
+        (exceptions.ConnectTimeoutError, "the server does not answer"),
+        (exceptions.ReadTimeoutError, "the server stopped sending"),
+        (exceptions.ProxyError, "the proxy cannot be reached"),
+        (exceptions.SSLError, "its certificate is not trusted"),
+        (exceptions.ProtocolError, "the connection was cut"),
+        (requests.TooManyRedirects, "the server redirects in circles"),
+    ):
+        if any(isinstance(cause, kinds) for cause in causes):
+            return words
+    return mask(str(error))
 
 
-def _version(answer: "requests.Response") -> str:
-    headers = answer.headers
-    changed = headers.get("ETag") or headers.get("Last-Modified")
-    return f"{changed}, {headers.get('Content-Length')} bytes" if changed else ""
-
-
-def _save(answer: "requests.Response", path: Path, report: Report) -> None:
-    size = int(answer.headers.get("Content-Length", 0))
-    total = f"{size / 1e6:,.1f} MB" if size else "unknown size"
-    report(f"downloading {answer.url}, {total}")
-    written, next_report = 0, PROGRESS
-    with path.open("xb") as file:
-        for chunk in answer.iter_content(CHUNK):
-            written += file.write(chunk)
-            if written >= next_report:
-                report(f"downloaded {written / 1e6:,.1f} MB of {total}")
-                next_report += PROGRESS
+def _causes(error: object) -> Iterator[Exception]:
+    """An error and those within: requests wraps what urllib3 raises, and that what ended it."""
+    while isinstance(error, Exception):
+        yield error
+        within = (part for part in error.args if isinstance(part, Exception))
+        error = getattr(error, "reason", None) or next(within, None)

@@ -4,8 +4,10 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from taxi_assets.errors import writing_to
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.parquet import ParquetError, open_parquet
 from taxi_assets.tlc.source import Report, SourceError, TripSource
 
 
@@ -58,27 +60,41 @@ def fetch_month(
 
     Raises:
         SourceError: the source does not give the month, or gives something else.
+        StorageError: the file cannot be written to ``path``.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     location = source.location(fleet, month)
     comparable = stored is not None and stored.location == location and stored.version
     if stored and comparable and source.version(fleet, month) == stored.version:
         report("unchanged at the source, not fetched again")
         return FetchedMonth(stored, None)
     try:
-        version = source.fetch(fleet, month, path, report)
-        trips = pq.read_metadata(path).num_rows
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        return FetchedMonth(Origin(location, version, trips, path.stat().st_size, sha256), path)
-    except pa.ArrowInvalid as error:
+        with writing_to(str(path.parent)):
+            version = source.fetch(fleet, month, path, report)
+            return FetchedMonth(_origin(location, version, path), path)
+    except ParquetError as error:
+        beginning = _text_at_the_beginning(path)
         path.unlink(missing_ok=True)
         raise SourceError(
-            f"{location} is not a complete Parquet file ({error}). Run the month again; if it "
-            "stays so, check TAXI_TRIP_SOURCE."
-        ) from error
+            f"{location} is {error}.{beginning} Run the month again; if it stays so, check "
+            "TAXI_TRIP_SOURCE."
+        ) from None
     except BaseException:
         path.unlink(missing_ok=True)
         raise
+
+
+def _origin(location: str, version: str, path: Path) -> Origin:
+    with open_parquet(path) as month_file:
+        trips = month_file.metadata.num_rows
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return Origin(location, version, trips, path.stat().st_size, sha256)
+
+
+def _text_at_the_beginning(path: Path) -> str:
+    """What a page that was sent in the place of the file has to say, if it is text."""
+    with path.open("rb") as file:
+        beginning = file.read(60)
+    if beginning.startswith(b"PAR1") or not beginning.isascii():
+        return ""
+    return f" It begins with {beginning.decode('ascii')!r}."

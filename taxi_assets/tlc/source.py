@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taxi_assets.errors import MonthError
+from taxi_assets.errors import MonthError, ServiceError
+from taxi_assets.masking import mask
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fsspec import AbstractFileSystem
+
+SYNTHETIC_TRIP_BYTES = 20
+"""About what a synthetic trip takes in its file."""
 
 Report = Callable[[str], None]
 """Takes a line that tells a waiting person how far a fetch has come."""
@@ -24,12 +28,16 @@ class SourceError(MonthError):
     """The source does not give the month; the message says why and what to do."""
 
 
+class UnreachableSourceError(SourceError, ServiceError):
+    """The source does not answer at all, whatever the month."""
+
+
 class TripSource(ABC):
     """Gives the month files of a fleet."""
 
     @abstractmethod
     def location(self, fleet: Fleet, month: Month) -> str:
-        """Where the month's file is, for people to read."""
+        """Where the month's file is, for people to read: passwords and tokens are masked."""
 
     @abstractmethod
     def version(self, fleet: Fleet, month: Month) -> str:
@@ -39,6 +47,14 @@ class TripSource(ABC):
 
         Raises:
             SourceError: the source does not have the month, or cannot be reached.
+        """
+
+    @abstractmethod
+    def size(self, fleet: Fleet, month: Month) -> int | None:
+        """Bytes in the month's file, or about as many; None if the source does not say.
+
+        Raises:
+            SourceError: as for ``version``.
         """
 
     @abstractmethod
@@ -54,23 +70,36 @@ class TripSource(ABC):
 class FileSource(TripSource):
     """A folder of month files, local or at any fsspec URL such as ``s3://bucket/prefix``."""
 
-    url: str
+    url: str = field(repr=False)
 
     def location(self, fleet: Fleet, month: Month) -> str:
         """The file's URL, or its path in a local folder."""
-        return f"{self.url.rstrip('/')}/{fleet.file_name(month)}"
+        return mask(self._file(fleet, month))
 
     def version(self, fleet: Fleet, month: Month) -> str:
-        """The ETag where the file system has one, else size and time of change."""
-        with _explained(self.location(fleet, month)) as (file_system, path):
+        """The ETag where the file system has one, else the time of change; and the size."""
+        with _explained(self._file(fleet, month)) as (file_system, path):
             return _file_version(file_system.info(path))
+
+    def size(self, fleet: Fleet, month: Month) -> int | None:
+        """The file's size."""
+        with _explained(self._file(fleet, month)) as (file_system, path):
+            return int(file_system.info(path)["size"])
 
     def fetch(self, fleet: Fleet, month: Month, path: Path, report: Report) -> str:
         """Copy the file."""
-        with _explained(self.location(fleet, month)) as (file_system, source_path):
+        with _explained(self._file(fleet, month)) as (file_system, source_path):
             version = _file_version(file_system.info(source_path))
             file_system.get_file(source_path, str(path))
+            file_system.invalidate_cache()
+            if _file_version(file_system.info(source_path)) != version:
+                raise SourceError(
+                    f"{self.location(fleet, month)} changed while it was read. Run the month again."
+                )
             return version
+
+    def _file(self, fleet: Fleet, month: Month) -> str:
+        return f"{self.url.rstrip('/')}/{fleet.file_name(month)}"
 
 
 @contextmanager
@@ -80,15 +109,19 @@ def _explained(location: str) -> "Iterator[tuple[AbstractFileSystem, str]]":
 
     try:
         yield fsspec.url_to_fs(location)
+    except MonthError:
+        raise
     except FileNotFoundError:
         raise SourceError(
-            f"{location} does not exist. Choose a month that the source has, or set "
+            f"{mask(location)} does not exist. Choose a month that the source has, or set "
             "TAXI_TRIP_SOURCE to another source."
         ) from None
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:
+        # Every file system has a library of its own, which raises what it likes.
         raise SourceError(
-            f"{location} cannot be read ({error}). Check TAXI_TRIP_SOURCE."
-        ) from error
+            f"{mask(location)} cannot be read ({type(error).__name__}: {mask(str(error))}). "
+            "Check TAXI_TRIP_SOURCE."
+        ) from None
 
 
 def _file_version(info: dict[str, Any]) -> str:
@@ -111,6 +144,10 @@ class SyntheticSource(TripSource):
         from taxi_assets.tlc.synthetic import GENERATOR_VERSION
 
         return GENERATOR_VERSION
+
+    def size(self, fleet: Fleet, month: Month) -> int | None:
+        """About what the trips take."""
+        return self.trips * SYNTHETIC_TRIP_BYTES
 
     def fetch(self, fleet: Fleet, month: Month, path: Path, report: Report) -> str:
         """Make the month."""

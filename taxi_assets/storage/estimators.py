@@ -1,0 +1,126 @@
+"""Fitted scikit-learn estimators in files, without pickles.
+
+skops writes an estimator as JSON and plain arrays in a zip file. Before it reads one, the types
+that the file names are compared with a list: those that the estimators kept here consist of.
+"""
+
+import importlib
+import io
+import json
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from taxi_assets.storage.formats import LAYOUT, Format, UnreadableFileError, check_layout
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+TRUSTED_TYPES = frozenset(
+    {
+        "builtins.dict",
+        "builtins.list",
+        "builtins.str",
+        "numpy.float64",
+        "numpy.ndarray",
+        "sklearn.feature_extraction._dict_vectorizer.DictVectorizer",
+        "sklearn.linear_model._base.LinearRegression",
+    }
+)
+TRUSTED_LOADERS = frozenset(
+    {"DictNode", "JsonNode", "ListNode", "NdArrayNode", "ObjectNode", "TypeNode"}
+)
+
+MAX_BYTES = 64 << 20
+"""Bytes in a file once it is decompressed; a model of all zones takes 0.1 MB."""
+
+_SCHEMA, _LAYOUT = "schema.json", "taxi_assets.layout"
+
+
+class Skops(Format):
+    """Fitted scikit-learn estimators, alone or in plain dicts, as skops keeps them."""
+
+    extension = ".skops"
+
+    def dump(self, value: Any, path: Path) -> None:
+        """Write the estimator."""
+        _skops().dump(value, path)
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(_LAYOUT, LAYOUT)
+
+    def load(self, file: BinaryIO) -> Any:
+        """Read the estimator, if it consists of trusted types and fits scikit-learn's version."""
+        from sklearn.exceptions import InconsistentVersionWarning
+
+        with file:
+            content = file.read(MAX_BYTES + 1)
+        _check(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", InconsistentVersionWarning)
+            try:
+                return _skops().loads(content, trusted=sorted(TRUSTED_TYPES))
+            except InconsistentVersionWarning as warning:
+                raise UnreadableFileError(
+                    f"it was written by scikit-learn {warning.original_sklearn_version}, and this "
+                    f"is {warning.current_sklearn_version}"
+                ) from None
+
+
+def _check(content: bytes) -> None:
+    """Look at what a file is made of, without making it.
+
+    Raises:
+        UnreadableFileError: it is no skops file, too big, or has untrusted types.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
+                raise UnreadableFileError(f"it claims more than {MAX_BYTES:,} bytes")
+            schema = json.loads(archive.read(_SCHEMA))
+            layout = archive.read(_LAYOUT) if _LAYOUT in archive.namelist() else None
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise UnreadableFileError(f"it is not a skops file ({error})") from None
+    untrusted = sorted(
+        {
+            f"{node.get('__module__')}.{node.get('__class__')}, by {node.get('__loader__')}"
+            for node in _nodes(schema)
+            if f"{node.get('__module__')}.{node.get('__class__')}" not in TRUSTED_TYPES
+            or node.get("__loader__") not in TRUSTED_LOADERS
+        }
+    )
+    if untrusted:
+        raise UnreadableFileError(f"it has types that are not trusted ({'; '.join(untrusted)})")
+    check_layout(layout)
+
+
+def _nodes(part: Any) -> Iterator[dict[str, Any]]:
+    """Every part of a skops schema that stands for a value."""
+    if isinstance(part, dict):
+        if "__loader__" in part or "__class__" in part or "__module__" in part:
+            yield part
+        part = list(part.values())
+    if isinstance(part, list):
+        for child in part:
+            yield from _nodes(child)
+
+
+def _skops() -> "ModuleType":
+    """skops.io, importing no more of scikit-learn than the two estimators kept here.
+
+    To list the types that it trusts, skops imports every module of scikit-learn, which takes
+    longer than all the work of a month. It asks ``all_estimators`` for them; for the length of
+    the import that knows our two only, and so nothing else is trusted either.
+    """
+    import sklearn.utils
+    from sklearn.feature_extraction import DictVectorizer
+    from sklearn.linear_model import LinearRegression
+
+    all_estimators = sklearn.utils.all_estimators
+    stored = [(kind.__name__, kind) for kind in (DictVectorizer, LinearRegression)]
+    sklearn.utils.all_estimators = lambda: stored
+    try:
+        return importlib.import_module("skops.io")
+    finally:
+        sklearn.utils.all_estimators = all_estimators

@@ -1,0 +1,54 @@
+"""Whether a span of months fits on the disk, asked before the first of them is fetched."""
+
+from collections.abc import Sequence
+
+from taxi_assets.errors import StorageError
+from taxi_assets.storage.files import Storage
+from taxi_assets.tlc.fleets import Fleet
+from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.source import SourceError, TripSource, UnreachableSourceError
+
+STORED_BYTES = 1.5
+"""All assets of a month, for each byte of its file at the source; measured, they take 1.25."""
+
+ASKED_MONTHS = 12
+"""Months whose size the source is asked for; the others are taken to be like them."""
+
+
+def check_space(
+    fleet: Fleet, months: Sequence[Month], *, trip_source: TripSource, storage: Storage
+) -> None:
+    """Make sure that the months that are not stored yet will fit.
+
+    Raises:
+        StorageError: they will not.
+        SourceError: the source does not answer at all.
+    """
+    free = storage.free_bytes()
+    new = [month for month in months if not storage.exists(month_file(fleet, month))]
+    if free is None or not new:
+        return
+    sizes = [_size(trip_source, fleet, month) for month in new[:: -(-len(new) // ASKED_MONTHS)]]
+    known = [size for size in sizes if size]
+    needed = STORED_BYTES * len(new) * sum(known) / max(1, len(known))
+    if needed > free:
+        raise StorageError(
+            f"{len(new)} months need about {needed / 1e9:,.1f} GB in {storage.shown}, and "
+            f"{free / 1e9:,.1f} GB are free. Make room, choose fewer months, or set TAXI_STORAGE "
+            "to another place."
+        )
+
+
+def month_file(fleet: Fleet, month: Month) -> str:
+    """Where ``raw_trips`` keeps the month's file."""
+    return f"{fleet.name}/raw_trips/{month}.parquet"
+
+
+def _size(source: TripSource, fleet: Fleet, month: Month) -> int | None:
+    try:
+        return source.size(fleet, month)
+    except UnreachableSourceError:
+        raise
+    except SourceError:
+        # The month will fail for this reason when it is its turn.
+        return None

@@ -1,0 +1,119 @@
+"""A web server that plays a CDN on its bad days."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Event, Thread
+
+
+@dataclass
+class Script:
+    """What the server does with each request in turn; the last step goes on for ever.
+
+    Attributes:
+        steps: called with the request's handler.
+        asked: the ``Range`` header of every GET so far, None where it had none.
+        released: set when the test is over, so that a stalled answer ends.
+    """
+
+    steps: list[Callable[["Handler"], None]]
+    asked: list[str | None] = field(default_factory=list)
+    released: Event = field(default_factory=Event)
+    url: str = ""
+
+
+class Handler(BaseHTTPRequestHandler):
+    def __init__(self, script: Script, *args: object) -> None:
+        self.script = script
+        super().__init__(*args)  # type: ignore[arg-type]
+
+    def do_GET(self) -> None:
+        number = len(self.script.asked)
+        self.script.asked.append(self.headers["Range"])
+        self.script.steps[min(number, len(self.script.steps) - 1)](self)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def serving(*steps: Callable[[Handler], None]) -> Iterator[Script]:
+    script = Script(list(steps))
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, script)) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        script.url = f"http://127.0.0.1:{server.server_port}/trip-data"
+        try:
+            yield script
+        finally:
+            script.released.set()
+            server.shutdown()
+            thread.join()
+
+
+def status(code: int, **headers: str) -> Callable[[Handler], None]:
+    """Answer with a status and an empty body."""
+
+    def answer(request: Handler) -> None:
+        request.send_response(code)
+        for name, value in headers.items():
+            request.send_header(name.replace("_", "-"), value)
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+
+    return answer
+
+
+def file(
+    content: bytes,
+    *,
+    etag: str | None = '"one"',
+    ranges: bool = True,
+    cut_after: int | None = None,
+    stall_after: int | None = None,
+    announced: int | None = None,
+    trickle: bool = False,
+    content_type: str = "binary/octet-stream",
+) -> Callable[[Handler], None]:
+    """Answer with a file, or with what the request asks of it.
+
+    Args:
+        content: the whole file.
+        etag: its ETag, if the server tells one.
+        ranges: whether ``Range`` is heeded.
+        cut_after: bytes of the body after which the connection ends.
+        stall_after: bytes of the body after which nothing more comes.
+        announced: the ``Content-Length``, if it is not the body's.
+        trickle: whether a byte comes at a time, with a pause after each.
+        content_type: what the server says that it is.
+    """
+
+    def answer(request: Handler) -> None:
+        start, asked = 0, request.headers["Range"]
+        if asked and ranges and request.headers["If-Range"] in (None, etag):
+            start = int(asked.removeprefix("bytes=").rstrip("-"))
+        body = content[start:]
+        request.send_response(206 if start else 200)
+        request.send_header("Content-Type", content_type)
+        request.send_header("Content-Length", str(len(body) if announced is None else announced))
+        if start:
+            request.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        if etag:
+            request.send_header("ETag", etag)
+        request.end_headers()
+        if trickle:
+            for position in range(len(body)):
+                request.wfile.write(body[position : position + 1])
+                if request.script.released.wait(0.02):
+                    break
+            return
+        limits = [limit for limit in (cut_after, stall_after) if limit is not None]
+        request.wfile.write(body[: min(limits, default=None)])
+        request.wfile.flush()
+        if stall_after is not None:
+            request.script.released.wait(30)
+        request.close_connection = True
+
+    return answer

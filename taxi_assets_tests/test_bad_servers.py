@@ -1,0 +1,267 @@
+"""A download from a server or over a network that misbehaves: whole, or refused in a sentence."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+
+from taxi_assets.errors import ServiceError
+from taxi_assets.tlc import transfer
+from taxi_assets.tlc.download import HttpSource
+from taxi_assets.tlc.fetch import fetch_month
+from taxi_assets.tlc.fleets import FLEETS
+from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.source import SourceError
+from taxi_assets_tests.bad_server import file, serving, status
+
+GREEN, JANUARY = FLEETS["green"], Month(2023, 1)
+TRIES = transfer.RETRIES + 1
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "BACKOFF", 0)
+    monkeypatch.setattr(transfer, "TIMEOUT", (0.5, 0.5))
+
+
+@pytest.fixture(scope="module")
+def month(source_folder: Path) -> bytes:
+    return (source_folder / GREEN.file_name(JANUARY)).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def other_month(source_folder: Path) -> bytes:
+    return (source_folder / GREEN.file_name(Month(2023, 2))).read_bytes()
+
+
+@pytest.fixture
+def fetch(tmp_path: Path) -> Callable[[str], bytes]:
+    """Fetch January; whatever happens, no file is left that was not asked for."""
+    path = tmp_path / "fetched"
+
+    def fetch(url: str) -> bytes:
+        try:
+            fetch_month(HttpSource(url), GREEN, JANUARY, path, lambda _: None)
+        except SourceError:
+            assert not path.exists()
+            raise
+        return path.read_bytes()
+
+    return fetch
+
+
+Fetch = Callable[[str], bytes]
+
+
+def test_a_cut_connection_is_resumed_where_it_was_cut(fetch: Fetch, month: bytes) -> None:
+    with serving(file(month, cut_after=50_000), file(month)) as server:
+        assert fetch(server.url) == month
+        assert server.asked == [None, "bytes=50000-"]
+
+
+def test_a_server_that_cuts_every_answer_still_gives_the_file(fetch: Fetch, month: bytes) -> None:
+    """As long as each try brings a fair part of it: more tries than without progress."""
+    part = len(month) // 12
+    with serving(file(month, cut_after=part)) as server:
+        assert fetch(server.url) == month
+        assert len(server.asked) == 13 > TRIES
+
+
+def test_a_stall_is_resumed(fetch: Fetch, month: bytes) -> None:
+    with serving(file(month, stall_after=70_000), file(month)) as server:
+        assert fetch(server.url) == month
+        assert server.asked == [None, "bytes=70000-"]
+
+
+def test_a_trickle_counts_as_a_stall(
+    fetch: Fetch, month: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "PATIENCE", 0.1)
+    with (
+        serving(file(month, trickle=True)) as server,
+        pytest.raises(SourceError, match="cannot be downloaded whole: the connection was cut"),
+    ):
+        fetch(server.url)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param({"ranges": False}, id="the server does not know ranges"),
+        pytest.param({"etag": None}, id="nothing tells whether it is still the same file"),
+    ],
+)
+def test_where_the_rest_cannot_be_had_the_download_starts_anew(
+    fetch: Fetch, month: bytes, fault: dict[str, object]
+) -> None:
+    with serving(file(month, cut_after=50_000, **fault), file(month, **fault)) as server:
+        assert fetch(server.url) == month
+        assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("heeds_if_range", [True, False])
+def test_a_file_that_changes_between_two_ranges_is_fetched_anew(
+    fetch: Fetch, month: bytes, other_month: bytes, heeds_if_range: bool
+) -> None:
+    changed = file(other_month, etag='"two"')
+
+    def careless(request: object) -> None:
+        del request.headers["If-Range"]  # type: ignore[attr-defined]
+        changed(request)  # type: ignore[arg-type]
+
+    steps = [file(month, cut_after=50_000), changed if heeds_if_range else careless, changed]
+    with serving(*steps) as server:
+        assert fetch(server.url) == other_month
+        assert len(server.asked) == (2 if heeds_if_range else 3)
+
+
+def test_a_content_length_that_is_too_long_is_given_up(fetch: Fetch, month: bytes) -> None:
+    """Each answer brings all there is, so that more tries would bring no more."""
+    steps = file(month, announced=len(month) + 1000)
+    with serving(steps) as server:
+        with pytest.raises(SourceError, match="cannot be downloaded whole: the connection was cut"):
+            fetch(server.url)
+        assert len(server.asked) <= 2 * TRIES
+
+
+def test_a_content_length_that_is_too_short_gives_no_parquet_file(
+    fetch: Fetch, month: bytes
+) -> None:
+    with (
+        serving(file(month, announced=len(month) - 1000)) as server,
+        pytest.raises(SourceError, match="not a complete Parquet file"),
+    ):
+        fetch(server.url)
+
+
+def test_a_page_in_the_place_of_the_file_is_shown(fetch: Fetch) -> None:
+    page = file(b"<html><h1>Please log in</h1></html>", content_type="text/html")
+    with serving(page) as server:
+        with pytest.raises(SourceError, match="It begins with '<html><h1>Please log in"):
+            fetch(server.url)
+        assert len(server.asked) == 1
+
+
+def test_a_file_that_is_truncated_at_the_server_is_refused(fetch: Fetch, month: bytes) -> None:
+    with (
+        serving(file(month[:-1000])) as server,
+        pytest.raises(SourceError, match="not a complete Parquet file"),
+    ):
+        fetch(server.url)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (403, r"refused \(HTTP 403 Forbidden\).*not published yet.*asks for too much at once"),
+        (404, r"is not there \(HTTP 404 Not Found\).*TAXI_TRIP_SOURCE"),
+        (410, r"is not there \(HTTP 410 Gone\)"),
+        (401, r"needs a login \(HTTP 401 Unauthorized\)"),
+        (418, r"cannot be had \(HTTP 418"),
+    ],
+)
+def test_permanent_refusals_are_taken_at_once(fetch: Fetch, code: int, message: str) -> None:
+    with serving(status(code)) as server:
+        with pytest.raises(SourceError, match=message):
+            fetch(server.url)
+        assert len(server.asked) == 1
+
+
+def test_a_busy_server_is_asked_again(fetch: Fetch, month: bytes) -> None:
+    with serving(status(503), status(429, Retry_After="0"), status(500), file(month)) as server:
+        assert fetch(server.url) == month
+
+
+@pytest.mark.parametrize(("code", "message"), [(503, "the server has a fault"), (429, "too many")])
+def test_a_server_that_stays_busy_is_given_up(fetch: Fetch, code: int, message: str) -> None:
+    with serving(status(code)) as server:
+        with pytest.raises(SourceError, match=message):
+            fetch(server.url)
+        assert len(server.asked) == TRIES
+
+
+def test_a_server_that_asks_for_an_hour_is_not_asked_again(fetch: Fetch) -> None:
+    with serving(status(429, Retry_After="3600")) as server:
+        with pytest.raises(SourceError, match="It asks to wait: 3600"):
+            fetch(server.url)
+        assert len(server.asked) == 1
+
+
+def test_tries_of_all_kinds_share_one_budget(fetch: Fetch, month: bytes) -> None:
+    """A storm of faults is not multiplied: cuts and refusals count together."""
+    steps = [file(month, cut_after=10), status(503)] * 10
+    with serving(*steps) as server:
+        with pytest.raises(SourceError):
+            fetch(server.url)
+        assert len(server.asked) == TRIES
+
+
+def test_redirects_are_followed(fetch: Fetch, month: bytes) -> None:
+    with (
+        serving(file(month)) as target,
+        serving(status(302, Location=f"{target.url}/else")) as server,
+    ):
+        assert fetch(server.url) == month
+
+
+def test_redirects_in_circles_are_noticed(fetch: Fetch) -> None:
+    with (
+        serving(status(302, Location="/trip-data/again")) as server,
+        pytest.raises(SourceError, match="redirects in circles"),
+    ):
+        fetch(server.url)
+
+
+def test_where_nobody_listens_no_further_month_is_tried(fetch: Fetch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    with pytest.raises(ServiceError, match="the server refuses the connection"):
+        fetch(url)
+
+
+def test_a_name_that_is_not_found_is_said(fetch: Fetch) -> None:
+    with pytest.raises(ServiceError, match="the server's name cannot be found"):
+        fetch("http://no-such-name.invalid")
+
+
+def test_a_server_that_never_answers_is_given_up(fetch: Fetch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(ServiceError, match="the server stopped sending"):
+            fetch(url)
+
+
+def test_versions_are_asked_without_the_file(month: bytes) -> None:
+    """With HEAD, and with GET where a server does not know HEAD, as this one."""
+    with serving(file(month)) as server:
+        source = HttpSource(server.url)
+        assert source.version(GREEN, JANUARY) == f'"one", {len(month)} bytes'
+        assert source.size(GREEN, JANUARY) == len(month)
+
+
+SECRETS = "http://me:pa55word@{place}/trip-data?signature=s1gnature&expires=2"
+
+
+def test_passwords_and_tokens_go_to_the_server_and_nowhere_else(
+    tmp_path: Path, month: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = []
+
+    def remember(request: object) -> None:
+        paths.append((request.path, request.headers["Authorization"]))  # type: ignore[attr-defined]
+        (file(month) if len(paths) > 1 else status(503))(request)  # type: ignore[arg-type]
+
+    with serving(remember) as server:
+        source = HttpSource(SECRETS.format(place=server.url.split("/")[2]))
+        fetched = fetch_month(source, GREEN, JANUARY, tmp_path / "file", lambda _: None)
+    credentials = requests.auth._basic_auth_str("me", "pa55word")
+    file_path = f"/trip-data/{GREEN.file_name(JANUARY)}?signature=s1gnature&expires=2"
+    assert paths == [(file_path, credentials)] * 2
+    with pytest.raises(SourceError) as refused:
+        fetch_month(source, GREEN, JANUARY, tmp_path / "other", lambda _: None)
+    shown = f"{fetched.origin} {source} {refused.value} {caplog.text}"
+    for secret in ("pa55word", "s1gnature"):
+        assert secret not in shown
+    assert "***@127.0.0.1" in fetched.origin.location

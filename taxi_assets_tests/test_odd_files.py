@@ -1,0 +1,218 @@
+"""Month files as TLC has written them over the years, and files that no model can be made of."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from taxi_assets.durations.cleaning import CleanedTrips, clean_trips
+from taxi_assets.durations.columns import UnusableTripsError
+from taxi_assets.tlc.fleets import FLEETS
+from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.parquet import open_parquet
+
+GREEN, MARCH = FLEETS["green"], Month(2023, 3)
+PICKUP, DROPOFF = GREEN.pickup_time, GREEN.dropoff_time
+TRIPS = 30
+MINUTES = [float(minute) for minute in range(1, TRIPS + 1)]
+ZONES = [132 + number % 7 for number in range(TRIPS)]
+START = pd.Timestamp("2023-03-04 12:00")
+
+Clean = Callable[..., CleanedTrips]
+
+
+def times(minutes: list[float], start: pd.Timestamp = START) -> pa.Array:
+    return pa.array(start + pd.to_timedelta(minutes, "min"), pa.timestamp("us"))
+
+
+@pytest.fixture
+def clean(tmp_path: Path) -> Clean:
+    """Clean a month of thirty trips of 1 to 30 minutes, with some columns replaced."""
+
+    def clean(
+        *, write: dict[str, object] | None = None, order: tuple[str, ...] = (), **columns: object
+    ) -> CleanedTrips:
+        table = {
+            PICKUP: times([0.0] * TRIPS),
+            DROPOFF: times(MINUTES),
+            "PULocationID": pa.array(ZONES, pa.int64()),
+            "DOLocationID": pa.array(ZONES[::-1], pa.int64()),
+        } | columns
+        names = [*order, *(name for name in table if name not in order)]
+        arrays = {name: table[name] for name in names if table[name] is not None}
+        pq.write_table(pa.table(arrays), tmp_path / "month.parquet", **(write or {}))
+        return clean_trips(open_parquet(tmp_path / "month.parquet"), GREEN, MARCH)
+
+    return clean
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(pa.int64(), id="TLC until January 2023"),
+        pytest.param(pa.int32(), id="TLC since February 2023"),
+        pytest.param(pa.float64(), id="TLC's months with unknown zones, 2011 on"),
+        pytest.param(pa.uint16(), id="a tool that saves space"),
+        pytest.param(pa.dictionary(pa.int32(), pa.int64()), id="a tool that writes categories"),
+    ],
+)
+def test_zone_ids_of_any_number_type_are_the_same_zones(clean: Clean, kind: pa.DataType) -> None:
+    values = pa.array(ZONES, pa.int64())
+    column = values.dictionary_encode() if pa.types.is_dictionary(kind) else values.cast(kind)
+    trips = clean(PULocationID=column).trips
+    assert trips["PULocationID"].tolist() == [str(zone) for zone in ZONES]
+    assert trips["duration"].tolist() == MINUTES
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("zone", [None, "UTC", "America/New_York"])
+def test_times_of_any_unit_and_zone_are_the_same_durations(
+    clean: Clean, unit: str, zone: str | None
+) -> None:
+    kind = pa.timestamp(unit, zone)
+    trips = clean(**{PICKUP: times([0.0] * TRIPS).cast(kind), DROPOFF: times(MINUTES).cast(kind)})
+    assert trips.trips["duration"].tolist() == MINUTES
+
+
+def test_two_units_in_one_file_are_the_same_durations(clean: Clean) -> None:
+    trips = clean(**{DROPOFF: times(MINUTES).cast(pa.timestamp("ns"))}).trips
+    assert trips["duration"].tolist() == MINUTES
+
+
+def test_a_fraction_of_a_second_counts_in_any_unit(clean: Clean) -> None:
+    """A nanosecond over an hour is over the limit."""
+    late = times(MINUTES).cast(pa.timestamp("ns")).to_pylist()
+    late[0] = START + pd.Timedelta(hours=1, nanoseconds=1)
+    cleaned = clean(**{DROPOFF: pa.array(late, pa.timestamp("ns"))})
+    assert cleaned.trips["duration"].tolist() == MINUTES[1:]
+
+
+@pytest.mark.parametrize("codec", ["zstd", "snappy", "gzip", "none"])
+@pytest.mark.parametrize("rows", [1, 7, 1000])
+def test_compression_and_row_groups_make_no_difference(clean: Clean, codec: str, rows: int) -> None:
+    trips = clean(write={"compression": codec, "row_group_size": rows}).trips
+    assert trips["duration"].tolist() == MINUTES
+
+
+def test_other_columns_and_their_order_make_no_difference(clean: Clean) -> None:
+    """Neither the types that only TLC knows a reason for, nor needed columns in another order."""
+    columns = {
+        "store_and_fwd_flag": pa.array(["N"] * TRIPS, pa.large_string()),
+        "DOLocationID": pa.array(ZONES[::-1], pa.int32()),
+        "ehail_fee": pa.nulls(TRIPS),
+        DROPOFF: times(MINUTES),
+        PICKUP: times([0.0] * TRIPS),
+    }
+    trips = clean(order=tuple(columns), **columns).trips
+    assert trips["duration"].tolist() == MINUTES
+    assert trips["DOLocationID"].tolist() == [str(zone) for zone in ZONES[::-1]]
+
+
+def test_trips_without_a_zone_or_a_time_are_counted_and_left_out(clean: Clean) -> None:
+    zones: list[float | None] = [float(zone) for zone in ZONES]
+    zones[0], zones[1] = None, float("nan")
+    dropoffs = times(MINUTES).to_pylist()
+    dropoffs[2] = None
+    cleaned = clean(PULocationID=pa.array(zones), **{DROPOFF: pa.array(dropoffs)})
+    assert (cleaned.null_zones, cleaned.null_times) == (2, 1)
+    assert cleaned.trips["duration"].tolist() == MINUTES[3:]
+
+
+FAR = pd.Timestamp("2203-03-04")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        pytest.param(
+            {"PULocationID": None, "pickup_longitude": pa.array([-73.9] * TRIPS)},
+            "no column PULocationID. It has coordinates",
+            id="TLC's 2010",
+        ),
+        pytest.param(
+            {"DOLocationID": None, "Start_Lon": pa.array([-73.9] * TRIPS)},
+            "no column DOLocationID. It has coordinates",
+            id="TLC's 2009",
+        ),
+        pytest.param(
+            {DROPOFF: times(MINUTES).cast(pa.string())},
+            f"Column {DROPOFF} has type string; it should hold timestamps",
+            id="times as text",
+        ),
+        pytest.param(
+            {PICKUP: times(MINUTES).cast(pa.int64())},
+            f"Column {PICKUP} has type int64",
+            id="times as numbers",
+        ),
+        pytest.param(
+            {"PULocationID": pa.array(["JFK"] * TRIPS)},
+            "Column PULocationID has type string; it should hold zone ids",
+            id="zones as names",
+        ),
+        pytest.param(
+            {"DOLocationID": pa.array([132.5] * TRIPS)},
+            "Column DOLocationID holds what cannot be a zone id",
+            id="half a zone",
+        ),
+        pytest.param(
+            {"DOLocationID": pa.nulls(TRIPS)},
+            "0 of its 30 trips .* 30 have no zone in PULocationID or DOLocationID",
+            id="a column of the null type",
+        ),
+        pytest.param(
+            {PICKUP: pa.nulls(TRIPS, pa.timestamp("us"))},
+            f"30 no time in {PICKUP} or {DROPOFF}",
+            id="no times",
+        ),
+        pytest.param(
+            {DROPOFF: times([0.5] * TRIPS)},
+            "0 of its 30 trips have both zones and last between 1 and 60 minutes",
+            id="no trip of a minute",
+        ),
+        pytest.param(
+            {PICKUP: times([0.0] * TRIPS, FAR), DROPOFF: times(MINUTES, FAR)},
+            f"None of its 30 trips was picked up within a year of 2023-03, by {PICKUP}",
+            id="dates of another century",
+        ),
+        pytest.param(
+            {
+                PICKUP: pa.array([-(1 << 62)] * TRIPS, pa.timestamp("us")),
+                DROPOFF: times(MINUTES).cast(pa.timestamp("ns")),
+            },
+            f"Columns {PICKUP} and {DROPOFF} hold dates that are too far",
+            id="dates before the Big Bang",
+        ),
+    ],
+)
+def test_unusable_columns_are_named(clean: Clean, columns: dict[str, object], message: str) -> None:
+    with pytest.raises(UnusableTripsError, match=message):
+        clean(**columns)
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_fewer_rows_than_a_split_needs_are_refused(clean: Clean, rows: int) -> None:
+    columns = {
+        PICKUP: times([0.0] * rows),
+        DROPOFF: times([5.0] * rows),
+        "PULocationID": pa.array(ZONES[:rows], pa.int64()),
+        "DOLocationID": pa.array(ZONES[:rows], pa.int64()),
+    }
+    with pytest.raises(
+        UnusableTripsError, match=f"{rows} of its {rows} trips .*: too few to train"
+    ):
+        clean(**columns)
+
+
+def test_stray_dates_are_kept(clean: Clean) -> None:
+    """TLC's months have some trips of 2008 or of the next month; the exercise keeps them."""
+    pickups = [START] * TRIPS
+    pickups[0] = pd.Timestamp("2008-12-31 23:00")
+    dropoffs = [start + pd.Timedelta(minutes=m) for start, m in zip(pickups, MINUTES, strict=True)]
+    microseconds = pa.timestamp("us")
+    cleaned = clean(
+        **{PICKUP: pa.array(pickups, microseconds), DROPOFF: pa.array(dropoffs, microseconds)}
+    )
+    assert cleaned.trips["duration"].tolist() == MINUTES
