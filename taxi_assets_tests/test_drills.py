@@ -256,3 +256,10 @@ def test_the_model_predicts_where_only_its_requirements_are_installed(
             )
             with urllib.request.urlopen(request, timeout=60) as answer:
                 assert json.load(answer)["predictions"] == [minutes]
+
+
+@pytest.mark.parametrize("seed", [20261123])
+def test_spans_killed_inside_their_writes_lose_nothing(tmp_path: Path, seed: int) -> None:
+    kills = drill(tmp_path, RANDOM_KILLS, seed)
+    assert kills.total() == RANDOM_KILLS
+    assert kills["inside a write"] >= RANDOM_KILLS / 2

@@ -139,13 +139,13 @@ class Storage:
         processes that were killed have left there is removed.
 
         Raises:
-            OSError: the folder cannot be made.
+            StorageError: the folder cannot be made or read.
         """
-        local_folder = Path(tempfile.gettempdir())
-        if self.is_local:
-            local_folder = Path(self.full_path(folder))
+        target = self.full_path(folder)
+        local_folder = Path(target if self.is_local else tempfile.gettempdir())
+        with writing_to(mask(str(local_folder))):
             local_folder.mkdir(parents=True, exist_ok=True)
-        _remove_litter(local_folder)
+            _remove_litter(local_folder)
         return local_folder / f".{socket.gethostname()}.{os.getpid()}.{uuid4().hex}.tmp"
 
 

@@ -1,0 +1,325 @@
+"""Files that somebody with write access to the storage has prepared: refused, and never run."""
+
+import hashlib
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import skops.io
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.linear_model import LinearRegression
+
+from taxi_assets.settings import Settings
+from taxi_assets.storage.estimators import Skops
+from taxi_assets.storage.files import Storage
+from taxi_assets.storage.formats import Json, ParquetFrame, UnreadableFileError
+from taxi_assets.storage.origins import announce_origin, is_altered, stored_origin
+from taxi_assets.tlc import parquet
+from taxi_assets.tlc.fetch import Origin
+from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.parquet import ParquetError, open_parquet
+from taxi_assets_tests.conftest import step_failures
+
+Materialize = Callable[..., dg.ExecuteInProcessResult]
+
+
+class Bomb:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch '{self.marker}'",)
+
+
+@pytest.fixture
+def marker(tmp_path: Path) -> Path:
+    return tmp_path / "it ran"
+
+
+def vectorizer() -> DictVectorizer:
+    return DictVectorizer().fit([{"PULocationID": "132"}, {"PULocationID": "4"}])
+
+
+def test_the_bomb_works(marker: Path) -> None:
+    """Else the tests below would show nothing."""
+    pickle.loads(pickle.dumps(Bomb(marker)))
+    assert marker.exists()
+
+
+def test_a_pickle_in_the_place_of_an_estimator_is_refused_unread(
+    tmp_path: Path, marker: Path
+) -> None:
+    (tmp_path / "model.skops").write_bytes(pickle.dumps(Bomb(marker)))
+    with pytest.raises(UnreadableFileError, match="not a skops file"):
+        Skops().load((tmp_path / "model.skops").open("rb"))
+    assert not marker.exists()
+
+
+def test_a_pickled_array_within_a_skops_file_is_refused(tmp_path: Path, marker: Path) -> None:
+    path = tmp_path / "model.skops"
+    Skops().dump(LinearRegression().fit(np.eye(2), [3.0, 5.0]), path)
+    objects = np.array([Bomb(marker)], dtype=object)
+    with zipfile.ZipFile(path) as old:
+        members = {name: old.read(name) for name in old.namelist()}
+    with zipfile.ZipFile(path, "w") as new:
+        for name, content in members.items():
+            if name.endswith(".npy"):
+                with new.open(name, "w") as file:
+                    np.save(file, objects, allow_pickle=True)
+            else:
+                new.writestr(name, content)
+    with pytest.raises(ValueError, match="allow_pickle"):
+        Skops().load(path.open("rb"))
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(os.system, id="a function of the operating system"),
+        pytest.param({"model": print}, id="a function that is harmless"),
+        pytest.param(np.random.default_rng(1), id="a type of numpy that skops trusts"),
+        pytest.param(pd.Timestamp, id="a type"),
+    ],
+)
+def test_types_that_are_not_on_the_list_are_refused(tmp_path: Path, value: object) -> None:
+    skops.io.dump(value, tmp_path / "model.skops")
+    with pytest.raises(UnreadableFileError, match="types that are not trusted"):
+        Skops().load((tmp_path / "model.skops").open("rb"))
+
+
+def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "model.skops", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("schema.json", bytes(100 << 20))
+    assert (tmp_path / "model.skops").stat().st_size < 200_000
+    with pytest.raises(UnreadableFileError, match="claims more than 67,108,864 bytes"):
+        Skops().load((tmp_path / "model.skops").open("rb"))
+
+
+def test_an_estimator_of_another_scikit_learn_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "vectorizer.skops"
+    Skops().dump(vectorizer(), path)
+    rewrite(path, "schema.json", lambda text: text.replace(*version_and("0.24.2")))
+    with pytest.raises(UnreadableFileError, match=r"written by scikit-learn 0\.24\.2, and this is"):
+        Skops().load(path.open("rb"))
+
+
+def test_values_of_another_version_of_this_project_are_refused(tmp_path: Path) -> None:
+    skops.io.dump(vectorizer(), tmp_path / "vectorizer.skops")
+    pd.DataFrame({"duration": [1.0]}).to_parquet(tmp_path / "frame.parquet")
+    for file_format, name in ((Skops(), "vectorizer.skops"), (ParquetFrame(), "frame.parquet")):
+        with pytest.raises(UnreadableFileError, match="another version of taxi_assets"):
+            file_format.load((tmp_path / name).open("rb"))
+
+
+def version_and(other: str) -> tuple[str, str]:
+    import sklearn
+
+    return f'\\"{sklearn.__version__}\\"', f'\\"{other}\\"'
+
+
+def rewrite(path: Path, member: str, change: Callable[[str], str]) -> None:
+    with zipfile.ZipFile(path) as old:
+        members = {name: old.read(name) for name in old.namelist()}
+    changed = change(members[member].decode())
+    assert changed != members[member].decode()
+    with zipfile.ZipFile(path, "w") as new:
+        for name, content in (members | {member: changed.encode()}).items():
+            new.writestr(name, content)
+
+
+def test_a_small_file_of_billions_of_rows_is_refused(tmp_path: Path) -> None:
+    """One value, repeated, takes a few bytes a million rows."""
+    million = pa.table({"n": pa.nulls(1_000_000, pa.bool_())})
+    with pq.ParquetWriter(tmp_path / "bomb.parquet", million.schema) as writer:
+        for _ in range(parquet.MAX_TRIPS // 1_000_000 + 1):
+            writer.write_table(million)
+    assert (tmp_path / "bomb.parquet").stat().st_size < 100_000
+    with pytest.raises(ParquetError, match="claims 51,000,000 rows, more than 50,000,000"):
+        open_parquet(tmp_path / "bomb.parquet")
+    with pytest.raises(ParquetError, match="claims 51,000,000 rows"):
+        ParquetFrame().load((tmp_path / "bomb.parquet").open("rb"))
+
+
+def test_a_small_file_of_many_bytes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "MAX_BYTES", 1 << 20)
+    long = pa.table({"store_and_fwd_flag": pa.array(["N" * 100_000 + str(n) for n in range(20)])})
+    pq.write_table(long, tmp_path / "bomb.parquet", compression="zstd")
+    with pytest.raises(ParquetError, match=r"claims .* bytes of data, more than 1,048,576"):
+        open_parquet(tmp_path / "bomb.parquet")
+
+
+def test_long_or_deep_json_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "long.json").write_text(json.dumps("x" * (1 << 21)))
+    with pytest.raises(UnreadableFileError, match="more than 1,048,576 bytes"):
+        Json().load((tmp_path / "long.json").open("rb"))
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../outside.json", "/etc/passwd", "green/../../outside.json", "green//x", "~/x", "", "a\n",
+     ".hidden", "green/model/2023-01.skops\0.json"],
+)  # fmt: skip
+def test_no_path_leads_out_of_the_storage(tmp_path: Path, path: str) -> None:
+    storage = Storage(str(tmp_path / "data"))
+    for use in (storage.exists, storage.open, storage.temporary_file):
+        with pytest.raises(ValueError, match="not a path in the storage"):
+            use(path)
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "2023-01.json")
+    with pytest.raises(OSError, match="is not a file"):
+        Storage(str(tmp_path)).open("2023-01.json")
+
+
+@pytest.mark.parametrize("key", ["../../2023-01", "2023-01-02", "2023-13-01", "2023-01-01/../x"])
+def test_partition_keys_that_are_no_months_are_refused(key: str) -> None:
+    """A path in the storage is made of a fleet, an asset and a month, and a month of digits."""
+    with pytest.raises(ValueError, match="is not a month"):
+        Month.parse(key)
+
+
+PLANTED = {
+    "cleaned_trips": ("cleaned_trips/2023-01.parquet", "zone_pairs"),
+    "vectorizer": ("vectorizer/2023-01.skops", "model"),
+    "model": ("model/2023-01.skops", "metrics"),
+}
+
+
+def test_what_is_planted_names_itself_and_the_command_that_makes_it_anew(
+    materialize: Materialize, settings: Settings, marker: Path
+) -> None:
+    """Damaged or hostile: the step that would read it fails in a sentence, and nothing runs."""
+    assert materialize("2023-01").success
+    data = Path(settings.storage) / "green"
+    for asset, (name, reader) in PLANTED.items():
+        good = (data / name).read_bytes()
+        (data / name).write_bytes(pickle.dumps(Bomb(marker)))
+        (message,) = step_failures(materialize("2023-01", reader))
+        assert message.startswith(f"{asset} 2023-01 is stored, and cannot be read: ")
+        assert message.endswith(
+            "Make it anew: dagster asset materialize -m taxi_assets.definitions "
+            f"--select 'green/{asset}' --partition 2023-01-01"
+        )
+        (data / name).write_bytes(good)
+    assert not marker.exists()
+    assert materialize("2023-01", "metrics").success
+
+
+def test_a_month_file_that_was_altered_is_noticed(
+    materialize: Materialize, settings: Settings
+) -> None:
+    """One byte among the trips, which Parquet itself would take for another trip."""
+    assert materialize("2023-01", "raw_trips").success
+    file = Path(settings.storage) / "green/raw_trips/2023-01.parquet"
+    content = bytearray(file.read_bytes())
+    content[5000] ^= 1
+    file.write_bytes(content)
+    (message,) = step_failures(materialize("2023-01", "cleaned_trips"))
+    assert "raw_trips 2023-01 is stored, and cannot be read: its bytes are not those" in message
+    assert materialize("2023-01", "raw_trips", "cleaned_trips").success
+
+
+def test_every_page_of_a_stored_frame_has_a_checksum(tmp_path: Path) -> None:
+    """Uncompressed numbers would otherwise turn into others."""
+    frame = pd.DataFrame({"duration": np.random.default_rng(1).random(1000)})
+    ParquetFrame().dump(frame, tmp_path / "frame")
+    content = bytearray((tmp_path / "frame").read_bytes())
+    content[len(content) // 3] ^= 1
+    (tmp_path / "frame").write_bytes(content)
+    with pytest.raises(OSError, match="CRC checksum"):
+        ParquetFrame().load((tmp_path / "frame").open("rb"))
+
+
+def test_between_the_note_and_the_file_either_month_counts(tmp_path: Path) -> None:
+    """A crash there leaves the old file, and the old file is not damaged."""
+    storage, path = Storage(str(tmp_path)), "green/raw_trips/2023-01.parquet"
+    origins = []
+    for content in (b"old", b"new"):
+        sha256 = hashlib.sha256(content).hexdigest()
+        origins.append(Origin("here", content.decode(), 1, 3, sha256))
+    old, new = origins
+    announce_origin(storage, path, old)
+    with storage.replacing(path) as temporary:
+        temporary.write_bytes(b"old")
+    for _ in range(3):
+        announce_origin(storage, path, new)
+        assert stored_origin(storage, path) == old
+        assert not is_altered(storage, path)
+    with storage.replacing(path) as temporary:
+        temporary.write_bytes(b"new")
+    assert stored_origin(storage, path) == new
+    (tmp_path / path).write_bytes(b"bad")
+    assert is_altered(storage, path)
+
+
+def test_a_planted_note_of_the_origin_is_no_note(tmp_path: Path) -> None:
+    path = "green/raw_trips/2023-01.parquet"
+    beside = tmp_path / "green/raw_trips/2023-01.source.json"
+    beside.parent.mkdir(parents=True)
+    for text in ("", "[" * 100_000, "7", '[{"sha256": 1}]', '[["a"]]', "null", "\xff" * 9):
+        beside.write_text(text)
+        assert stored_origin(Storage(str(tmp_path)), path) is None
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+import pandas as pd
+from taxi_assets.errors import StorageError
+from taxi_assets.storage.files import Storage
+from taxi_assets.storage.formats import ParquetFrame
+
+storage = Storage(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    with storage.replacing("frames/2023-01.parquet") as temporary:
+        ParquetFrame().dump(pd.DataFrame({"n": range(1_000_000)}), temporary)
+except StorageError as error:
+    print(error)
+"""
+
+
+def test_a_disk_that_takes_no_more_leaves_the_old_file(tmp_path: Path) -> None:
+    """The operating system refuses to make a file longer than 100,000 bytes."""
+    storage = Storage(str(tmp_path))
+    with storage.replacing("frames/2023-01.parquet") as temporary:
+        temporary.write_bytes(b"old")
+    limited = [sys.executable, "-c", LIMITED, str(tmp_path)]
+    done = subprocess.run(limited, capture_output=True, text=True, check=True)
+    assert f"Nothing can be stored in {tmp_path}/frames/2023-01.parquet" in done.stdout
+    assert "What was there before stays" in done.stdout
+    assert [path.name for path in (tmp_path / "frames").iterdir()] == ["2023-01.parquet"]
+    assert (tmp_path / "frames/2023-01.parquet").read_bytes() == b"old"
+
+
+def test_a_place_that_takes_nothing_stops_a_span_at_its_first_month(
+    materialize: Materialize, settings: Settings
+) -> None:
+    data = Path(settings.storage)
+    (data / "green").mkdir(parents=True)
+    (data / "green/raw_trips").touch()
+    (message,) = step_failures(materialize("2023-01:2023-03", "raw_trips"))
+    first, january, *rest = message.splitlines()
+    assert first == "raw_trips failed for 3 of 3 months:"
+    assert f"Nothing can be stored in {data}/green/raw_trips" in january
+    assert rest == ["  2023-02: not tried", "  2023-03: not tried"]
+    shutil.rmtree(data)
+    assert materialize("2023-01:2023-03", "raw_trips").success
