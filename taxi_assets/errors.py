@@ -1,5 +1,6 @@
 """What goes wrong in ways that a person can act on."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -33,11 +34,21 @@ def writing_to(place: str) -> Iterator[None]:
         ) from None
 
 
-def explain(error: BaseException) -> str | None:
+def is_memory_error(error: Exception) -> bool:
+    """Whether the error says, in one of several ways, that there is no more memory."""
+    return (
+        isinstance(error, MemoryError)
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        # The dynamic linker, when it finds no room for a library.
+        or (isinstance(error, ImportError) and "failed to map segment" in str(error))
+    )
+
+
+def explain(error: Exception) -> str | None:
     """What to tell a person about an error; None if only its traceback helps."""
     if isinstance(error, MonthError):
         return str(error)
-    if isinstance(error, MemoryError):
+    if is_memory_error(error):
         return (
             "The memory is used up. Run fewer months at once, or give the process more: TLC's "
             "largest month takes 1.5 GB."

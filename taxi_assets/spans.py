@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 
 from taxi_assets.errors import MonthError, ServiceError, explain
+from taxi_assets.failures import explained_failures
 from taxi_assets.partitions import commands, monthly_partitions
 from taxi_assets.records import MonthRecords
 from taxi_assets.tlc.fleets import Fleet
@@ -90,11 +91,8 @@ class MonthlyAsset:
             months = sorted(Month.parse(key) for key in context.partition_keys)
             if len(months) > 1:
                 return dg.Output(Span(self, fleet, months, inputs, context))
-            try:
+            with explained_failures(self.name, months[0]):
                 output = self.make(MonthContext(fleet, months[0], context), inputs)
-            except (MonthError, MemoryError) as error:
-                reason = f"{self.name} {months[0]}: {explain(error)}"
-                raise dg.Failure(reason, allow_retries=False) from None
             version = output.data_version
             return dg.Output(
                 output.value,

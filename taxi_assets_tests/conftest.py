@@ -129,8 +129,10 @@ class Command:
             "TAXI_TRIP_SOURCE": source,
         }
 
-    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-        """Start the command and go on."""
+    def start(
+        self, *arguments: str, preexec: Callable[[], None] | None = None, **variables: str
+    ) -> subprocess.Popen[str]:
+        """Start the command and go on; ``preexec`` is called in the new process before."""
         return subprocess.Popen(
             [DAGSTER, "asset", "materialize", "-m", "taxi_assets.definitions", *arguments],
             cwd=self.folder,
@@ -138,6 +140,7 @@ class Command:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=preexec,
         )
 
     def __call__(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ import pytest
 from mlflow.entities import Run
 
 from taxi_assets_tests.conftest import Command, latest_record
+from taxi_assets_tests.crash_drill import drill
 
 pytestmark = pytest.mark.drill
 
@@ -28,6 +30,7 @@ MLFLOW = Path(sys.executable).with_name("mlflow")
 SPAN = ("--select", "*", "--partition-range", "2023-01-01...2023-03-01")
 MONTHS = ("2023-01", "2023-02", "2023-03")
 KILLS = 4
+RANDOM_KILLS = 8
 
 
 def runs(folder: Path, uri: str | None = None) -> list[Run]:
@@ -263,3 +266,51 @@ def test_spans_killed_inside_their_writes_lose_nothing(tmp_path: Path, seed: int
     kills = drill(tmp_path, RANDOM_KILLS, seed)
     assert kills.total() == RANDOM_KILLS
     assert kills["inside a write"] >= RANDOM_KILLS / 2
+
+
+def test_two_spans_of_the_same_months_at_once_complete(
+    command: Command, undisturbed: dict[str, dict[str, float]]
+) -> None:
+    """One Dagster home, one MLflow database, one storage: every month is trained twice, whole."""
+    dg.DagsterInstance.from_config(str(command.home)).dispose()
+    for process in [command.start(*SPAN) for _ in range(2)]:
+        output, _ = process.communicate()
+        assert process.returncode == 0, output
+    assert figures(command.folder) == undisturbed
+    tracked = runs(command.folder)
+    assert [run.info.status for run in tracked] == ["FINISHED"] * 6
+    assert sum("taxi_assets.superseded_by" in run.data.tags for run in tracked) == 3
+    assert list((command.folder / "data").rglob("*.tmp")) == []
+
+
+LARGEST_MONTH = 16_146_923
+"""Trips in yellow 2012-03."""
+
+
+def test_tlcs_largest_month_takes_less_than_a_gigabyte_and_a_half(tmp_path: Path) -> None:
+    command = Command(tmp_path, "synthetic")
+    trips = str(LARGEST_MONTH)
+    process = command.start(
+        "--select", "*", "--partition", "2023-01-01", TAXI_SYNTHETIC_TRIPS=trips
+    )
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert figures(tmp_path)["2023-01"]["records_loaded"] == LARGEST_MONTH
+    # The largest of all children that have ended, in KiB; no other drill comes near it.
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 1.5e9 / 1024
+
+
+def test_a_month_that_finds_no_memory_fails_in_a_sentence(tmp_path: Path) -> None:
+    """1.2 GB of address space (``ulimit -v``) hold the libraries, and not three million trips."""
+    command = Command(tmp_path, "synthetic")
+    limit = 1_200_000_000
+    process = command.start(
+        "--select", "*", "--partition-range", "2023-01-01...2023-02-01",
+        TAXI_SYNTHETIC_TRIPS="3400000",
+        preexec=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    )  # fmt: skip
+    output, _ = process.communicate()
+    assert process.returncode == 1
+    assert "2023-01: The memory is used up. Run fewer months at once, or give the" in output
+    assert "Traceback" not in output
+    assert list((tmp_path / "data").rglob("*.tmp")) == []

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import dagster as dg
 
-from taxi_assets.errors import MonthError, explain
+from taxi_assets.errors import is_memory_error
+from taxi_assets.failures import explained_failures
 from taxi_assets.masking import mask
 from taxi_assets.partitions import commands
 from taxi_assets.storage.estimators import Skops
@@ -70,11 +71,8 @@ class MonthlyIOManager(dg.IOManager):
             obj.store_each(lambda month, value: self.store(context.asset_key, month, value))
         else:
             month = Month.parse(context.asset_partition_key)
-            try:
+            with explained_failures(context.asset_key.path[-1], month):
                 metadata = self.store(context.asset_key, month, obj)
-            except (MonthError, MemoryError) as error:
-                reason = f"{context.asset_key.path[-1]} {month}: {explain(error)}"
-                raise dg.Failure(reason, allow_retries=False) from None
             context.log.info(
                 f"stored {self._storage.shown_path(self.path(context.asset_key, month))}"
             )
@@ -111,9 +109,9 @@ class MonthlyIOManager(dg.IOManager):
             return self._read(self.path(asset_key, month))
         except FileNotFoundError:
             reason = f"{name} is needed, and is not stored. Materialize it first: {command}"
-        except MemoryError:
-            raise
         except Exception as error:
+            if is_memory_error(error):
+                raise
             # A file that anybody could have written can fail in any way.
             why = mask(str(error)) or type(error).__name__
             reason = f"{name} is stored, and cannot be read: {why}. Make it anew: {command}"
