@@ -29,8 +29,8 @@ pytestmark = pytest.mark.drill
 MLFLOW = Path(sys.executable).with_name("mlflow")
 SPAN = ("--select", "*", "--partition-range", "2023-01-01...2023-03-01")
 MONTHS = ("2023-01", "2023-02", "2023-03")
-KILLS = 4
-RANDOM_KILLS = 8
+KILLS = 1
+RANDOM_KILLS = 6
 
 
 def runs(folder: Path, uri: str | None = None) -> list[Run]:
@@ -271,15 +271,25 @@ def test_spans_killed_inside_their_writes_lose_nothing(tmp_path: Path, seed: int
 def test_two_spans_of_the_same_months_at_once_complete(
     command: Command, undisturbed: dict[str, dict[str, float]]
 ) -> None:
-    """One Dagster home, one MLflow database, one storage: every month is trained twice, whole."""
+    """One Dagster home, one MLflow database, one storage: what is stored is whole and tracked.
+
+    A span may be overtaken between a model and its metrics; then its MLflow run says so.
+    """
     dg.DagsterInstance.from_config(str(command.home)).dispose()
     for process in [command.start(*SPAN) for _ in range(2)]:
         output, _ = process.communicate()
         assert process.returncode == 0, output
     assert figures(command.folder) == undisturbed
     tracked = runs(command.folder)
-    assert [run.info.status for run in tracked] == ["FINISHED"] * 6
-    assert sum("taxi_assets.superseded_by" in run.data.tags for run in tracked) == 3
+    assert len(tracked) == 6
+    current = [run for run in tracked if "taxi_assets.superseded_by" not in run.data.tags]
+    assert sorted(run.data.tags["dagster.partition"][:7] for run in current) == list(MONTHS)
+    for run in tracked:
+        if run in current or run.info.status == "FINISHED":
+            assert run.info.status == "FINISHED"
+            assert "rmse" in run.data.metrics
+        else:
+            assert "was trained by another Dagster run" in run.data.tags["taxi_assets.reason"]
     assert list((command.folder / "data").rglob("*.tmp")) == []
 
 

@@ -33,8 +33,8 @@ def check_space(
     needed = STORED_BYTES * len(new) * sum(known) / max(1, len(known))
     if needed > free:
         raise StorageError(
-            f"{len(new)} months need about {needed / 1e9:,.1f} GB in {storage.shown}, and "
-            f"{free / 1e9:,.1f} GB are free. Make room, choose fewer months, or set TAXI_STORAGE "
+            f"{len(new)} months need about {needed / 1e6:,.0f} MB in {storage.shown}, and "
+            f"{free / 1e6:,.0f} MB are free. Make room, choose fewer months, or set TAXI_STORAGE "
             "to another place."
         )
 

@@ -1,5 +1,6 @@
 """Where month files come from: a web server, a folder, any fsspec URL, or nowhere at all."""
 
+import errno
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 SYNTHETIC_TRIP_BYTES = 20
 """About what a synthetic trip takes in its file."""
+
+DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""What the operating system says of the place that is written to, never of a source."""
 
 Report = Callable[[str], None]
 """Takes a line that tells a waiting person how far a fetch has come."""
@@ -117,6 +121,8 @@ def _explained(location: str) -> "Iterator[tuple[AbstractFileSystem, str]]":
             "TAXI_TRIP_SOURCE to another source."
         ) from None
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK_FAULTS:
+            raise
         # Every file system has a library of its own, which raises what it likes.
         raise SourceError(
             f"{mask(location)} cannot be read ({type(error).__name__}: {mask(str(error))}). "

@@ -98,9 +98,13 @@ class Tracking:
             for run in _runs(client, experiment.experiment_id, RUNNING) if experiment else []:
                 owner = Owner.from_tag(run.data.tags.get(OWNER))
                 if owner is not None and owner.dagster_run_id == dagster_run_id:
-                    _end(
-                        client, run.info.run_id, status, "the Dagster run ended before its metrics"
+                    overtaken = SUPERSEDED_BY in run.data.tags
+                    reason = (
+                        "the month was trained by another Dagster run before this one's metrics"
+                        if overtaken
+                        else "the Dagster run ended before its metrics"
                     )
+                    _end(client, run.info.run_id, status, reason)
 
     def links(self, run_id: str) -> dict[str, Any]:
         """Metadata for Dagster's pages that lead to a run."""
