@@ -6,17 +6,20 @@ import warnings
 import dagster as dg
 
 from taxi_assets.assets import GRAPH
-from taxi_assets.automation import backfills
+from taxi_assets.automation import backfills, new_months
 from taxi_assets.console import show_brief_lines
 from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.io_managers import io_managers
+from taxi_assets.storage.zone_names import ZoneNames
 from taxi_assets.tlc.source import trip_source
 from taxi_assets.tracking.executor import tracked_executor
 from taxi_assets.tracking.runs import Tracking
 
-# Dagster marks much of what it documents as beta. The lock pins it, the tests notice changes.
-warnings.filterwarnings("ignore", category=dg.BetaWarning)
+# Dagster marks much of what it documents as beta, and the months of checks as a preview. The lock
+# pins it, the tests notice changes.
+for kind in (dg.BetaWarning, dg.PreviewWarning):
+    warnings.filterwarnings("ignore", category=kind)
 
 # scikit-learn and MLflow bring a million objects that stay. Looking for garbage among them every
 # 700 allocations, as Python does by default, is a twentieth of the time that a month takes.
@@ -29,6 +32,7 @@ show_brief_lines()
 def build_definitions(settings: Settings) -> dg.Definitions:
     """The graph of one fleet, wired to its source, its storage and its tracking."""
     storage = Storage(settings.storage)
+    source = trip_source(settings.trip_source, settings.synthetic_trips)
     tracking = Tracking(settings.tracking_uri, settings.experiment_name, settings.dagster_ui_url)
     return dg.Definitions(
         assets=[asset.build(settings.fleet, backfills(settings)) for asset in GRAPH],
@@ -36,8 +40,10 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             **io_managers(storage),
             "storage": storage,
             "tracking": tracking,
-            "trip_source": trip_source(settings.trip_source, settings.synthetic_trips),
+            "trip_source": source,
+            "zone_names": ZoneNames(source, storage),
         },
+        sensors=[new_months(settings.fleet, source, storage)],
         executor=tracked_executor(tracking),
     )
 

@@ -7,12 +7,13 @@ manager has made and stored one after the other, so that never two are in memory
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dagster as dg
 
+from taxi_assets.checks.month_checks import CheckedMonth, MonthCheck, record_checks
 from taxi_assets.errors import MonthError, ServiceError, explain
 from taxi_assets.failures import explained_failures
 from taxi_assets.partitions import commands, monthly_partitions
@@ -31,12 +32,14 @@ class MonthOutput:
         metadata: figures and tables for Dagster's pages; numbers are plotted over the months.
         data_version: changes when, and only when, the value does; one is derived from the code
             version and the inputs' data versions where it is not given.
+        checks: judgements of the month by the asset's checks.
     """
 
     value: Any
     summary: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
     data_version: str | None = None
+    checks: Sequence[CheckedMonth] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class MonthlyAsset:
     code_version: str
     resources: Set[str]
     before_span: Callable[..., None] | None = None
+    checks: Sequence[MonthCheck] = ()
 
     @property
     def name(self) -> str:
@@ -87,25 +91,26 @@ class MonthlyAsset:
 
         # Dagster would evaluate the month function's annotations; this one hides them, so that
         # they may name types which are only imported for type checkers.
-        def compute(context: dg.AssetExecutionContext, **inputs: Any) -> dg.Output[Any]:
+        def compute(context: dg.AssetExecutionContext, **inputs: Any) -> Iterator[dg.Output[Any]]:
             months = sorted(Month.parse(key) for key in context.partition_keys)
             if len(months) > 1:
-                return dg.Output(Span(self, fleet, months, inputs, context))
-            with explained_failures(self.name, months[0]):
-                output = self.make(MonthContext(fleet, months[0], context), inputs)
-            version = output.data_version
-            return dg.Output(
-                output.value,
-                metadata={"summary": output.summary, **output.metadata},
-                data_version=None if version is None else dg.DataVersion(version),
-            )
+                yield dg.Output(Span(self, fleet, months, inputs, context))
+            else:
+                yield from self._make_alone(MonthContext(fleet, months[0], context), inputs)
+            # The judgements are recorded, each with its month; Dagster waits for outputs too.
+            for check in checks:
+                yield dg.Output(None, output_name=check.get_python_identifier())
 
+        key = dg.AssetKey([fleet.name, self.name])
+        months = monthly_partitions(fleet)
+        checks = [check.spec(key, months) for check in self.checks]
         return dg.asset(
             name=self.name,
             key_prefix=fleet.name,
             ins={name: dg.AssetIn(key=[fleet.name, name]) for name in self.upstream},
             required_resource_keys=set(self.resources),
-            partitions_def=monthly_partitions(fleet),
+            partitions_def=months,
+            check_specs=checks,
             backfill_policy=backfill_policy,
             io_manager_key=self.io_manager_key,
             description=inspect.getdoc(self.function),
@@ -115,6 +120,20 @@ class MonthlyAsset:
             owners=["team:taxi-assets"],
             hooks={record_span_again},
         )(compute)
+
+    def _make_alone(
+        self, context: MonthContext, inputs: Mapping[str, Any]
+    ) -> Iterator[dg.Output[Any]]:
+        """Make the only month of a run; it is stored when the output has been yielded."""
+        with explained_failures(self.name, context.month):
+            output = self.make(context, inputs)
+        version = output.data_version
+        yield dg.Output(
+            output.value,
+            metadata={"summary": output.summary, **output.metadata},
+            data_version=None if version is None else dg.DataVersion(version),
+        )
+        record_checks(context.dagster, context.month, output.checks)
 
     def make(self, context: MonthContext, inputs: Mapping[str, Any]) -> MonthOutput:
         """Call the month function with the month's inputs, and log what came out."""
@@ -171,7 +190,10 @@ class Span:
             position = f" ({number} of {len(self._months)})"
             context = MonthContext(self._fleet, month, self._context, position)
             try:
-                self._records.add(month, *self._store(context, store))
+                output, stored = self._store(context, store)
+                metadata = {"summary": output.summary, **output.metadata, **stored}
+                self._records.add(month, metadata, output.data_version)
+                record_checks(self._context, month, output.checks)
             except Exception as error:
                 failed[month] = _reason(error)
                 expected = isinstance(error, dg.Failure) or explain(error) is not None
@@ -187,12 +209,12 @@ class Span:
 
     def _store(
         self, context: MonthContext, store: Callable[[Month, Any], Mapping[str, Any]]
-    ) -> tuple[dict[str, Any], str | None]:
-        """Make and store a month; what is returned, metadata and data version, is small."""
+    ) -> tuple[MonthOutput, Mapping[str, Any]]:
+        """Make and store a month; what is returned no longer has the value."""
         inputs = {name: months[context.month] for name, months in self._inputs.items()}
         output = self._asset.make(context, inputs)
         stored = store(context.month, output.value)
-        return {"summary": output.summary, **output.metadata, **stored}, output.data_version
+        return replace(output, value=None), stored
 
     def record_again(self) -> None:
         """Record the months anew, after the records that Dagster makes at the end of a step."""
@@ -239,17 +261,19 @@ def monthly_asset(
     code_version: str,
     resources: Set[str] = frozenset(),
     before_span: Callable[..., None] | None = None,
+    checks: Sequence[MonthCheck] = (),
 ) -> Callable[[Callable[..., MonthOutput]], MonthlyAsset]:
     """Declare that a function makes one month of an asset.
 
     The function's first parameter takes a ``MonthContext``. Parameters that ``resources`` names
     take Dagster resources, all others the same month of the asset of their name. ``before_span``
     is called with the fleet, the months and the resources before a run of several months.
+    ``checks`` are those by which the function judges each month.
     """
 
     def declare(function: Callable[..., MonthOutput]) -> MonthlyAsset:
         return MonthlyAsset(
-            function, io_manager, group, kinds, code_version, resources, before_span
+            function, io_manager, group, kinds, code_version, resources, before_span, checks
         )
 
     return declare

@@ -10,7 +10,7 @@ import pytest
 
 from taxi_assets.durations.cleaning import VALIDATES, clean_trips
 from taxi_assets.durations.regression import fit_model, fit_vectorizer, predict
-from taxi_assets.durations.scoring import score_model
+from taxi_assets.durations.scoring import score_model, validate_model
 from taxi_assets.durations.zone_pairs import ZONES, group_by_zone_pair
 from taxi_assets.tlc.fleets import FLEETS, Fleet
 from taxi_assets.tlc.months import Month
@@ -61,7 +61,8 @@ def assert_equal_to_row_level(path: Path, fleet: Fleet, month: Month) -> None:
     predicted = predict(converged.validation, vectorizer, model)
     np.testing.assert_allclose(predicted, converged.predicted, rtol=1e-6)
 
-    figures = score_model(trips, pairs, vectorizer, model)
+    validation = validate_model(trips, pairs, vectorizer, model)
+    figures = score_model(pairs, vectorizer, model, validation)
     assert figures == {
         "train_trips": len(converged.train),
         "validation_trips": len(converged.validation),

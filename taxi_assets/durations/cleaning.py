@@ -32,6 +32,9 @@ RANDOM_STATE = 42
 
 DURATION, VALIDATES = "duration", "validates"
 
+LONGEST_COUNTED = 90
+"""Minutes; longer trips are counted together."""
+
 MIN_TRIPS = 2
 """A split needs a trip on either side."""
 
@@ -50,12 +53,15 @@ class CleanedTrips:
         loaded: number of trips in the file.
         null_zones: trips without a pick-up or drop-off zone, which are left out.
         null_times: trips without a pick-up or drop-off time, which are left out.
+        durations: number of trips that last less than no time, then up to each full minute up to
+            90, then longer; kept or not.
     """
 
     trips: "pd.DataFrame"
     loaded: int
     null_zones: int
     null_times: int
+    durations: "NDArray[np.int64]"
 
     @property
     def share_kept(self) -> float:
@@ -72,11 +78,13 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
         UnusableTripsError: a needed column is missing, of a useless type or damaged; no trip is
             of the month; or too few trips are left to split.
     """
+    import numpy as np
     import pyarrow as pa
 
     columns.check_types(month_file.schema_arrow, fleet)
     loaded = month_file.metadata.num_rows
     batches, null_zones, null_times, near, decoded = [], 0, 0, 0, 0
+    durations = np.zeros(LONGEST_COUNTED + 2, np.int64)
     with _decoding():
         for batch in month_file.iter_batches(BATCH_TRIPS, columns=fleet.needed_columns):
             decoded += len(batch)
@@ -86,6 +94,7 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
             null_zones += trips.null_zones
             null_times += trips.null_times
             near += trips.picked_up_about(month)
+            durations += _count_by_minute(trips)
             batches.append(_keep(trips))
     kept = sum(map(len, batches))
     if decoded != loaded:
@@ -105,7 +114,7 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
     # Each batch met its own zones; pandas needs the categories of all.
     table = pa.concat_tables(batches).unify_dictionaries()
     table = table.append_column(VALIDATES, pa.array(validation_mask(kept)))
-    return CleanedTrips(table.to_pandas(), loaded, null_zones, null_times)
+    return CleanedTrips(table.to_pandas(), loaded, null_zones, null_times, durations)
 
 
 @contextmanager
@@ -138,6 +147,17 @@ def validation_mask(trips: int) -> "NDArray[np.bool_]":
     _, held_out = next(shuffle.split(mask))
     mask[held_out] = True
     return mask
+
+
+def _count_by_minute(trips: Trips) -> "NDArray[np.int64]":
+    """Numbers of trips by duration, as in ``CleanedTrips``."""
+    import numpy as np
+
+    minutes = trips.seconds.drop_null().to_numpy() / 60.0
+    # The longest trips that are kept belong with the minute before.
+    begun = np.floor(minutes) - (minutes == MAX_DURATION)
+    begun = np.clip(begun, -1, LONGEST_COUNTED).astype(np.int64)
+    return np.bincount(begun + 1, minlength=LONGEST_COUNTED + 2)
 
 
 def _keep(trips: Trips) -> "pa.Table":

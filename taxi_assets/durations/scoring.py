@@ -1,5 +1,6 @@
 """How good a model is on a month's validation trips, in minutes."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from taxi_assets.durations.cleaning import DURATION, VALIDATES
@@ -14,11 +15,41 @@ if TYPE_CHECKING:
     from sklearn.linear_model import LinearRegression
 
 
-def score_model(
+@dataclass(frozen=True)
+class Validation:
+    """A model's predictions (minutes) for the trips that it was not trained on.
+
+    Attributes:
+        pairs: the validation rows of ``zone_pairs``.
+        pair_predictions: one for each of them, shape (len(pairs),).
+        trips: the validation rows of ``cleaned_trips``.
+        trip_predictions: one for each of them, shape (len(trips),).
+    """
+
+    pairs: "pd.DataFrame"
+    pair_predictions: "NDArray[np.float64]"
+    trips: "pd.DataFrame"
+    trip_predictions: "NDArray[np.float64]"
+
+
+def validate_model(
     cleaned_trips: "pd.DataFrame",
     zone_pairs: "pd.DataFrame",
     vectorizer: "DictVectorizer",
     model: "LinearRegression",
+) -> Validation:
+    """Predict the validation trips."""
+    pairs = split(zone_pairs, VALIDATION)
+    predicted = predict(pairs, vectorizer, model)
+    trips = cleaned_trips[cleaned_trips[VALIDATES]]
+    return Validation(pairs, predicted, trips, spread(pairs, predicted, trips))
+
+
+def score_model(
+    zone_pairs: "pd.DataFrame",
+    vectorizer: "DictVectorizer",
+    model: "LinearRegression",
+    validation: Validation,
 ) -> dict[str, float]:
     """The month's figures.
 
@@ -31,15 +62,12 @@ def score_model(
     """
     import numpy as np
 
-    train, validation = split(zone_pairs, TRAIN), split(zone_pairs, VALIDATION)
-    trips = int(validation["trips"].sum())
-    predicted = predict(validation, vectorizer, model)
-    mse = _squared_error(validation, predicted) / trips
+    train, held_out = split(zone_pairs, TRAIN), validation.pairs
+    trips = int(held_out["trips"].sum())
+    mse = squared_error(held_out, validation.pair_predictions) / trips
     training_mean = train["duration_sum"].sum() / train["trips"].sum()
-    validation_mean = validation["duration_sum"].sum() / trips
-
-    held_out = cleaned_trips[cleaned_trips[VALIDATES]]
-    errors = held_out[DURATION].to_numpy() - _spread(validation, predicted, held_out)
+    validation_mean = held_out["duration_sum"].sum() / trips
+    errors = validation.trips[DURATION].to_numpy() - validation.trip_predictions
     return {
         "train_trips": int(train["trips"].sum()),
         "validation_trips": trips,
@@ -47,8 +75,8 @@ def score_model(
         "intercept": float(model.intercept_),
         "rmse": float(np.sqrt(mse)),
         "mae": float(np.abs(errors).mean()),
-        "r2": _r2(mse * trips, _squared_error(validation, validation_mean)),
-        "baseline_rmse": float(np.sqrt(_squared_error(validation, training_mean) / trips)),
+        "r2": _r2(mse * trips, squared_error(held_out, validation_mean)),
+        "baseline_rmse": float(np.sqrt(squared_error(held_out, training_mean) / trips)),
     }
 
 
@@ -59,7 +87,7 @@ def _r2(squared_error: float, squared_deviation: float) -> float:
     return 1 - squared_error / squared_deviation
 
 
-def _spread(
+def spread(
     pairs: "pd.DataFrame", predicted: "NDArray[np.float64]", trips: "pd.DataFrame"
 ) -> "NDArray[np.float64]":
     """Give every trip the prediction of its zone pair, shape (len(trips),)."""
@@ -72,7 +100,7 @@ def _spread(
     return np.asarray(by_zone.to_numpy()[pickup.codes, dropoff.codes])
 
 
-def _squared_error(pairs: "pd.DataFrame", predicted: "NDArray[np.float64] | float") -> float:
+def squared_error(pairs: "pd.DataFrame", predicted: "NDArray[np.float64] | float") -> float:
     """Sum over trips of the squared error, when each pair's trips are all predicted the same."""
     terms = (
         pairs["duration_sum_of_squares"]

@@ -84,6 +84,14 @@ class Storage:
             raise OSError(f"{full_path} is not a file")
         return cast("BinaryIO", self._place[0].open(full_path, "rb"))
 
+    def names(self, folder: str) -> list[str]:
+        """Names of the files in a folder, in order; none if it does not exist."""
+        try:
+            found = self._place[0].ls(self.full_path(folder), detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted(str(path).rpartition("/")[2] for path in found)
+
     def size(self, path: str) -> int:
         """Bytes in a stored file."""
         return int(self._place[0].size(self.full_path(path)))

@@ -25,6 +25,11 @@ def stored_origin(storage: Storage, path: str) -> Origin | None:
     return next((origin for origin in origins if origin.sha256 == digest), None)
 
 
+def noted_origin(storage: Storage, path: str) -> Origin | None:
+    """The newest origin noted for ``path``, without a look at the file."""
+    return next(iter(_read(storage, path)), None)
+
+
 def is_altered(storage: Storage, path: str) -> bool:
     """Whether the local month file at ``path`` has other bytes than those that were fetched.
 

@@ -1,5 +1,6 @@
 """Month files on a web server."""
 
+import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,13 @@ from urllib.parse import urlsplit, urlunsplit
 from taxi_assets.masking import mask
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
-from taxi_assets.tlc.source import Report, SourceError, TripSource, UnreachableSourceError
+from taxi_assets.tlc.source import (
+    BusySourceError,
+    Report,
+    SourceError,
+    TripSource,
+    UnreachableSourceError,
+)
 
 if TYPE_CHECKING:
     from taxi_assets.tlc.transfer import BadStatusError
@@ -52,9 +59,29 @@ class HttpSource(TripSource):
         with _explained(url), path.open("xb") as file:
             return str(Transfer(url, file, report).run())
 
+    def fetch_lookup(self, path: Path) -> None:
+        """Download the file: from beside the months, or where TLC has it."""
+        try:
+            self._save_lookup("taxi_zone_lookup.csv", path)
+        except UnreachableSourceError:
+            raise
+        except SourceError:
+            self._save_lookup("../misc/taxi_zone_lookup.csv", path)
+
+    def _save_lookup(self, name: str, path: Path) -> None:
+        from taxi_assets.tlc.transfer import Transfer
+
+        url = self._below_base(name)
+        with _explained(url), path.open("wb") as file:
+            Transfer(url, file, lambda _: None).run()
+
     def _url(self, fleet: Fleet, month: Month) -> str:
+        return self._below_base(fleet.file_name(month))
+
+    def _below_base(self, name: str) -> str:
         base = urlsplit(self.base_url)
-        return urlunsplit(base._replace(path=f"{base.path.rstrip('/')}/{fleet.file_name(month)}"))
+        path = posixpath.normpath(posixpath.join(base.path or "/", name))
+        return urlunsplit(base._replace(path=path))
 
 
 @contextmanager
@@ -68,7 +95,8 @@ def _explained(url: str) -> Iterator[None]:
     try:
         yield
     except BadStatusError as error:
-        raise SourceError(f"{mask(url)} {_status_explained(error)}") from None
+        kind = BusySourceError if error.status == HTTPStatus.TOO_MANY_REQUESTS else SourceError
+        raise kind(f"{mask(url)} {_status_explained(error)}") from None
     except RequestException as error:
         raise UnreachableSourceError(
             f"{mask(url)} cannot be downloaded: {_reason(error)}. Check the network and "

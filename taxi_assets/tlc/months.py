@@ -39,5 +39,8 @@ class Month:
         index = self.year * 12 + (self.month - 1) + months
         return Month(index // 12, index % 12 + 1)
 
+    def __sub__(self, months: int) -> "Month":
+        return self + -months
+
     def __str__(self) -> str:
         return f"{self.year:04d}-{self.month:02d}"

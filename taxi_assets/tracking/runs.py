@@ -3,7 +3,7 @@
 import json
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
@@ -31,6 +31,7 @@ DAGSTER_RUN = "dagster.run_id"
 PARTITION = "dagster.partition"
 FLEET = "taxi_assets.fleet"
 REASON = "taxi_assets.reason"
+BACKTEST_MONTH = "taxi_assets.backtest_month"
 SUPERSEDED_BY = "taxi_assets.superseded_by"
 
 
@@ -89,6 +90,37 @@ class Tracking:
             self.server.client.set_tag(run_id, OWNER, owner.to_tag())
             with self._open(context, run_id, ends=True) as tracked:
                 yield tracked
+
+    def log_backtest(
+        self, context: MonthContext, run_id: str, figures: Mapping[str, float | None]
+    ) -> None:
+        """Log to a model's run how the model does on the month after its own.
+
+        Nothing is logged to a run that somebody has deleted.
+
+        Raises:
+            TrackingError: MLflow does not do its part.
+        """
+        from mlflow.exceptions import MlflowException
+        from mlflow.protos.databricks_pb2 import (
+            INVALID_PARAMETER_VALUE,
+            RESOURCE_DOES_NOT_EXIST,
+            ErrorCode,
+        )
+
+        with self.server.explained(), self.server.alone():
+            try:
+                self.server.client.set_tag(run_id, BACKTEST_MONTH, str(context.month))
+            except MlflowException as error:
+                gone = (RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE)
+                if error.error_code not in map(ErrorCode.Name, gone):
+                    raise
+                context.report(f"MLflow run {run_id} was deleted; its backtest is not logged")
+                return
+            for name, value in figures.items():
+                scored, _, figure = name.partition("previous_")
+                if not scored and value is not None:
+                    self.server.client.log_metric(run_id, f"backtest_{figure}", value)
 
     def close_runs(self, dagster_run_id: str, status: str) -> None:
         """End what a Dagster run has left RUNNING when it ends, for instance between two steps."""

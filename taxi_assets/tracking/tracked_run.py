@@ -68,6 +68,13 @@ class TrackedRun:
         self.mlflow.log_metrics(dict(figures))
         return self.registry.tag_rmse(self.run_id, figures["rmse"])
 
+    def log_pictures(self, pictures: Mapping[str, bytes]) -> None:
+        """Keep pictures (PNG), by name, with the run."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name, picture in pictures.items():
+                (Path(folder) / f"{name}.png").write_bytes(picture)
+            self.mlflow.log_artifacts(folder, "pictures")
+
 
 @contextmanager
 def _known_warnings_silenced() -> Iterator[None]:

@@ -1,0 +1,44 @@
+"""What is unusual for a month, in one place.
+
+A month beyond these is stored and modelled all the same, with a warning; what makes a month
+useless is an error in its step. Measured on TLC's published months of 2022 and 2023, unless noted.
+"""
+
+ROWS_OF_NEIGHBOURS = (0.7, 1.4)
+"""Trips, beside the mean of the months next to it. Seasons move a month by less than a fifth."""
+
+MAX_NULL_ZONES = 0.01
+"""Share of the trips without a zone. Published months have none: unknown zones are 264 and 265."""
+
+MAX_OUTSIDE_MONTH = 0.01
+"""Share of the trips picked up in another month. Published months have some dozens."""
+
+MIN_SHARE_KEPT = 0.9
+"""Share of the trips of 1 to 60 minutes. Published months keep 0.966 to 0.979."""
+
+MEDIAN_DURATION = (6.0, 20.0)
+"""Minutes. Published months have medians of 10.4 to 11.7."""
+
+LONG_DURATION = (20.0, 45.0)
+"""Minutes that 95 of 100 trips do not exceed. In published months, 31.4 to 33.0."""
+
+LAST_ZONE = 265
+"""TLC numbers its zones from 1 to 265."""
+
+THIN_ZONE_TRIPS = 10
+"""A coefficient that rests on fewer training trips says little."""
+
+MAX_ON_THIN_ZONES = 0.01
+"""Share of the training trips that begin, or that end, in such zones. Published: up to 0.007."""
+
+MIN_GAIN_ON_MEAN = 0.1
+"""How far the RMSE must be below that of the mean. Published months reach 0.195 to 0.268."""
+
+MAX_RMSE_OF_EARLIER = 1.15
+"""RMSE, beside the median of the months before."""
+
+EARLIER_MONTHS = 6
+"""How many months before are looked at."""
+
+MAX_RMSE_OF_PREVIOUS_MODEL = 1.1
+"""RMSE of last month's model, beside the month's own, on the month's validation trips."""

@@ -1,0 +1,82 @@
+"""How last month's model does on this month's trips: the truth that validation only estimates."""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from taxi_assets.durations.cleaning import DURATION
+from taxi_assets.durations.regression import predict
+from taxi_assets.durations.scoring import spread, squared_error
+from taxi_assets.durations.zone_pairs import TRAIN, VALIDATION, ZONES, split
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+    from sklearn.feature_extraction import DictVectorizer
+    from sklearn.linear_model import LinearRegression
+
+CLOSE = 5.0
+"""Minutes within which a prediction is called close."""
+
+
+class Predictor(NamedTuple):
+    """A fitted model and the vectorizer that it was fitted with."""
+
+    vectorizer: "DictVectorizer"
+    model: "LinearRegression"
+
+
+def compare_models(
+    cleaned_trips: "pd.DataFrame",
+    zone_pairs: "pd.DataFrame",
+    own: Predictor,
+    previous: Predictor | None,
+) -> dict[str, Any]:
+    """Score last month's model on all kept trips, beside the month's own and the training mean.
+
+    Returns:
+        ``trips``, their number; for ``previous``, ``own`` and ``mean`` each ``…_rmse``, ``…_mae``
+        and ``…_bias`` (minutes; predicted less actual), and ``…_share_within_5_minutes``; and
+        ``previous_validation_rmse`` and ``own_validation_rmse``, on the trips that the month's
+        own model was not trained on either. Without a previous model its figures are None.
+    """
+    import numpy as np
+
+    sums = ["trips", "duration_sum", "duration_sum_of_squares"]
+    pairs = zone_pairs.groupby(ZONES, observed=True)[sums].sum().reset_index()
+    train, validation = split(zone_pairs, TRAIN), split(zone_pairs, VALIDATION)
+    mean = np.full(len(pairs), train["duration_sum"].sum() / train["trips"].sum())
+    return {
+        "trips": len(cleaned_trips),
+        **_score("previous", cleaned_trips, pairs, previous and predict(pairs, *previous)),
+        **_score("own", cleaned_trips, pairs, predict(pairs, *own)),
+        **_score("mean", cleaned_trips, pairs, mean),
+        "previous_validation_rmse": previous and _rmse(validation, predict(validation, *previous)),
+        "own_validation_rmse": _rmse(validation, predict(validation, *own)),
+    }
+
+
+def _score(
+    name: str,
+    cleaned_trips: "pd.DataFrame",
+    pairs: "pd.DataFrame",
+    predicted: "NDArray[np.float64] | None",
+) -> dict[str, float | None]:
+    import numpy as np
+
+    share = f"{name}_share_within_{CLOSE:g}_minutes"
+    names = [f"{name}_rmse", f"{name}_mae", f"{name}_bias", share]
+    if predicted is None:
+        return dict.fromkeys(names)
+    errors = np.abs(spread(pairs, predicted, cleaned_trips) - cleaned_trips[DURATION].to_numpy())
+    bias = (predicted @ pairs["trips"] - pairs["duration_sum"].sum()) / len(cleaned_trips)
+    figures = [
+        _rmse(pairs, predicted),
+        float(errors.mean()),
+        float(bias),
+        float((errors <= CLOSE).mean()),
+    ]
+    return dict(zip(names, figures, strict=True))
+
+
+def _rmse(pairs: "pd.DataFrame", predicted: "NDArray[np.float64]") -> float:
+    return float((squared_error(pairs, predicted) / pairs["trips"].sum()) ** 0.5)

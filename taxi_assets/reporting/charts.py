@@ -1,0 +1,209 @@
+"""Pictures of a month, each a PNG of some 20 KB.
+
+Colours are Okabe and Ito's, which the colour-blind tell apart too.
+"""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from taxi_assets.durations.cleaning import DURATION, MAX_DURATION, MIN_DURATION
+from taxi_assets.durations.scoring import Validation
+from taxi_assets.reporting.gallery import ERRORS, PREDICTIONS, WORST_PAIRS
+from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from taxi_assets.storage.zone_names import ZoneNames
+    from taxi_assets.tlc.months import Month
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#BBBBBB"
+SIZE, DPI = (6.4, 3.6), 90
+MINUTES_A_BAR = 5
+LISTED_PAIRS = 10
+WELL_TRAVELLED = 30
+"""Validation trips that a pair of zones must have for its error to mean something."""
+
+
+def model_charts(validation: Validation, zones: "ZoneNames", month: str) -> dict[str, bytes]:
+    """The three pictures of how a month's model does, by name."""
+    return {
+        PREDICTIONS: predictions_chart(validation, f"Predicted against actual, {month}"),
+        ERRORS: errors_chart(validation, zones.borough, f"Error by duration and place, {month}"),
+        WORST_PAIRS: worst_pairs_chart(
+            validation, zones.name, f"Largest errors of well-travelled pairs of zones, {month}"
+        ),
+    }
+
+
+def durations_chart(durations: "NDArray[np.int64]", title: str) -> bytes:
+    """How long trips last, kept and cut.
+
+    Args:
+        durations: numbers of trips by minute, as in ``CleanedTrips``.
+        title: of the picture.
+    """
+    import numpy as np
+
+    figure, axes = _figure(title)
+    starts = np.arange(len(durations)) - 1
+    kept = (starts >= MIN_DURATION) & (starts < MAX_DURATION)
+    for name, chosen, colour in (("kept", kept, BLUE), ("cut", ~kept, ORANGE)):
+        total = f"{name}: {durations[chosen].sum():,} trips"
+        axes.bar(starts[chosen], durations[chosen], 1.0, align="edge", color=colour, label=total)
+    axes.set_xlabel("duration (minutes); the last bar holds all that are longer")
+    axes.set_ylabel("trips")
+    axes.set_yscale("symlog", linthresh=10)
+    axes.legend(frameon=False)
+    return _png(figure)
+
+
+def predictions_chart(validation: Validation, title: str) -> bytes:
+    """Predicted against actual durations of the validation trips, darker where there are more."""
+    import numpy as np
+
+    figure, axes = _figure(title)
+    edges = np.arange(0, MAX_DURATION + 1, 1.0)
+    actual = validation.trips[DURATION].to_numpy()
+    counts, _, _ = np.histogram2d(actual, validation.trip_predictions, bins=(edges, edges))
+    shown = np.ma.masked_equal(counts.T, 0)
+    mesh = axes.pcolormesh(edges, edges, shown, norm="log", cmap="cividis_r")
+    axes.plot([0, MAX_DURATION], [0, MAX_DURATION], color=ORANGE, label="exact")
+    axes.set_xlabel("actual duration (minutes)")
+    axes.set_ylabel("predicted (minutes)")
+    figure.colorbar(mesh, label="validation trips")
+    axes.legend(frameon=False, loc="upper left")
+    return _png(figure)
+
+
+def errors_chart(validation: Validation, borough: Callable[[str], str], title: str) -> bytes:
+    """The mean error by duration, and by the borough of the pick-up.
+
+    Args:
+        validation: of the model.
+        borough: names the borough of a zone id.
+        title: of the picture.
+    """
+    import numpy as np
+    import pandas as pd
+
+    figure, (left, right) = _figures(title, 2)
+    actual = validation.trips[DURATION].to_numpy()
+    errors = validation.trip_predictions - actual
+    bars = np.minimum(actual // MINUTES_A_BAR, MAX_DURATION / MINUTES_A_BAR - 1) * MINUTES_A_BAR
+    means = pd.DataFrame({"error": errors, "absolute": np.abs(errors)}).groupby(bars).mean()
+    left.bar(means.index, means["absolute"], MINUTES_A_BAR * 0.9, align="edge", color=GREY,
+             label="mean absolute error")  # fmt: skip
+    left.step([*means.index, MAX_DURATION], [*means["error"], means["error"].iloc[-1]],
+              where="post", color=BLUE, label="bias (predicted - actual)")  # fmt: skip
+    left.axhline(0, color="black", linewidth=0.5)
+    left.set_xlabel("actual duration (minutes)")
+    left.set_ylabel("error (minutes)")
+    left.legend(frameon=False, fontsize=7)
+
+    pickups = validation.trips[PICKUP_ZONE]
+    boroughs = pickups.cat.categories.map(borough).to_numpy()[pickups.cat.codes]
+    by_borough = pd.Series(np.abs(errors)).groupby(boroughs).agg(["mean", "size"])
+    by_borough = by_borough.sort_values("size").tail(7)
+    names = [f"{name}\n{int(trips):,} trips" for name, trips in by_borough["size"].items()]
+    right.barh(names, by_borough["mean"], color=GREEN)
+    right.set_xlabel("mean absolute error (minutes)")
+    right.set_title("by borough of the pick-up", fontsize=8)
+    right.tick_params(axis="y", labelsize=7)
+    return _png(figure)
+
+
+def worst_pairs_chart(validation: Validation, name: Callable[[str], str], title: str) -> bytes:
+    """The ten well-travelled pairs of zones with the largest errors.
+
+    Args:
+        validation: of the model.
+        name: names a zone id.
+        title: of the picture.
+    """
+    figure, axes = _figure(title)
+    worst = _worst_pairs(validation)
+    labels = [
+        f"{name(str(pickup))} to {name(str(dropoff))} ({trips:,})"
+        for pickup, dropoff, trips in zip(
+            worst[PICKUP_ZONE], worst[DROPOFF_ZONE], worst["trips"], strict=True
+        )
+    ]
+    places = range(len(worst))
+    axes.barh(places, worst["rmse"], color=BLUE, height=0.4, align="edge", label="RMSE")
+    axes.barh(places, worst["bias"], color=ORANGE, height=-0.4, align="edge",
+              label="bias (predicted - actual)")  # fmt: skip
+    axes.set_yticks(places, labels, fontsize=7)
+    axes.axvline(0, color="black", linewidth=0.5)
+    figure.supxlabel("error (minutes); in brackets, validation trips", fontsize=9)
+    if len(worst):
+        figure.legend(frameon=False, fontsize=7, loc="outside lower right", ncols=2)
+    else:
+        message = f"no pair of zones has {WELL_TRAVELLED} validation trips"
+        axes.text(0.5, 0.5, message, ha="center", transform=axes.transAxes)
+    return _png(figure)
+
+
+def trend_chart(months: "Sequence[tuple[Month, Mapping[str, Any]]]") -> bytes:
+    """The RMSE by month: of each month's model, of last month's model, and of the mean.
+
+    Args:
+        months: with their figures, in order.
+    """
+    figure, axes = _figure("RMSE by month")
+    import numpy as np
+
+    days = np.array([month.first_day for month, _ in months], "datetime64[D]")
+    for name, label, colour, marker in (
+        ("baseline_rmse", "always predicting the mean", GREY, "o"),
+        ("previous_rmse", "last month's model", ORANGE, "s"),
+        ("rmse", "the month's own model", BLUE, "o"),
+    ):
+        values = [figures.get(name) for _, figures in months]
+        known = [float("nan") if value is None else value for value in values]
+        axes.plot(days, known, color=colour, marker=marker, markersize=3, label=label)
+    axes.set_ylabel("RMSE (minutes)")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize=8)
+    figure.autofmt_xdate()
+    return _png(figure)
+
+
+def _worst_pairs(validation: Validation) -> "pd.DataFrame":
+    pairs, predicted = validation.pairs, validation.pair_predictions
+    trips, total = pairs["trips"], pairs["duration_sum"]
+    squares = pairs["duration_sum_of_squares"] - 2 * predicted * total + predicted**2 * trips
+    scored = pairs.assign(
+        rmse=(squares / trips).clip(lower=0) ** 0.5, bias=predicted - total / trips
+    )
+    travelled = scored[trips >= WELL_TRAVELLED]
+    return travelled.nlargest(LISTED_PAIRS, "rmse").iloc[::-1]
+
+
+def _figure(title: str) -> "tuple[Figure, Axes]":
+    figure, (axes,) = _figures(title, 1)
+    return figure, axes
+
+
+def _figures(title: str, columns: int) -> "tuple[Figure, list[Axes]]":
+    """A figure without pyplot, which keeps global state and every figure that it ever made."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(SIZE, dpi=DPI, layout="constrained")
+    grid = figure.subplots(1, columns, squeeze=False)[0]
+    figure.suptitle(title, fontsize=10)
+    for axes in grid:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=8)
+    return figure, list(grid)
+
+
+def _png(figure: "Figure") -> bytes:
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    return picture.getvalue()

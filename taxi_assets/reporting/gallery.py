@@ -1,0 +1,50 @@
+"""The pictures of the stored months: ``<fleet>/pictures/2023-03/durations.png``."""
+
+import base64
+from collections.abc import Mapping
+
+import dagster as dg
+
+from taxi_assets.storage.files import Storage
+from taxi_assets.tlc.fleets import Fleet
+from taxi_assets.tlc.months import Month
+
+DURATIONS, PREDICTIONS, ERRORS, WORST_PAIRS = PICTURES = (
+    "durations",
+    "predictions",
+    "errors",
+    "worst_pairs",
+)
+
+
+class Gallery:
+    """Keeps pictures (PNG) by month and name."""
+
+    def __init__(self, storage: Storage, fleet: Fleet, month: Month) -> None:
+        self._storage = storage
+        self._folder = f"{fleet.name}/pictures/{month}"
+
+    def add(self, pictures: Mapping[str, bytes]) -> dict[str, dg.MetadataValue]:
+        """Store pictures; return metadata that shows them on Dagster's pages."""
+        for name, picture in pictures.items():
+            with self._storage.replacing(f"{self._folder}/{name}.png") as temporary:
+                temporary.write_bytes(picture)
+        return {
+            name: dg.MetadataValue.md(f"![{name}]({inline(picture)})")
+            for name, picture in pictures.items()
+        }
+
+    def all(self) -> dict[str, bytes]:
+        """The month's pictures that are stored."""
+        found = {}
+        for name in PICTURES:
+            path = f"{self._folder}/{name}.png"
+            if self._storage.exists(path):
+                with self._storage.open(path) as file:
+                    found[name] = file.read()
+        return found
+
+
+def inline(picture: bytes) -> str:
+    """A picture as a URL that contains it."""
+    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"

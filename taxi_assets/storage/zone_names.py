@@ -1,0 +1,65 @@
+"""TLC's names of the taxi zones, from the lookup file that it publishes beside the trips."""
+
+import csv
+import io
+from collections.abc import Mapping
+from functools import cached_property
+from typing import NamedTuple
+
+from taxi_assets.errors import MonthError
+from taxi_assets.storage.files import Storage
+from taxi_assets.tlc.source import TripSource
+
+LOOKUP_FILE = "tlc/taxi_zone_lookup.csv"
+"""Where the file is kept, relative to the storage."""
+
+MAX_BYTES = 1 << 20
+
+
+class Zone(NamedTuple):
+    """A taxi zone, as TLC names it."""
+
+    borough: str
+    name: str
+
+
+class ZoneNames:
+    """The zones by id; none where the source has no lookup file, as it is only for people.
+
+    The file is kept in the storage, and asked for once in a process at most.
+    """
+
+    def __init__(self, source: TripSource, storage: Storage) -> None:
+        self._source = source
+        self._storage = storage
+
+    @cached_property
+    def by_id(self) -> Mapping[str, Zone]:
+        """Borough and name of each zone, by its id as a string: ``132``."""
+        try:
+            if not self._storage.exists(LOOKUP_FILE):
+                with self._storage.replacing(LOOKUP_FILE) as temporary:
+                    self._source.fetch_lookup(temporary)
+                    _parse(temporary.read_bytes())
+            with self._storage.open(LOOKUP_FILE) as file:
+                return _parse(file.read(MAX_BYTES))
+        except (MonthError, OSError, ValueError, KeyError):
+            return {}
+
+    def name(self, zone_id: str) -> str:
+        """A zone's name, or its id where the names are not known."""
+        zone = self.by_id.get(zone_id)
+        return zone.name if zone else f"zone {zone_id}"
+
+    def borough(self, zone_id: str) -> str:
+        """A zone's borough, where it is known."""
+        zone = self.by_id.get(zone_id)
+        return zone.borough if zone else "unknown borough"
+
+
+def _parse(content: bytes) -> dict[str, Zone]:
+    rows = csv.DictReader(io.StringIO(content[:MAX_BYTES].decode("utf-8-sig")))
+    zones = {row["LocationID"]: Zone(row["Borough"], row["Zone"]) for row in rows}
+    if not zones:
+        raise ValueError("the lookup file has no zones")
+    return zones
