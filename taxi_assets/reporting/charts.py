@@ -51,15 +51,17 @@ def durations_chart(durations: "NDArray[np.int64]", title: str) -> bytes:
     import numpy as np
 
     figure, axes = _figure(title)
-    starts = np.arange(len(durations)) - 1
-    kept = (starts >= MIN_DURATION) & (starts < MAX_DURATION)
+    edges = np.arange(len(durations) + 1) - 1
+    kept = (edges[:-1] >= MIN_DURATION) & (edges[:-1] < MAX_DURATION)
     for name, chosen, colour in (("kept", kept, BLUE), ("cut", ~kept, ORANGE)):
         total = f"{name}: {durations[chosen].sum():,} trips"
-        axes.bar(starts[chosen], durations[chosen], 1.0, align="edge", color=colour, label=total)
+        axes.stairs(np.where(chosen, durations, 0), edges, fill=True, color=colour, label=total)
     axes.set_xlabel("duration (minutes); the last bar holds all that are longer")
     axes.set_ylabel("trips")
-    axes.set_yscale("symlog", linthresh=10)
-    axes.legend(frameon=False)
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=0.5)
+    axes.minorticks_off()
+    axes.legend(frameon=False, loc="upper right")
     return _png(figure)
 
 
@@ -72,11 +74,15 @@ def predictions_chart(validation: Validation, title: str) -> bytes:
     actual = validation.trips[DURATION].to_numpy()
     counts, _, _ = np.histogram2d(actual, validation.trip_predictions, bins=(edges, edges))
     shown = np.ma.masked_equal(counts.T, 0)
-    mesh = axes.pcolormesh(edges, edges, shown, norm="log", cmap="cividis_r")
+    box = (0, MAX_DURATION, 0, MAX_DURATION)
+    image = axes.imshow(
+        shown, norm="log", cmap="cividis_r", origin="lower", extent=box, aspect="auto",
+        interpolation="nearest",
+    )  # fmt: skip
     axes.plot([0, MAX_DURATION], [0, MAX_DURATION], color=ORANGE, label="exact")
     axes.set_xlabel("actual duration (minutes)")
     axes.set_ylabel("predicted (minutes)")
-    figure.colorbar(mesh, label="validation trips")
+    figure.colorbar(image, label="validation trips").minorticks_off()
     axes.legend(frameon=False, loc="upper left")
     return _png(figure)
 
@@ -126,7 +132,7 @@ def worst_pairs_chart(validation: Validation, name: Callable[[str], str], title:
         name: names a zone id.
         title: of the picture.
     """
-    figure, axes = _figure(title)
+    figure, axes = _figure(title, left=0.52)
     worst = _worst_pairs(validation)
     labels = [
         f"{name(str(pickup))} to {name(str(dropoff))} ({trips:,})"
@@ -138,11 +144,11 @@ def worst_pairs_chart(validation: Validation, name: Callable[[str], str], title:
     axes.barh(places, worst["rmse"], color=BLUE, height=0.4, align="edge", label="RMSE")
     axes.barh(places, worst["bias"], color=ORANGE, height=-0.4, align="edge",
               label="bias (predicted - actual)")  # fmt: skip
-    axes.set_yticks(places, labels, fontsize=7)
+    axes.set_yticks(places, labels, fontsize=6.5)
     axes.axvline(0, color="black", linewidth=0.5)
-    figure.supxlabel("error (minutes); in brackets, validation trips", fontsize=9)
+    axes.set_xlabel("error (minutes); in brackets, validation trips", fontsize=8)
     if len(worst):
-        figure.legend(frameon=False, fontsize=7, loc="outside lower right", ncols=2)
+        figure.legend(frameon=False, fontsize=7, loc="lower left")
     else:
         message = f"no pair of zones has {WELL_TRAVELLED} validation trips"
         axes.text(0.5, 0.5, message, ha="center", transform=axes.transAxes)
@@ -185,17 +191,19 @@ def _worst_pairs(validation: Validation) -> "pd.DataFrame":
     return travelled.nlargest(LISTED_PAIRS, "rmse").iloc[::-1]
 
 
-def _figure(title: str) -> "tuple[Figure, Axes]":
-    figure, (axes,) = _figures(title, 1)
+def _figure(title: str, left: float = 0.11) -> "tuple[Figure, Axes]":
+    figure, (axes,) = _figures(title, 1, left)
     return figure, axes
 
 
-def _figures(title: str, columns: int) -> "tuple[Figure, list[Axes]]":
+def _figures(title: str, columns: int, left: float = 0.11) -> "tuple[Figure, list[Axes]]":
     """A figure without pyplot, which keeps global state and every figure that it ever made."""
     from matplotlib.figure import Figure
 
-    figure = Figure(SIZE, dpi=DPI, layout="constrained")
-    grid = figure.subplots(1, columns, squeeze=False)[0]
+    # Margins that are given save the two drawings in which matplotlib would find them.
+    margins = {"left": left, "right": 0.97, "bottom": 0.16, "top": 0.88, "wspace": 0.5}
+    figure = Figure(SIZE, dpi=DPI)
+    grid = figure.subplots(1, columns, squeeze=False, gridspec_kw=margins)[0]
     figure.suptitle(title, fontsize=10)
     for axes in grid:
         axes.spines[["top", "right"]].set_visible(False)
