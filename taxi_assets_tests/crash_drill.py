@@ -30,7 +30,7 @@ PRELOADED = [
     *("pandas", "pyarrow.parquet", "sklearn.linear_model", "sklearn.feature_extraction"),
     "sklearn.model_selection",
 ]
-ASSETS = ("raw_trips", "cleaned_trips", "zone_pairs", "vectorizer", "model", "metrics")
+ASSETS = ("raw_trips", "cleaned_trips", "zone_pairs", "vectorizer", "model", "metrics", "backtest")
 MONTHS = ("2023-01", "2023-02", "2023-03")
 TRIPS = {"old": 2_000, "new": 2_500}
 ELSEWHERE = 4
@@ -121,6 +121,7 @@ def announce_phases(path: Path, kill: Kill | None) -> None:
 
 def values(folder: Path) -> dict[tuple[str, str], Any]:
     """Everything that is stored, in a form that can be compared; opening all of it."""
+    import dagster as dg
     import pandas as pd
 
     from taxi_assets.storage.files import Storage
@@ -131,13 +132,11 @@ def values(folder: Path) -> dict[tuple[str, str], Any]:
     kept_by = dict(
         zip(
             ASSETS,
-            ("month_files", "frames", "frames", "estimators", "estimators", "figures"),
+            ("month_files", *["frames"] * 2, *["estimators"] * 2, *["figures"] * 2),
             strict=True,
         )
     )
     found: dict[tuple[str, str], Any] = {}
-    import dagster as dg
-
     for asset in ASSETS:
         for month in MONTHS:
             key = dg.AssetKey(["green", asset])
@@ -151,7 +150,7 @@ def values(folder: Path) -> dict[tuple[str, str], Any]:
                 value = sorted(value.vocabulary_)
             elif asset == "model":
                 value = [float(value["model"].intercept_), *value["model"].coef_.tolist()]
-            elif asset == "metrics":
+            elif asset in ("metrics", "backtest"):
                 value = value | {"model_size_bytes": None}
             else:
                 value = pd.util.hash_pandas_object(value).tolist()
@@ -167,7 +166,7 @@ def recorded(folder: Path) -> dict[tuple[str, str], Any]:
         zip(
             ASSETS,
             ("records_loaded", "records_cleaned", "train_trips", "feature_count", "intercept",
-             "rmse"),
+             "rmse", "own_rmse"),
             strict=True,
         )
     )  # fmt: skip
@@ -260,8 +259,8 @@ def drill(folder: Path, kills: int, seed: int) -> Counter[str]:
     """Kill that many spans, tell of each, and return how many were in which kind of phase."""
     choice = random.Random(seed)
     spans = Drill(folder)
-    # Two files a month are raw_trips'; the others are one each.
-    writes, computes = 7 * len(MONTHS), 6 * len(MONTHS)
+    # Of each month seven values, the origin of its trips, and four pictures.
+    writes, computes = 12 * len(MONTHS), 7 * len(MONTHS)
     counted: Counter[str] = Counter()
     for number in range(1, kills + 1):
         source = list(TRIPS)[number % 2]

@@ -34,6 +34,7 @@ def test_the_graph_is_described_for_people(settings: Settings) -> None:
         "vectorizer": {"zone_pairs"},
         "model": {"zone_pairs", "vectorizer"},
         "metrics": {"raw_trips", "cleaned_trips", "zone_pairs", "vectorizer", "model"},
+        "backtest": {"cleaned_trips", "zone_pairs", "vectorizer", "model"},
     }
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
@@ -54,9 +55,14 @@ def test_a_month_is_stored_recorded_and_tracked(
     storage = Path(settings.storage)
     stored = sorted(str(path.relative_to(storage)) for path in storage.rglob("*.*"))
     assert stored == [
+        "green/backtest/2023-01.json",
         "green/cleaned_trips/2023-01.parquet",
         "green/metrics/2023-01.json",
         "green/model/2023-01.skops",
+        "green/pictures/2023-01/durations.png",
+        "green/pictures/2023-01/errors.png",
+        "green/pictures/2023-01/predictions.png",
+        "green/pictures/2023-01/worst_pairs.png",
         "green/raw_trips/2023-01.parquet",
         "green/raw_trips/2023-01.source.json",
         "green/vectorizer/2023-01.skops",

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#BBBBBB"
 SIZE, DPI = (6.4, 3.6), 90
+COUNT = "{x:,.0f}"
+"""Not powers of ten, as on logarithmic axes by default: matplotlib's parser of formulas is slow, and
+leaves cycles of references to all its callers, and so to the trips that they have at hand."""
+
 MINUTES_A_BAR = 5
 LISTED_PAIRS = 10
 WELL_TRAVELLED = 30
@@ -59,6 +63,7 @@ def durations_chart(durations: "NDArray[np.int64]", title: str) -> bytes:
     axes.set_xlabel("duration (minutes); the last bar holds all that are longer")
     axes.set_ylabel("trips")
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(COUNT)
     axes.set_ylim(bottom=0.5)
     axes.minorticks_off()
     axes.legend(frameon=False, loc="upper right")
@@ -82,7 +87,7 @@ def predictions_chart(validation: Validation, title: str) -> bytes:
     axes.plot([0, MAX_DURATION], [0, MAX_DURATION], color=ORANGE, label="exact")
     axes.set_xlabel("actual duration (minutes)")
     axes.set_ylabel("predicted (minutes)")
-    figure.colorbar(image, label="validation trips").minorticks_off()
+    figure.colorbar(image, label="validation trips", format=COUNT).minorticks_off()
     axes.legend(frameon=False, loc="upper left")
     return _png(figure)
 

@@ -43,7 +43,7 @@ class ZoneNames:
                     _parse(temporary.read_bytes())
             with self._storage.open(LOOKUP_FILE) as file:
                 return _parse(file.read(MAX_BYTES))
-        except (MonthError, OSError, ValueError, KeyError):
+        except (MonthError, OSError, ValueError, KeyError, csv.Error):
             return {}
 
     def name(self, zone_id: str) -> str:

@@ -1,0 +1,275 @@
+"""Checks: which bad month makes which check speak, and how Dagster learns of it."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pytest
+
+from taxi_assets.checks import data, model
+from taxi_assets.checks.month_checks import CheckedMonth, MonthCheck
+from taxi_assets.durations.survey import Survey, survey_trips
+from taxi_assets.settings import Settings
+from taxi_assets.tlc.fleets import FLEETS
+from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.parquet import open_parquet
+from taxi_assets.tlc.synthetic import write_month
+
+Materialize = Callable[..., dg.ExecuteInProcessResult]
+GREEN = FLEETS["green"]
+JANUARY, FEBRUARY, MARCH = (Month(2023, number) for number in (1, 2, 3))
+CHECKS = [
+    *(data.number_of_trips, data.trips_without_zone, data.pickups_in_month),
+    *(data.share_kept, data.usual_durations, model.known_zones, model.finite_coefficients),
+    *(model.thin_zones, model.better_than_mean, model.rmse_of_earlier_months),
+    model.last_months_model,
+]
+
+
+def passes(checked: CheckedMonth) -> bool:
+    return checked.judgement.passed
+
+
+@pytest.mark.parametrize(
+    ("trips", "passed"),
+    [
+        pytest.param(1000, True, id="as many"),
+        pytest.param(500, False, id="half of the rows are missing"),
+        pytest.param(2000, False, id="every row twice"),
+    ],
+)
+def test_trips_are_compared_with_the_neighbours(trips: int, passed: bool) -> None:
+    checked = data.number_of_trips(trips, {JANUARY: 900, MARCH: 1100})
+    assert passes(checked) == passed
+    assert checked.judgement.metadata["share_of_neighbours"] == trips / 1000
+    assert "2023-01 and 2023-03" in checked.judgement.finding
+
+
+def test_a_month_without_neighbours_has_nothing_to_be_compared_with() -> None:
+    assert passes(data.number_of_trips(7, {}))
+
+
+@pytest.mark.parametrize(
+    ("check", "survey", "passed"),
+    [
+        (data.trips_without_zone, Survey(1000, 10, 0), True),
+        (data.trips_without_zone, Survey(1000, 11, 0), False),
+        (data.pickups_in_month, Survey(1000, 0, 10), True),
+        (data.pickups_in_month, Survey(1000, 0, 11), False),
+    ],
+)
+def test_shares_are_judged_by_their_thresholds(
+    check: MonthCheck, survey: Survey, passed: bool
+) -> None:
+    checked = check(survey)
+    assert passes(checked) == passed
+    assert checked.judgement.metadata["share"] == max(survey.null_zones, survey.outside_month) / 1e3
+
+
+@pytest.mark.parametrize(("kept", "passed"), [(90, True), (89, False)])
+def test_the_share_kept_is_judged(kept: int, passed: bool) -> None:
+    assert passes(data.share_kept(kept, 100)) == passed
+
+
+@pytest.mark.parametrize(
+    ("minutes", "passed"),
+    [
+        pytest.param(np.linspace(1, 30, 100), True, id="New York"),
+        pytest.param(np.linspace(1, 2, 100), False, id="a sixtieth: seconds for minutes"),
+        pytest.param(np.linspace(30, 60, 100), False, id="all long"),
+    ],
+)
+def test_durations_are_judged_by_their_quantiles(minutes: np.ndarray, passed: bool) -> None:
+    checked = data.usual_durations(pd.Series(minutes))
+    assert passes(checked) == passed
+    assert checked.judgement.metadata["median_minutes"] == pytest.approx(np.median(minutes))
+
+
+class Fitted:
+    """What the checks look at of a fitted estimator."""
+
+    feature_names_ = ("PULocationID=1", "DOLocationID=265")
+    coef_ = np.array([1.0, -2.0])
+    intercept_ = 20.0
+
+
+def test_zones_that_tlc_does_not_know_are_named() -> None:
+    strange = Fitted()
+    strange.feature_names_ = (*Fitted.feature_names_, "PULocationID=266", "DOLocationID=-1")
+    assert passes(model.known_zones(Fitted()))
+    assert not passes(model.known_zones(strange))
+    assert model.known_zones(strange).judgement.finding.endswith(": -1, 266")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_coefficients_that_are_not_finite_are_counted(bad: float) -> None:
+    broken = Fitted()
+    broken.coef_ = np.array([1.0, bad])
+    assert passes(model.finite_coefficients(Fitted()))
+    assert not passes(model.finite_coefficients(broken))
+    assert model.finite_coefficients(broken).judgement.metadata == {"infinite_coefficients": 1}
+
+
+@pytest.mark.parametrize(("busy", "passed"), [(1000, True), (100, False)])
+def test_zones_of_few_trips_are_listed_and_weighed(busy: int, passed: bool) -> None:
+    pairs = pd.DataFrame(
+        {
+            "split": ["train", "train", "validation"],
+            "PULocationID": pd.Categorical(["132", "4", "5"]),
+            "DOLocationID": pd.Categorical(["132", "132", "5"]),
+            "trips": [busy, 9, 1],
+        }
+    )
+    checked = model.thin_zones(pairs)
+    assert passes(checked) == passed
+    assert checked.judgement.metadata["zone_ids"] == ["4"]
+    assert checked.judgement.metadata["share_of_trips"] == 9 / (busy + 9)
+
+
+@pytest.mark.parametrize(("rmse", "passed"), [(8.99, True), (9.01, False)])
+def test_a_model_must_beat_the_mean(rmse: float, passed: bool) -> None:
+    assert passes(model.better_than_mean({"rmse": rmse, "baseline_rmse": 10.0})) == passed
+
+
+@pytest.mark.parametrize(("rmse", "passed"), [(8.0, True), (8.1, False)])
+def test_an_rmse_is_compared_with_the_median_of_the_months_before(
+    rmse: float, passed: bool
+) -> None:
+    earlier = {JANUARY: 1.0, FEBRUARY: 7.0, MARCH: 70.0}
+    assert passes(model.rmse_of_earlier_months(rmse, earlier)) == passed
+    assert passes(model.rmse_of_earlier_months(rmse, {}))
+
+
+@pytest.mark.parametrize(("previous", "passed"), [(1.1, True), (1.11, False), (None, False)])
+def test_last_months_model_may_be_a_tenth_worse(previous: float | None, passed: bool) -> None:
+    figures = {
+        "previous_validation_rmse": previous,
+        "own_validation_rmse": 1.0,
+        "scored_model": "2023-01",
+        "why_not_scored": "None is stored.",
+    }
+    assert passes(model.last_months_model(figures)) == passed
+
+
+def test_each_check_says_what_to_do() -> None:
+    for check in CHECKS:
+        description = check.spec(dg.AssetKey("x"), dg.StaticPartitionsDefinition(["y"])).description
+        assert description is not None
+        assert re.search(r"\bIf (not|it is|many do|many trips do): ", description)
+
+
+def test_a_file_without_the_columns_has_no_trips_with_them(tmp_path: Path) -> None:
+    pd.DataFrame({"fare_amount": [1.0, 2.0]}).to_parquet(tmp_path / "month.parquet")
+    assert survey_trips(open_parquet(tmp_path / "month.parquet"), GREEN, JANUARY) == Survey(2, 2, 2)
+
+
+def evaluations(
+    instance: dg.DagsterInstance, asset: str, check: MonthCheck
+) -> dict[str, dg.AssetCheckEvaluation]:
+    """The latest evaluation of a check for each month."""
+    key = dg.AssetCheckKey(dg.AssetKey(["green", asset]), check.name)
+    history = instance.event_log_storage.get_asset_check_execution_history(key, limit=100)
+    latest = {}
+    for record in reversed(history):
+        assert record.event is not None
+        evaluation = record.event.dagster_event.event_specific_data
+        latest[record.partition[:7]] = evaluation
+    return latest
+
+
+@pytest.fixture
+def own_source(settings: Settings, tmp_path: Path) -> Settings:
+    """Three months of 20,000 trips, which are enough to pass every check."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    for month in (JANUARY, FEBRUARY, MARCH):
+        write_month(folder / GREEN.file_name(month), GREEN, month, 20_000)
+    return replace(settings, trip_source=str(folder))
+
+
+def rewrite(settings: Settings, month: Month, change: Callable[[pd.DataFrame], object]) -> None:
+    path = Path(settings.trip_source) / GREEN.file_name(month)
+    frame = pd.read_parquet(path)
+    changed = change(frame)
+    (frame if changed is None else changed).to_parquet(path)
+
+
+def test_every_check_is_evaluated_for_the_months_of_the_run_and_recorded_with_them(
+    own_source: Settings, materialize: Materialize, instance: dg.DagsterInstance
+) -> None:
+    assert materialize("2023-01:2023-02", settings=own_source).success
+    assert materialize("2023-03", settings=own_source).success
+    by_asset = {
+        "raw_trips": CHECKS[:3],
+        "cleaned_trips": CHECKS[3:5],
+        "vectorizer": CHECKS[5:6],
+        "model": CHECKS[6:8],
+        "metrics": CHECKS[8:10],
+        "backtest": CHECKS[10:],
+    }
+    for asset, checks in by_asset.items():
+        for check in checks:
+            found = evaluations(instance, asset, check)
+            assert sorted(found) == ["2023-01", "2023-02", "2023-03"], check.name
+            for evaluation in found.values():
+                assert evaluation.severity == dg.AssetCheckSeverity.WARN
+                assert evaluation.target_materialization_data is not None
+                assert len(evaluation.metadata) > 1
+
+
+def by_name(change: str) -> Callable[[pd.DataFrame], object]:
+    def shuffle(frame: pd.DataFrame) -> None:
+        random = np.random.default_rng(1)
+        for zone in ("PULocationID", "DOLocationID"):
+            frame[zone] = random.permutation(frame[zone].to_numpy())
+
+    def shorten(frame: pd.DataFrame) -> None:
+        duration = frame[GREEN.dropoff_time] - frame[GREEN.pickup_time]
+        frame[GREEN.dropoff_time] = frame[GREEN.pickup_time] + duration / 60
+
+    return {
+        "half the rows": lambda frame: frame.iloc[: len(frame) // 2],
+        "another month's file": lambda frame: frame.assign(
+            **{
+                column: frame[column] - pd.DateOffset(months=1)
+                for column in (GREEN.pickup_time, GREEN.dropoff_time)
+            }
+        ),
+        "zones shuffled": shuffle,
+        "durations in seconds": shorten,
+    }[change]
+
+
+@pytest.mark.parametrize(
+    ("change", "speaking"),
+    [
+        ("half the rows", {"number_of_trips"}),
+        ("another month's file", {"pickups_in_month"}),
+        ("zones shuffled", {"better_than_mean", "rmse_of_earlier_months", "last_months_model"}),
+        ("durations in seconds", {"share_kept", "usual_durations"}),
+    ],
+)
+def test_the_right_check_speaks_of_a_bad_month(
+    own_source: Settings,
+    materialize: Materialize,
+    instance: dg.DagsterInstance,
+    change: str,
+    speaking: set[str],
+) -> None:
+    assert materialize("2023-01", settings=own_source).success
+    rewrite(own_source, FEBRUARY, by_name(change))
+    result = materialize("2023-02", settings=own_source)
+    assert result.success, "checks warn, and never fail a run"
+    spoke = {
+        event.event_specific_data.check_name
+        for event in result.all_events
+        if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION
+        and not event.event_specific_data.passed
+    }
+    assert speaking <= spoke
+    if speaking & {"number_of_trips", "pickups_in_month"}:
+        assert not spoke & {"better_than_mean", "share_kept", "usual_durations"}

@@ -1,0 +1,151 @@
+"""Pictures and the page over all months."""
+
+import json
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from taxi_assets.durations.scoring import Validation
+from taxi_assets.reporting.charts import durations_chart, model_charts
+from taxi_assets.reporting.gallery import PICTURES, Gallery
+from taxi_assets.reporting.report import write_report
+from taxi_assets.settings import Settings
+from taxi_assets.storage.files import Storage
+from taxi_assets.storage.zone_names import ZoneNames
+from taxi_assets.tlc.fleets import FLEETS
+from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.source import trip_source
+from taxi_assets_tests.conftest import REAL_FILES, latest_record, tracked_runs
+
+Materialize = Callable[..., dg.ExecuteInProcessResult]
+GREEN, JANUARY = FLEETS["green"], Month(2023, 1)
+LOOKUP = (
+    '"LocationID","Borough","Zone","service_zone"\n'
+    '132,"Queens","JFK Airport","Airports"\n230,"Manhattan","Times Sq/Theatre District","Yellow"\n'
+)
+
+
+def assert_png(picture: bytes) -> None:
+    """A picture of a size that people can read and a database can keep."""
+    assert picture.startswith(b"\x89PNG")
+    width, height = struct.unpack(">II", picture[16:24])
+    assert width >= 500
+    assert height >= 300
+    assert len(picture) < 100_000
+
+
+@pytest.fixture
+def zones(tmp_path: Path) -> ZoneNames:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/taxi_zone_lookup.csv").write_text(LOOKUP)
+    return ZoneNames(trip_source(str(tmp_path / "source"), 1), Storage(str(tmp_path / "data")))
+
+
+@pytest.mark.parametrize("pairs", [0, 1, 30], ids=["no busy pair", "one", "more than are listed"])
+def test_pictures_are_drawn_of_any_number_of_pairs(zones: ZoneNames, pairs: int) -> None:
+    random = np.random.default_rng(1)
+    places = [str(number) for number in range(1, max(pairs, 1) + 1)]
+    trips = pd.DataFrame(
+        {
+            "PULocationID": pd.Categorical(np.repeat(places, 40 if pairs else 3)),
+            "DOLocationID": pd.Categorical(np.repeat(places, 40 if pairs else 3)),
+        }
+    )
+    trips["duration"] = random.uniform(1, 60, len(trips))
+    summed = trips.groupby(["PULocationID", "DOLocationID"], observed=True)["duration"]
+    by_pair = summed.agg(trips="size", duration_sum="sum").reset_index()
+    by_pair["duration_sum_of_squares"] = by_pair["duration_sum"] ** 2
+    validation = Validation(by_pair, np.full(len(by_pair), 20.0), trips, np.full(len(trips), 20.0))
+    drawn = model_charts(validation, zones, "green 2023-01")
+    assert list(drawn) == list(PICTURES[1:])
+    for picture in (*drawn.values(), durations_chart(np.arange(92), "green 2023-01")):
+        assert_png(picture)
+
+
+def test_zones_have_the_names_of_the_lookup_file(zones: ZoneNames, tmp_path: Path) -> None:
+    assert (zones.name("132"), zones.borough("132")) == ("JFK Airport", "Queens")
+    assert (zones.name("7"), zones.borough("7")) == ("zone 7", "unknown borough")
+    (tmp_path / "source/taxi_zone_lookup.csv").unlink()
+    again = ZoneNames(trip_source("synthetic", 1), Storage(str(tmp_path / "data")))
+    assert again.name("132") == "JFK Airport", "kept in the storage"
+
+
+@pytest.mark.parametrize("lookup", [None, "", "<html>", "LocationID\n1\n", "\x00" * 5_000_000])
+def test_without_names_zones_are_numbers(tmp_path: Path, lookup: str | None) -> None:
+    (tmp_path / "source").mkdir()
+    if lookup is not None:
+        (tmp_path / "source/taxi_zone_lookup.csv").write_text(lookup)
+    storage = Storage(str(tmp_path / "data"))
+    assert ZoneNames(trip_source(str(tmp_path / "source"), 1), storage).name("132") == "zone 132"
+    assert not storage.exists("tlc/taxi_zone_lookup.csv")
+
+
+@pytest.mark.real_files
+def test_tlcs_lookup_file_names_all_zones(tmp_path: Path) -> None:
+    names = ZoneNames(trip_source(str(REAL_FILES), 1), Storage(str(tmp_path)))
+    assert len(names.by_id) == 265
+    assert names.by_id["132"] == ("Queens", "JFK Airport")
+
+
+def test_a_month_shows_its_pictures_in_dagster_and_in_mlflow(
+    materialize: Materialize, instance: dg.DagsterInstance, settings: Settings
+) -> None:
+    assert materialize("2023-01:2023-02").success
+    for month in ("2023-01", "2023-02"):
+        stored = Gallery(Storage(settings.storage), GREEN, Month.parse(month)).all()
+        assert list(stored) == list(PICTURES)
+        for asset, names in (("cleaned_trips", PICTURES[:1]), ("metrics", PICTURES[1:])):
+            metadata = latest_record(instance, asset, month).metadata
+            for name in names:
+                assert metadata[name].md_str.startswith(f"![{name}](data:image/png;base64,")
+    client = mlflow.MlflowClient(settings.tracking_uri)
+    for run in tracked_runs(settings):
+        artifacts = client.list_artifacts(run.info.run_id, "pictures")
+        assert {artifact.path for artifact in artifacts} == {
+            f"pictures/{name}.png" for name in PICTURES
+        }
+
+
+def test_the_report_has_every_month_and_needs_nothing_else(
+    materialize: Materialize, settings: Settings, tmp_path: Path
+) -> None:
+    assert materialize("2023-01:2023-03").success
+    data = Path(settings.storage) / "green"
+    (data / "metrics/2023-03.json").write_text("damaged")
+    (data / "metrics/notes.json").write_text("{}")
+    assert write_report(Storage(settings.storage), GREEN, tmp_path / "report.html") == 2
+    page = (tmp_path / "report.html").read_text()
+    for month in ("2023-01", "2023-02"):
+        figures = json.loads((data / f"metrics/{month}.json").read_text())
+        (row,) = re.findall(rf"<tr><td>{month}</td>.*</tr>", page)
+        assert f"<td>{figures['records_loaded']:,}</td>" in row
+        assert f"<td>{figures['rmse']:.2f}</td>" in row
+    scored = json.loads((data / "backtest/2023-02.json").read_text())["previous_rmse"]
+    assert f"<td>{scored:.2f}</td>" in page
+    assert page.count("data:image/png;base64,") == 1 + len(PICTURES)
+    assert re.findall(r'(?:src|href)="(?!data:)', page) == []
+    assert "Pictures of 2023-02" in page
+
+
+def test_a_report_of_nothing_says_so(settings: Settings, tmp_path: Path) -> None:
+    nothing = replace(settings, storage=str(tmp_path / "empty"))
+    assert write_report(Storage(nothing.storage), GREEN, tmp_path / "report.html") == 0
+    assert "No month is stored yet." in (tmp_path / "report.html").read_text()
+
+
+def test_what_is_stored_cannot_put_code_into_the_report(settings: Settings, tmp_path: Path) -> None:
+    metrics = Path(settings.storage) / "green/metrics"
+    metrics.mkdir(parents=True)
+    (metrics / "2023-01.json").write_text('{"rmse": "<script>alert(1)</script>", "mae": 5.0}')
+    write_report(Storage(settings.storage), GREEN, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "<script>" not in page
+    assert "<td>5.00</td>" in page
