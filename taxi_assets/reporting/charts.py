@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#BBBBBB"
 SIZE, DPI = (6.4, 3.6), 90
 COUNT = "{x:,.0f}"
-"""Not powers of ten, as on logarithmic axes by default: matplotlib's parser of formulas is slow, and
-leaves cycles of references to all its callers, and so to the trips that they have at hand."""
+"""Not powers of ten, as on logarithmic axes by default: matplotlib's parser of formulas leaves
+cycles of references to all its callers, and so to the trips that they have at hand."""
 
 MINUTES_A_BAR = 5
 LISTED_PAIRS = 10
