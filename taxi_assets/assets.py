@@ -66,7 +66,10 @@ def raw_trips(context: MonthContext, trip_source: "TripSource", storage: "Storag
         stored=stored_origin(storage, path),
     )
     origin = fetched.origin
-    with open_parquet(fetched.path or storage.open(path)) as opened:
+    with (
+        fetched.refused_if_damaged(),
+        open_parquet(fetched.path or storage.open(path)) as opened,
+    ):
         survey = survey_trips(opened, context.fleet, context.month)
     neighbours = neighbouring_trips(storage, context.fleet, context.month)
     return MonthOutput(

@@ -1,6 +1,7 @@
 """Everything that Dagster loads."""
 
 import gc
+import os
 import warnings
 
 import dagster as dg
@@ -15,6 +16,11 @@ from taxi_assets.storage.zone_names import ZoneNames
 from taxi_assets.tlc.source import trip_source
 from taxi_assets.tracking.executor import tracked_executor
 from taxi_assets.tracking.runs import Tracking
+
+# MLflow tries a server that is away for minutes, unless it is told otherwise; Dagster stops showing
+# a run's output before the last lines, unless it is told to wait.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("DAGSTER_COMPUTE_LOG_TAIL_WAIT_AFTER_FINISH", "0.3")
 
 # Dagster marks much of what it documents as beta, and the months of checks as a preview. The lock
 # pins it, the tests notice changes.

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from taxi_assets.errors import explain
+from taxi_assets.masking import mask
 from taxi_assets.tlc.months import Month
 
 
@@ -22,4 +23,4 @@ def explained_failures(asset: str, month: Month) -> Iterator[None]:
         reason = explain(error)
         if reason is None:
             raise
-        raise dg.Failure(f"{asset} {month}: {reason}", allow_retries=False) from None
+        raise dg.Failure(mask(f"{asset} {month}: {reason}"), allow_retries=False) from None

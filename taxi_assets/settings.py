@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 import click
 
@@ -62,10 +63,10 @@ class Settings:
         folder = folder or Path.cwd()
         return cls(
             fleet=_fleet(given.get("TAXI_FLEET", "yellow")),
-            trip_source=_location(given.get("TAXI_TRIP_SOURCE", TLC_TRIP_DATA), folder),
+            trip_source=_location(given, "TAXI_TRIP_SOURCE", TLC_TRIP_DATA, folder),
             synthetic_trips=_positive_number(given, "TAXI_SYNTHETIC_TRIPS", 200_000),
             months_per_run=_months_per_run(given),
-            storage=_location(given.get("TAXI_STORAGE", "data"), folder),
+            storage=_location(given, "TAXI_STORAGE", "data", folder),
             tracking_uri=_tracking_uri(
                 given.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"), folder
             ),
@@ -99,9 +100,17 @@ def _months_per_run(given: Mapping[str, str]) -> int | None:
     return _positive_number(given, "TAXI_MONTHS_PER_RUN", 1, "`all` or a positive whole number")
 
 
-def _location(text: str, folder: Path) -> str:
+def _location(given: Mapping[str, str], name: str, default: str, folder: Path) -> str:
     """An absolute folder, or a URL as it is."""
+    text = given.get(name, default)
     if "://" in text or text == SYNTHETIC:
+        try:
+            urlsplit(text)
+        except ValueError as error:
+            raise SettingsError(
+                f"{name} is {mask(text)!r}, which is no URL ({error}); set it to one, or to a "
+                "folder."
+            ) from None
         return text
     return str((folder / Path(text).expanduser()).resolve())
 

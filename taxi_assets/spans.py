@@ -16,6 +16,7 @@ import dagster as dg
 from taxi_assets.checks.month_checks import CheckedMonth, MonthCheck, record_checks
 from taxi_assets.errors import MonthError, ServiceError, explain
 from taxi_assets.failures import explained_failures
+from taxi_assets.masking import mask
 from taxi_assets.partitions import commands, monthly_partitions
 from taxi_assets.records import MonthRecords
 from taxi_assets.tlc.fleets import Fleet
@@ -242,7 +243,7 @@ class Span:
 def _reason(error: Exception) -> str:
     if isinstance(error, dg.Failure):
         return str(error.description)
-    return explain(error) or f"{type(error).__name__}: {error}"
+    return mask(explain(error) or f"{type(error).__name__}: {error}")
 
 
 @dg.success_hook

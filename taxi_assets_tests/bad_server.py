@@ -15,6 +15,7 @@ class Script:
     Attributes:
         steps: called with the request's handler.
         asked: the ``Range`` header of every GET so far, None where it had none.
+        head: the status of every answer to HEAD.
         released: set when the test is over, so that a stalled answer ends.
     """
 
@@ -22,6 +23,7 @@ class Script:
     asked: list[str | None] = field(default_factory=list)
     released: Event = field(default_factory=Event)
     url: str = ""
+    head: int = 501
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -33,6 +35,9 @@ class Handler(BaseHTTPRequestHandler):
         number = len(self.script.asked)
         self.script.asked.append(self.headers["Range"])
         self.script.steps[min(number, len(self.script.steps) - 1)](self)
+
+    def do_HEAD(self) -> None:
+        self.send_error(self.script.head)
 
     def log_message(self, *args: object) -> None:
         pass
@@ -75,6 +80,7 @@ def file(
     stall_after: int | None = None,
     announced: int | None = None,
     trickle: bool = False,
+    part: int | None = None,
     content_type: str = "binary/octet-stream",
 ) -> Callable[[Handler], None]:
     """Answer with a file, or with what the request asks of it.
@@ -87,6 +93,7 @@ def file(
         stall_after: bytes of the body after which nothing more comes.
         announced: the ``Content-Length``, if it is not the body's.
         trickle: whether a byte comes at a time, with a pause after each.
+        part: bytes of the range that is asked for which the answer has at most.
         content_type: what the server says that it is.
     """
 
@@ -94,12 +101,14 @@ def file(
         start, asked = 0, request.headers["Range"]
         if asked and ranges and request.headers["If-Range"] in (None, etag):
             start = int(asked.removeprefix("bytes=").rstrip("-"))
-        body = content[start:]
+        body = content[start:][:part]
         request.send_response(206 if start else 200)
         request.send_header("Content-Type", content_type)
         request.send_header("Content-Length", str(len(body) if announced is None else announced))
         if start:
-            request.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            request.send_header(
+                "Content-Range", f"bytes {start}-{start + len(body) - 1}/{len(content)}"
+            )
         if etag:
             request.send_header("ETag", etag)
         request.end_headers()

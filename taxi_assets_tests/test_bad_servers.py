@@ -14,7 +14,7 @@ from taxi_assets.tlc.fetch import fetch_month
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.source import SourceError
-from taxi_assets_tests.bad_server import file, serving, status
+from taxi_assets_tests.bad_server import Handler, file, serving, status
 
 GREEN, JANUARY = FLEETS["green"], Month(2023, 1)
 TRIES = transfer.RETRIES + 1
@@ -231,6 +231,46 @@ def test_a_server_that_never_answers_is_given_up(fetch: Fetch) -> None:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(ServiceError, match="the server stopped sending"):
             fetch(url)
+
+
+def test_a_part_that_is_shorter_than_asked_for_is_followed_by_the_next(
+    fetch: Fetch, month: bytes
+) -> None:
+    """Servers may answer a range with less than all of it."""
+    with serving(file(month, cut_after=50_000), file(month, part=40_000), file(month)) as server:
+        assert fetch(server.url) == month
+        assert server.asked == [None, "bytes=50000-", "bytes=90000-"]
+
+
+def test_a_server_that_does_not_stop_is_stopped(
+    fetch: Fetch, month: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "LARGEST_FILE", 100_000)
+    with serving(file(month)) as server:
+        with pytest.raises(SourceError, match="is refused: it has more than 100,000 bytes"):
+            fetch(server.url)
+        assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(status(302, Location="http://[bad"), id="redirected to no address"),
+        pytest.param(status(429, Retry_After="9" * 5000), id="to wait for ever"),
+        pytest.param(status(429, Retry_After="Fri, 31 Dec 99999 23:59:59 GMT"), id="no date"),
+    ],
+)
+def test_headers_without_sense_are_refused_in_a_sentence(
+    fetch: Fetch, answer: Callable[[Handler], None]
+) -> None:
+    with serving(answer) as server, pytest.raises(SourceError):
+        fetch(server.url)
+
+
+def test_a_server_that_refuses_head_is_asked_with_get(month: bytes) -> None:
+    with serving(file(month)) as server:
+        server.head = 403
+        assert HttpSource(server.url).version(GREEN, JANUARY) == f'"one", {len(month)} bytes'
 
 
 def test_versions_are_asked_without_the_file(month: bytes) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import shutil
+import socket
 import subprocess
 import sys
 import zipfile
@@ -33,6 +34,8 @@ from taxi_assets.tlc.parquet import ParquetError, open_parquet
 from taxi_assets_tests.conftest import step_failures
 
 Materialize = Callable[..., dg.ExecuteInProcessResult]
+VECTORIZERS = Skops("DictVectorizer")
+FRAMES = ParquetFrame({"duration": "float64"})
 
 
 class Bomb:
@@ -65,13 +68,13 @@ def test_a_pickle_in_the_place_of_an_estimator_is_refused_unread(
 ) -> None:
     (tmp_path / "model.skops").write_bytes(pickle.dumps(Bomb(marker)))
     with pytest.raises(UnreadableFileError, match="not a skops file"):
-        Skops().load((tmp_path / "model.skops").open("rb"))
+        VECTORIZERS.load((tmp_path / "model.skops").open("rb"))
     assert not marker.exists()
 
 
 def test_a_pickled_array_within_a_skops_file_is_refused(tmp_path: Path, marker: Path) -> None:
     path = tmp_path / "model.skops"
-    Skops().dump(LinearRegression().fit(np.eye(2), [3.0, 5.0]), path)
+    Skops("LinearRegression").dump(LinearRegression().fit(np.eye(2), [3.0, 5.0]), path)
     objects = np.array([Bomb(marker)], dtype=object)
     with zipfile.ZipFile(path) as old:
         members = {name: old.read(name) for name in old.namelist()}
@@ -82,8 +85,8 @@ def test_a_pickled_array_within_a_skops_file_is_refused(tmp_path: Path, marker: 
                     np.save(file, objects, allow_pickle=True)
             else:
                 new.writestr(name, content)
-    with pytest.raises(ValueError, match="allow_pickle"):
-        Skops().load(path.open("rb"))
+    with pytest.raises(UnreadableFileError, match="an array in it claims 8 bytes, or objects"):
+        Skops("LinearRegression").load(path.open("rb"))
     assert not marker.exists()
 
 
@@ -99,7 +102,7 @@ def test_a_pickled_array_within_a_skops_file_is_refused(tmp_path: Path, marker: 
 def test_types_that_are_not_on_the_list_are_refused(tmp_path: Path, value: object) -> None:
     skops.io.dump(value, tmp_path / "model.skops")
     with pytest.raises(UnreadableFileError, match="types that are not trusted"):
-        Skops().load((tmp_path / "model.skops").open("rb"))
+        VECTORIZERS.load((tmp_path / "model.skops").open("rb"))
 
 
 def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
@@ -107,21 +110,21 @@ def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
         archive.writestr("schema.json", bytes(100 << 20))
     assert (tmp_path / "model.skops").stat().st_size < 200_000
     with pytest.raises(UnreadableFileError, match="claims more than 67,108,864 bytes"):
-        Skops().load((tmp_path / "model.skops").open("rb"))
+        VECTORIZERS.load((tmp_path / "model.skops").open("rb"))
 
 
 def test_an_estimator_of_another_scikit_learn_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "vectorizer.skops"
-    Skops().dump(vectorizer(), path)
+    VECTORIZERS.dump(vectorizer(), path)
     rewrite(path, "schema.json", lambda text: text.replace(*version_and("0.24.2")))
     with pytest.raises(UnreadableFileError, match=r"written by scikit-learn 0\.24\.2, and this is"):
-        Skops().load(path.open("rb"))
+        VECTORIZERS.load(path.open("rb"))
 
 
 def test_values_of_another_version_of_this_project_are_refused(tmp_path: Path) -> None:
     skops.io.dump(vectorizer(), tmp_path / "vectorizer.skops")
     pd.DataFrame({"duration": [1.0]}).to_parquet(tmp_path / "frame.parquet")
-    for file_format, name in ((Skops(), "vectorizer.skops"), (ParquetFrame(), "frame.parquet")):
+    for file_format, name in ((VECTORIZERS, "vectorizer.skops"), (FRAMES, "frame.parquet")):
         with pytest.raises(UnreadableFileError, match="another version of taxi_assets"):
             file_format.load((tmp_path / name).open("rb"))
 
@@ -152,7 +155,7 @@ def test_a_small_file_of_billions_of_rows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ParquetError, match="claims 51,000,000 rows, more than 50,000,000"):
         open_parquet(tmp_path / "bomb.parquet")
     with pytest.raises(ParquetError, match="claims 51,000,000 rows"):
-        ParquetFrame().load((tmp_path / "bomb.parquet").open("rb"))
+        FRAMES.load((tmp_path / "bomb.parquet").open("rb"))
 
 
 def test_a_small_file_of_many_bytes_is_refused(
@@ -194,6 +197,74 @@ def test_partition_keys_that_are_no_months_are_refused(key: str) -> None:
     """A path in the storage is made of a fleet, an asset and a month, and a month of digits."""
     with pytest.raises(ValueError, match="is not a month"):
         Month.parse(key)
+
+
+def test_an_array_that_claims_more_than_there_is_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.skops"
+    Skops("LinearRegression").dump(LinearRegression().fit(np.eye(2), [3.0, 5.0]), path)
+    with zipfile.ZipFile(path) as old:
+        members = {name: old.read(name) for name in old.namelist()}
+    with zipfile.ZipFile(path, "w") as new:
+        for name, content in members.items():
+            new.writestr(name, content.replace(b"(2,), }" + b" " * 8, b"(999999999,), }"))
+    with pytest.raises(UnreadableFileError, match="an array in it claims 7,999,999,992 bytes"):
+        Skops("LinearRegression").load(path.open("rb"))
+
+
+def test_a_small_frame_of_long_texts_is_refused_by_its_types(tmp_path: Path) -> None:
+    """The same text a hundred thousand times takes hardly any room, until it is read."""
+    text = pa.array(["x" * 9999]).dictionary_encode()
+    repeated = pa.DictionaryArray.from_arrays(np.zeros(100_000, np.int32), text.dictionary)
+    table = pa.table({"duration": repeated.cast(pa.large_string())})
+    marked = table.replace_schema_metadata({"taxi_assets.layout": "1"})
+    pq.write_table(marked, tmp_path / "frame.parquet", compression="zstd")
+    assert (tmp_path / "frame.parquet").stat().st_size < 20_000
+    with pytest.raises(UnreadableFileError, match="the columns of something else"):
+        FRAMES.load((tmp_path / "frame.parquet").open("rb"))
+
+
+def test_values_of_another_asset_are_refused(materialize: Materialize, settings: Settings) -> None:
+    assert materialize("2023-01").success
+    data = Path(settings.storage) / "green"
+    for asset, other, reader, why in (
+        ("cleaned_trips", "zone_pairs", "zone_pairs", "the columns of something else"),
+        ("zone_pairs", "cleaned_trips", "vectorizer", "the columns of something else"),
+        ("model", "vectorizer", "metrics", "something else in it: DictVectorizer"),
+        ("vectorizer", "model", "model", "something else in it: {'model': 'LinearRegression'"),
+    ):
+        (path,) = (data / asset).iterdir()
+        good = path.read_bytes()
+        shutil.copy(next((data / other).iterdir()), path)
+        (message,) = step_failures(materialize("2023-01", reader))
+        assert message.startswith(f"{asset} 2023-01 is stored, and cannot be read: it has {why}")
+        path.write_bytes(good)
+
+
+@pytest.mark.parametrize("planted", ["pipe", "folder"])
+def test_something_else_in_the_place_of_a_month_file_is_noticed(
+    materialize: Materialize, settings: Settings, planted: str
+) -> None:
+    assert materialize("2023-01", "raw_trips").success
+    file = Path(settings.storage) / "green/raw_trips/2023-01.parquet"
+    file.unlink()
+    if planted == "pipe":
+        os.mkfifo(file)
+    else:
+        file.mkdir()
+    (message,) = step_failures(materialize("2023-01", "cleaned_trips"))
+    assert "raw_trips 2023-01 is stored, and cannot be read" in message
+    if planted == "pipe":
+        assert materialize("2023-01", "raw_trips", "cleaned_trips").success
+    else:
+        (message,) = step_failures(materialize("2023-01", "raw_trips"))
+        assert "Nothing can be stored in" in message
+
+
+def test_folders_among_the_litter_are_left_alone(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    hostile = storage.temporary_file("model").with_name(f".{socket.gethostname()}.{2**22}.x.tmp")
+    hostile.mkdir()
+    assert storage.temporary_file("model").parent == tmp_path / "model"
 
 
 PLANTED = {
@@ -240,12 +311,12 @@ def test_a_month_file_that_was_altered_is_noticed(
 def test_every_page_of_a_stored_frame_has_a_checksum(tmp_path: Path) -> None:
     """Uncompressed numbers would otherwise turn into others."""
     frame = pd.DataFrame({"duration": np.random.default_rng(1).random(1000)})
-    ParquetFrame().dump(frame, tmp_path / "frame")
+    FRAMES.dump(frame, tmp_path / "frame")
     content = bytearray((tmp_path / "frame").read_bytes())
     content[len(content) // 3] ^= 1
     (tmp_path / "frame").write_bytes(content)
     with pytest.raises(OSError, match="CRC checksum"):
-        ParquetFrame().load((tmp_path / "frame").open("rb"))
+        FRAMES.load((tmp_path / "frame").open("rb"))
 
 
 def test_between_the_note_and_the_file_either_month_counts(tmp_path: Path) -> None:
@@ -274,7 +345,11 @@ def test_a_planted_note_of_the_origin_is_no_note(tmp_path: Path) -> None:
     path = "green/raw_trips/2023-01.parquet"
     beside = tmp_path / "green/raw_trips/2023-01.source.json"
     beside.parent.mkdir(parents=True)
-    for text in ("", "[" * 100_000, "7", '[{"sha256": 1}]', '[["a"]]', "null", "\xff" * 9):
+    sound = {"location": "x", "version": "1", "trips": 1, "size": 1, "sha256": "0"}
+    for text in (
+        *("", "[" * 100_000, "7", '{"origins": [{"sha256": 1}]}', '{"origins": 7}', "null"),
+        *(json.dumps({"origins": [sound | {name: None}]}) for name in sound),
+    ):
         beside.write_text(text)
         assert stored_origin(Storage(str(tmp_path)), path) is None
 
@@ -291,7 +366,7 @@ storage = Storage(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
     with storage.replacing("frames/2023-01.parquet") as temporary:
-        ParquetFrame().dump(pd.DataFrame({"n": range(1_000_000)}), temporary)
+        ParquetFrame({}).dump(pd.DataFrame({"n": range(1_000_000)}), temporary)
 except StorageError as error:
     print(error)
 """

@@ -192,6 +192,19 @@ def test_unusable_columns_are_named(clean: Clean, columns: dict[str, object], me
         clean(**columns)
 
 
+def test_too_many_zones_are_not_tlcs(clean: Clean) -> None:
+    """One-hot columns of forty thousand zones would take the memory, and the afternoon."""
+    rows = 1_500
+    columns = {
+        PICKUP: times([0.0] * rows),
+        DROPOFF: times([5.0] * rows),
+        "PULocationID": pa.array(range(rows)),
+        "DOLocationID": pa.array([1] * rows),
+    }
+    with pytest.raises(UnusableTripsError, match="Column PULocationID has 1,500 different values"):
+        clean(**columns)
+
+
 @pytest.mark.parametrize("rows", [0, 1])
 def test_fewer_rows_than_a_split_needs_are_refused(clean: Clean, rows: int) -> None:
     columns = {

@@ -70,6 +70,15 @@ def test_a_month_that_the_source_does_not_have_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_is_not_a_file(fetch: Callable[..., FetchedMonth], tmp_path: Path) -> None:
+    """As Spark writes it, for instance."""
+    folder = tmp_path / "spark"
+    (folder / GREEN.file_name(JANUARY)).mkdir(parents=True)
+    with pytest.raises(SourceError, match="is a folder, not a file"):
+        fetch(str(folder))
+    assert list(tmp_path.iterdir()) == [folder]
+
+
 def test_something_that_is_not_parquet_is_refused_and_removed(
     fetch: Callable[..., FetchedMonth], tmp_path: Path
 ) -> None:

@@ -22,15 +22,18 @@ def test_a_frame_comes_back_with_its_categories(tmp_path: Path) -> None:
             "validates": [False, True, False],
         }
     )
-    ParquetFrame().dump(frame, tmp_path / "frame")
-    pd.testing.assert_frame_equal(ParquetFrame().load((tmp_path / "frame").open("rb")), frame)
+    columns = {"PULocationID": "category", "duration": "float64", "validates": "bool"}
+    ParquetFrame(columns).dump(frame, tmp_path / "frame")
+    loaded = ParquetFrame(columns).load((tmp_path / "frame").open("rb"))
+    pd.testing.assert_frame_equal(loaded, frame)
 
 
 def test_estimators_come_back_as_fitted(tmp_path: Path) -> None:
     vectorizer = DictVectorizer().fit([{"PULocationID": "132"}, {"PULocationID": "4"}])
     model = LinearRegression().fit(np.eye(2), [3.0, 5.0])
-    Skops().dump({"vectorizer": vectorizer, "model": model, "run": "abc"}, tmp_path / "stored")
-    loaded = Skops().load((tmp_path / "stored").open("rb"))
+    kept = Skops({"vectorizer": "DictVectorizer", "model": "LinearRegression", "run": "str"})
+    kept.dump({"vectorizer": vectorizer, "model": model, "run": "abc"}, tmp_path / "stored")
+    loaded = kept.load((tmp_path / "stored").open("rb"))
     assert loaded["run"] == "abc"
     assert loaded["vectorizer"].vocabulary_ == vectorizer.vocabulary_
     assert loaded["model"].coef_.tolist() == model.coef_.tolist()

@@ -32,8 +32,19 @@ RANDOM_STATE = 42
 
 DURATION, VALIDATES = "duration", "validates"
 
+COLUMNS = {
+    PICKUP_ZONE: "category",
+    DROPOFF_ZONE: "category",
+    DURATION: "float64",
+    VALIDATES: "bool",
+}
+"""The columns of cleaned trips and their pandas types."""
+
 LONGEST_COUNTED = 90
 """Minutes; longer trips are counted together."""
+
+MAX_ZONES = 1_000
+"""TLC has 265; with many more, one-hot columns would not fit into memory."""
 
 MIN_TRIPS = 2
 """A split needs a trip on either side."""
@@ -113,6 +124,12 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
         )
     # Each batch met its own zones; pandas needs the categories of all.
     table = pa.concat_tables(batches).unify_dictionaries()
+    for zone in (PICKUP_ZONE, DROPOFF_ZONE):
+        zones = max(len(chunk.dictionary) for chunk in table[zone].chunks)
+        if zones > MAX_ZONES:
+            raise UnusableTripsError(
+                f"Column {zone} has {zones:,} different values, too many to be TLC's zones."
+            )
     table = table.append_column(VALIDATES, pa.array(validation_mask(kept)))
     return CleanedTrips(table.to_pandas(), loaded, null_zones, null_times, durations)
 

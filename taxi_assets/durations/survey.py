@@ -5,8 +5,12 @@ from typing import TYPE_CHECKING
 
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE, Fleet
 from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.parquet import ParquetError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
 BATCH_TRIPS = 1 << 19
@@ -30,31 +34,25 @@ class Survey:
 def survey_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Survey:
     """Look at the pick-up times and the zones.
 
-    Where a column is missing or cannot be read, no trip has a value in it.
+    All needed columns are decoded, so that damaged data is noticed before it is stored. Where a
+    column is missing, or is not of times, no trip has a value in it.
+
+    Raises:
+        ParquetError: the data is damaged.
     """
-    import pyarrow as pa
-
-    try:
-        return _survey(month_file, fleet, month)
-    except (pa.ArrowException, OSError):
-        trips = month_file.metadata.num_rows
-        return Survey(trips, trips, trips)
-
-
-def _survey(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Survey:
     import pyarrow as pa
     import pyarrow.compute as pc
 
     first, end = (pa.scalar(day.first_day) for day in (month, month + 1))
     names = set(month_file.schema_arrow.names)
-    columns = [name for name in (fleet.pickup_time, PICKUP_ZONE, DROPOFF_ZONE) if name in names]
+    columns = [name for name in fleet.needed_columns if name in names]
     trips = inside = 0
     nulls = dict.fromkeys((PICKUP_ZONE, DROPOFF_ZONE), 0)
-    for batch in month_file.iter_batches(BATCH_TRIPS, columns=columns):
+    for batch in _decoded(month_file, columns):
         trips += len(batch)
         for zone in nulls:
             nulls[zone] += batch[zone].null_count if zone in columns else len(batch)
-        if fleet.pickup_time in columns:
+        if fleet.pickup_time in columns and pa.types.is_timestamp(batch[fleet.pickup_time].type):
             # Nanoseconds reach from 1677 to 2262 only, which is as good as any other time here.
             times = batch[fleet.pickup_time].cast(pa.timestamp("us"), safe=False)
             within = pc.and_(
@@ -63,3 +61,15 @@ def _survey(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Survey:
             )
             inside += pc.sum(within).as_py() or 0
     return Survey(trips, max(nulls.values()), trips - inside)
+
+
+def _decoded(month_file: "pq.ParquetFile", columns: list[str]) -> "Iterator[pa.RecordBatch]":
+    import pyarrow as pa
+
+    try:
+        yield from month_file.iter_batches(BATCH_TRIPS, columns=columns)
+    except MemoryError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ParquetError(f"damaged: {reason}") from None

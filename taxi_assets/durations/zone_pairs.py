@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 SPLITS = TRAIN, VALIDATION = "train", "validation"
 ZONES = [PICKUP_ZONE, DROPOFF_ZONE]
 
+COLUMNS = {
+    "split": "category",
+    PICKUP_ZONE: "category",
+    DROPOFF_ZONE: "category",
+    "trips": "int64",
+    "duration_sum": "float64",
+    "duration_sum_of_squares": "float64",
+}
+"""The columns of zone pairs and their pandas types."""
+
 
 def group_by_zone_pair(cleaned_trips: "pd.DataFrame") -> "pd.DataFrame":
     """Sum up each split's trips by zone pair.

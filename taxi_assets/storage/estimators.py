@@ -7,9 +7,10 @@ that the file names are compared with a list: those that the estimators kept her
 import importlib
 import io
 import json
+import math
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -44,6 +45,10 @@ class Skops(Format):
 
     extension = ".skops"
 
+    def __init__(self, contents: str | Mapping[str, str]) -> None:
+        """Keep values of this type, or dicts with values of these types; by the types' names."""
+        self._contents = contents
+
     def dump(self, value: Any, path: Path) -> None:
         """Write the estimator."""
         _skops().dump(value, path)
@@ -60,12 +65,18 @@ class Skops(Format):
         with warnings.catch_warnings():
             warnings.simplefilter("error", InconsistentVersionWarning)
             try:
-                return _skops().loads(content, trusted=sorted(TRUSTED_TYPES))
+                value = _skops().loads(content, trusted=sorted(TRUSTED_TYPES))
             except InconsistentVersionWarning as warning:
                 raise UnreadableFileError(
                     f"it was written by scikit-learn {warning.original_sklearn_version}, and this "
                     f"is {warning.current_sklearn_version}"
                 ) from None
+        found: object = type(value).__name__
+        if isinstance(value, dict):
+            found = {name: type(part).__name__ for name, part in value.items()}
+        if found != self._contents:
+            raise UnreadableFileError(f"it has something else in it: {found}")
+        return value
 
 
 def _check(content: bytes) -> None:
@@ -80,6 +91,9 @@ def _check(content: bytes) -> None:
                 raise UnreadableFileError(f"it claims more than {MAX_BYTES:,} bytes")
             schema = json.loads(archive.read(_SCHEMA))
             layout = archive.read(_LAYOUT) if _LAYOUT in archive.namelist() else None
+            for member in archive.infolist():
+                if member.filename.endswith(".npy"):
+                    _check_array(archive.read(member))
     except (zipfile.BadZipFile, KeyError) as error:
         raise UnreadableFileError(f"it is not a skops file ({error})") from None
     untrusted = sorted(
@@ -93,6 +107,22 @@ def _check(content: bytes) -> None:
     if untrusted:
         raise UnreadableFileError(f"it has types that are not trusted ({'; '.join(untrusted)})")
     check_layout(layout)
+
+
+def _check_array(content: bytes) -> None:
+    """Make sure that an array in NumPy's format is as long as it claims to be.
+
+    Raises:
+        UnreadableFileError: it is not.
+    """
+    import numpy as np
+
+    file = io.BytesIO(content)
+    np.lib.format.read_magic(file)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    claimed = math.prod(shape) * dtype.itemsize
+    if dtype.hasobject or claimed != len(content) - file.tell():
+        raise UnreadableFileError(f"an array in it claims {claimed:,} bytes, or objects")
 
 
 def _nodes(part: Any) -> Iterator[dict[str, Any]]:

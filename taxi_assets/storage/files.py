@@ -7,7 +7,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 SAFE_PATH = re.compile(r"\w[\w-]*(/\w[\w-]*)*(\.\w+)*", re.ASCII)
 """What paths in the storage look like; none can lead out of it."""
+
+OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci"}
+"""Where an object shows only when it is complete; elsewhere it is renamed when it is."""
 
 FORGOTTEN = 24 * 60 * 60
 """Seconds after which a temporary file is litter, whoever was to finish it."""
@@ -40,7 +43,14 @@ class Storage:
     def _place(self) -> "tuple[AbstractFileSystem, str]":
         import fsspec
 
-        return cast("tuple[AbstractFileSystem, str]", fsspec.url_to_fs(self.url))
+        try:
+            return cast("tuple[AbstractFileSystem, str]", fsspec.url_to_fs(self.url))
+        except Exception as error:
+            # Every file system has a library of its own, which raises what it likes.
+            raise StorageError(
+                f"TAXI_STORAGE {mask(self.url)} cannot be reached ({type(error).__name__}: "
+                f"{mask(str(error))}). Set it to a folder or to a URL that fsspec knows."
+            ) from None
 
     @property
     def is_local(self) -> bool:
@@ -130,10 +140,18 @@ class Storage:
                 temporary.unlink(missing_ok=True)
 
     def _upload(self, file: Path, path: str) -> None:
+        file_system, target = self._place[0], self.full_path(path)
+        protocols = file_system.protocol
+        whole = {protocols} if isinstance(protocols, str) else set(protocols)
         try:
-            self._place[0].put_file(str(file), self.full_path(path))
+            if whole & OBJECT_STORES:
+                file_system.put_file(str(file), target)
+            else:
+                halfway = f"{target.rpartition('/')[0]}/{file.name}"
+                file_system.makedirs(halfway.rpartition("/")[0], exist_ok=True)
+                file_system.put_file(str(file), halfway)
+                file_system.mv(halfway, target)
         except Exception as error:
-            # Every file system has a library of its own, which raises what it likes.
             raise StorageError(
                 f"Nothing can be stored in {self.shown_path(path)} ({type(error).__name__}: "
                 f"{mask(str(error))}). What was there before stays. Check TAXI_STORAGE, then run "
@@ -160,14 +178,13 @@ class Storage:
 def _remove_litter(folder: Path) -> None:
     """Remove the temporary files that nobody can be writing any more."""
     for path in folder.glob(".*.*.*.tmp"):
-        try:
+        # Somebody else may remove it first, or have put something else there.
+        with suppress(OSError):
             written = path.stat().st_mtime
-        except FileNotFoundError:
-            continue
-        host, pid, _, _ = path.name.removeprefix(".").rsplit(".", 3)
-        here = host == socket.gethostname() and pid.isdecimal()
-        if (here and not _ran_at(int(pid), written)) or time.time() - written > FORGOTTEN:
-            path.unlink(missing_ok=True)
+            host, pid, _, _ = path.name.removeprefix(".").rsplit(".", 3)
+            here = host == socket.gethostname() and pid.isdecimal()
+            if (here and not _ran_at(int(pid), written)) or time.time() - written > FORGOTTEN:
+                path.unlink()
 
 
 def _ran_at(pid: int, moment: float) -> bool:

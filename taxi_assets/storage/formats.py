@@ -3,6 +3,7 @@
 import json
 import shutil
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
@@ -10,6 +11,7 @@ from taxi_assets.tlc.parquet import open_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
 
@@ -76,10 +78,23 @@ class MonthFile(Format):
 _LAYOUT_KEY = b"taxi_assets.layout"
 
 
+def _pandas_type(kind: "pa.DataType") -> str:
+    """Of the types that are kept here, the name of pandas; of others, Arrow's."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type):
+        return "category"
+    return {"double": "float64"}.get(str(kind), str(kind))
+
+
 class ParquetFrame(Format):
     """A pandas DataFrame without its index; categories stay categories."""
 
     extension = ".parquet"
+
+    def __init__(self, columns: Mapping[str, str]) -> None:
+        """Keep frames of these columns, given with their pandas types."""
+        self._columns = columns
 
     def dump(self, value: "pd.DataFrame", path: Path) -> None:
         """Write the frame, compressed with zstd, with a checksum for every page."""
@@ -96,6 +111,9 @@ class ParquetFrame(Format):
         """Read the whole frame."""
         with file, open_parquet(file) as opened:
             check_layout((opened.schema_arrow.metadata or {}).get(_LAYOUT_KEY))
+            found = {field.name: _pandas_type(field.type) for field in opened.schema_arrow}
+            if found != self._columns:
+                raise UnreadableFileError(f"it has the columns of something else: {found}")
             return opened.read().to_pandas()
 
 
@@ -114,4 +132,7 @@ class Json(Format):
             text = file.read(MAX_JSON_BYTES + 1)
         if len(text) > MAX_JSON_BYTES:
             raise UnreadableFileError(f"it has more than {MAX_JSON_BYTES:,} bytes")
-        return json.loads(text)
+        value = json.loads(text)
+        if not isinstance(value, dict):
+            raise UnreadableFileError("it has no figures by name")
+        return value

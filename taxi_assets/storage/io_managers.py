@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import dagster as dg
 
-from taxi_assets.errors import is_memory_error
+from taxi_assets.durations import cleaning, zone_pairs
+from taxi_assets.errors import explain, is_memory_error
 from taxi_assets.failures import explained_failures
 from taxi_assets.masking import mask
 from taxi_assets.partitions import commands
@@ -57,13 +58,17 @@ class MonthlyIOManager(dg.IOManager):
     mapping of months.
     """
 
-    def __init__(self, storage: Storage, file_format: Format) -> None:
+    def __init__(self, storage: Storage, formats: Mapping[str, Format]) -> None:
+        """Keep assets in the storage, each in the format that is given by its name."""
         self._storage = storage
-        self._format = file_format
+        self._formats = formats
 
     def path(self, asset_key: dg.AssetKey, month: Month) -> str:
         """Where a month is kept, relative to the storage."""
-        return "/".join([*asset_key.path, f"{month}{self._format.extension}"])
+        return "/".join([*asset_key.path, f"{month}{self._format(asset_key).extension}"])
+
+    def _format(self, asset_key: dg.AssetKey) -> Format:
+        return self._formats[asset_key.path[-1]]
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Store the run's months."""
@@ -89,7 +94,7 @@ class MonthlyIOManager(dg.IOManager):
         """Store a month's value in the place of an older one, and return metadata about it."""
         path = self.path(asset_key, month)
         with self._storage.replacing(path) as temporary:
-            self._format.dump(value, temporary)
+            self._format(asset_key).dump(value, temporary)
             stored_bytes = temporary.stat().st_size
         return {
             "path": dg.MetadataValue.path(self._storage.shown_path(path)),
@@ -106,19 +111,20 @@ class MonthlyIOManager(dg.IOManager):
         (command,) = commands([asset_key], [month])
         name = f"{asset_key.path[-1]} {month}"
         try:
-            return self._read(self.path(asset_key, month))
+            return self._read(asset_key, month)
         except FileNotFoundError:
             reason = f"{name} is needed, and is not stored. Materialize it first: {command}"
         except Exception as error:
-            if is_memory_error(error):
-                raise
             # A file that anybody could have written can fail in any way.
             why = mask(str(error)) or type(error).__name__
             reason = f"{name} is stored, and cannot be read: {why}. Make it anew: {command}"
+            if is_memory_error(error):
+                reason = f"{name} cannot be read. {explain(error)}"
         raise dg.Failure(reason, allow_retries=False)
 
-    def _read(self, path: str) -> Any:
-        return self._format.load(self._storage.open(path))
+    def _read(self, asset_key: dg.AssetKey, month: Month) -> Any:
+        file = self._storage.open(self.path(asset_key, month))
+        return self._format(asset_key).load(file)
 
 
 class MonthFileIOManager(MonthlyIOManager):
@@ -135,10 +141,10 @@ class MonthFileIOManager(MonthlyIOManager):
             "stored_bytes": value.origin.size,
         }
 
-    def _read(self, path: str) -> Any:
-        if is_altered(self._storage, path):
+    def _read(self, asset_key: dg.AssetKey, month: Month) -> Any:
+        if is_altered(self._storage, self.path(asset_key, month)):
             raise UnreadableFileError("its bytes are not those that were fetched")
-        return super()._read(path)
+        return super()._read(asset_key, month)
 
 
 class FrameIOManager(MonthlyIOManager):
@@ -156,8 +162,20 @@ class FrameIOManager(MonthlyIOManager):
 def io_managers(storage: Storage) -> dict[str, MonthlyIOManager]:
     """The IO managers by the keys under which assets name them."""
     return {
-        "month_files": MonthFileIOManager(storage, MonthFile()),
-        "frames": FrameIOManager(storage, ParquetFrame()),
-        "estimators": MonthlyIOManager(storage, Skops()),
-        "figures": MonthlyIOManager(storage, Json()),
+        "month_files": MonthFileIOManager(storage, {"raw_trips": MonthFile()}),
+        "frames": FrameIOManager(
+            storage,
+            {
+                "cleaned_trips": ParquetFrame(cleaning.COLUMNS),
+                "zone_pairs": ParquetFrame(zone_pairs.COLUMNS),
+            },
+        ),
+        "estimators": MonthlyIOManager(
+            storage,
+            {
+                "vectorizer": Skops("DictVectorizer"),
+                "model": Skops({"model": "LinearRegression", "mlflow_run_id": "str"}),
+            },
+        ),
+        "figures": MonthlyIOManager(storage, {"metrics": Json(), "backtest": Json()}),
     }

@@ -6,7 +6,6 @@ sha256 says which.
 """
 
 import hashlib
-import json
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -15,13 +14,19 @@ from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Json
 from taxi_assets.tlc.fetch import Origin
 
+NOTED = 5
+"""Origins that are kept of a month file at most."""
+
 
 def stored_origin(storage: Storage, path: str) -> Origin | None:
     """The origin of the month file at ``path``; None if nothing, or something else, is there."""
     origins = _read(storage, path)
-    if not origins or not storage.exists(path):
+    try:
+        if not origins or not storage.exists(path):
+            return None
+        digest = _digest(storage, path)
+    except OSError:
         return None
-    digest = _digest(storage, path)
     return next((origin for origin in origins if origin.sha256 == digest), None)
 
 
@@ -46,24 +51,32 @@ def is_altered(storage: Storage, path: str) -> bool:
 
 def announce_origin(storage: Storage, path: str, origin: Origin) -> None:
     """Note the origin of the month file that is about to be stored at ``path``."""
-    stored = stored_origin(storage, path)
-    origins = [origin] if stored in (None, origin) else [origin, stored]
+    # Also those that other runs have announced meanwhile, and may still be about to store.
+    stored, announced = stored_origin(storage, path), _read(storage, path)
+    origins = dict.fromkeys([origin, *([stored] if stored else []), *announced])
     with storage.replacing(_beside(path)) as temporary:
-        text = json.dumps([asdict(noted) for noted in origins if noted], indent=2)
-        temporary.write_text(text + "\n", encoding="utf-8")
+        Json().dump({"origins": [asdict(noted) for noted in list(origins)[:NOTED]]}, temporary)
 
 
 def _read(storage: Storage, path: str) -> list[Origin]:
     try:
-        noted = Json().load(storage.open(_beside(path)))
-        return [Origin(**origin) for origin in noted]
-    except (OSError, ValueError, TypeError, RecursionError):
+        noted = [Origin(**origin) for origin in Json().load(storage.open(_beside(path)))["origins"]]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return []
+    return [origin for origin in noted if _is_sound(origin)]
+
+
+def _is_sound(origin: Origin) -> bool:
+    """Whether everything in a note is of its type; anybody could have written it."""
+    texts = (origin.location, origin.version, origin.sha256)
+    numbers = (origin.trips, origin.size)
+    return all(isinstance(text, str) for text in texts) and all(type(n) is int for n in numbers)
 
 
 def _digest(storage: Storage, path: str) -> str:
     full_path = storage.full_path(path)
     if storage.is_local:
+        storage.open(path).close()  # Not a pipe, which would be waited for.
         status = Path(full_path).stat()
         return _local_digest(full_path, status.st_mtime_ns, status.st_size, status.st_ino)
     with storage.open(path) as file:

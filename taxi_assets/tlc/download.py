@@ -90,13 +90,15 @@ def _explained(url: str) -> Iterator[None]:
     from requests import RequestException
     from urllib3.exceptions import HTTPError
 
-    from taxi_assets.tlc.transfer import BadStatusError
+    from taxi_assets.tlc.transfer import BadStatusError, EndlessFileError
 
     try:
         yield
     except BadStatusError as error:
         kind = BusySourceError if error.status == HTTPStatus.TOO_MANY_REQUESTS else SourceError
         raise kind(f"{mask(url)} {_status_explained(error)}") from None
+    except EndlessFileError as error:
+        raise SourceError(f"{mask(url)} is refused: {error}. Check TAXI_TRIP_SOURCE.") from None
     except RequestException as error:
         raise UnreachableSourceError(
             f"{mask(url)} cannot be downloaded: {_reason(error)}. Check the network and "
@@ -106,6 +108,12 @@ def _explained(url: str) -> Iterator[None]:
         raise SourceError(
             f"{mask(url)} cannot be downloaded whole: {_reason(error)}. The server gave less than "
             "it announced, several times; run the month again later."
+        ) from None
+    except ValueError as error:
+        # Of a redirect, for instance, to something that is no address.
+        raise SourceError(
+            f"{mask(url)} cannot be downloaded: the server's answer makes no sense "
+            f"({mask(str(error))}). Check TAXI_TRIP_SOURCE."
         ) from None
 
 

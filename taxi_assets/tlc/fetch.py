@@ -1,6 +1,8 @@
 """Fetching a month's file, unless the one that is stored is still the source's."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +39,23 @@ class FetchedMonth:
 
     origin: Origin
     path: Path | None
+
+    @contextmanager
+    def refused_if_damaged(self) -> Iterator[None]:
+        """Remove a fetched file that a block finds damaged.
+
+        Raises:
+            SourceError: it is.
+        """
+        try:
+            yield
+        except ParquetError as error:
+            if self.path is not None:
+                self.path.unlink(missing_ok=True)
+            raise SourceError(
+                f"{self.origin.location} is {error}. Run the month again; if it stays so, check "
+                "TAXI_TRIP_SOURCE."
+            ) from None
 
 
 def fetch_month(

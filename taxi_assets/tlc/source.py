@@ -104,8 +104,11 @@ class FileSource(TripSource):
 
     def fetch(self, fleet: Fleet, month: Month, path: Path, report: Report) -> str:
         """Copy the file."""
-        with _explained(self._file(fleet, month)) as (file_system, source_path):
-            version = _file_version(file_system.info(source_path))
+        with _explained(self._file(fleet, month), path) as (file_system, source_path):
+            info = file_system.info(source_path)
+            if info.get("type") == "directory":
+                raise SourceError(f"{self.location(fleet, month)} is a folder, not a file.")
+            version = _file_version(info)
             file_system.get_file(source_path, str(path))
             file_system.invalidate_cache()
             if _file_version(file_system.info(source_path)) != version:
@@ -124,8 +127,13 @@ class FileSource(TripSource):
 
 
 @contextmanager
-def _explained(location: str) -> "Iterator[tuple[AbstractFileSystem, str]]":
-    """The file system of a location and the path in it; what fails in the block is explained."""
+def _explained(
+    location: str, target: Path | None = None
+) -> "Iterator[tuple[AbstractFileSystem, str]]":
+    """The file system of a location and the path in it; what fails in the block is explained.
+
+    What the operating system says of the ``target`` of a copy is left as it is.
+    """
     import fsspec
 
     try:
@@ -138,7 +146,9 @@ def _explained(location: str) -> "Iterator[tuple[AbstractFileSystem, str]]":
             "TAXI_TRIP_SOURCE to another source."
         ) from None
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in DISK_FAULTS:
+        if isinstance(error, OSError) and (
+            error.errno in DISK_FAULTS or (target and error.filename == str(target))
+        ):
             raise
         # Every file system has a library of its own, which raises what it likes.
         raise SourceError(

@@ -5,10 +5,12 @@ refused connections and busy servers, where urllib3 draws on it by itself, and f
 break off, which are resumed here where they ended.
 """
 
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
 import requests
@@ -40,10 +42,16 @@ WORTHWHILE = 0.05
 PATIENCE, SLOWEST = 60, 1024
 """An answer that brings fewer bytes a second, after so many seconds, counts as broken off."""
 
+LARGEST_FILE = 4 << 30
+"""Bytes; the largest of TLC's months are below 300 MB."""
+
+SIZE = re.compile(r"\d{1,18}", re.ASCII)
+
 CHUNK = 1 << 20
 PROGRESS = 16 << 20
 """Bytes between two lines of progress."""
 
+ABSENT = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 BUSY = (
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -75,7 +83,7 @@ class Patience(Retry):
         """Seconds to wait; none where the header is nonsense."""
         try:
             return super().parse_retry_after(retry_after)
-        except HTTPError:
+        except (HTTPError, ValueError, OverflowError):
             return 0
 
 
@@ -93,6 +101,10 @@ class BadStatusError(Exception):
         super().__init__(f"HTTP {answer.status_code} {answer.reason}")
         self.status = answer.status_code
         self.retry_after = answer.headers.get("Retry-After")
+
+
+class EndlessFileError(Exception):
+    """The server sends more than any month has."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +128,7 @@ class Stamp:
         size = headers.get("Content-Length")
         if answer.status_code == HTTPStatus.PARTIAL_CONTENT:
             size = headers.get("Content-Range", "").rpartition("/")[2]
-        known = size is not None and size.isdecimal() and "Content-Encoding" not in headers
+        known = size is not None and SIZE.fullmatch(size) and "Content-Encoding" not in headers
         return cls(
             headers.get("ETag"), headers.get("Last-Modified"), int(size or 0) if known else None
         )
@@ -147,6 +159,7 @@ class Transfer:
 
         Raises:
             BadStatusError: the server has no such file, or does not give it.
+            EndlessFileError: it does not stop giving.
             requests.RequestException: the server cannot be reached.
             urllib3.exceptions.HTTPError: its answers break off.
         """
@@ -158,6 +171,8 @@ class Transfer:
                         tries = answer.raw.retries or tries
                         self._begin(answer)
                         self._receive(answer)
+                        if self._file.tell() < (self._stamp.size or 0):
+                            raise ProtocolError("the answer was a part of what was asked for")
                         return self._stamp
                 except HTTPError as error:
                     if self._was_worthwhile():
@@ -169,7 +184,7 @@ class Transfer:
                     tries.sleep()
 
     def _ask(self, session: requests.Session, tries: Retry) -> requests.Response:
-        headers = {"Accept-Encoding": "identity"}
+        headers = {}
         # Without a stamp nobody knows whether the rest belongs to the same file: from the start.
         if self._file.tell() and str(self._stamp):
             headers["Range"] = f"bytes={self._file.tell()}-"
@@ -204,6 +219,8 @@ class Transfer:
         for chunk in _chunks(answer):
             self._file.write(chunk)
             written = self._file.tell()
+            if written > LARGEST_FILE:
+                raise EndlessFileError(f"it has more than {LARGEST_FILE:,} bytes")
             if written >= self._next_report:
                 self._report(f"downloaded {written / 1e6:,.1f} MB")
                 self._next_report = written + PROGRESS
@@ -222,8 +239,8 @@ def ask_stamp(url: str) -> Stamp:
                 with get(session, method, url, patience()) as answer:
                     return Stamp.of(answer)
             except BadStatusError as error:
-                unknown = (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED)
-                if method == "GET" or error.status not in unknown:
+                # Some servers do not know HEAD, or sign URLs for GET alone, and say so variously.
+                if method == "GET" or error.status in ABSENT or error.status in BUSY:
                     raise
     raise AssertionError
 
@@ -233,14 +250,22 @@ def get(
     method: str,
     url: str,
     tries: Retry,
-    headers: dict[str, str] | None = None,
+    headers: Mapping[str, str] = MappingProxyType({}),
 ) -> requests.Response:
     """A server's answer, its body still to be read."""
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=tries))
-    answer = session.request(
-        method, url, headers=headers, stream=True, timeout=TIMEOUT, allow_redirects=True
-    )
+    # Compressed, a part could not be resumed, and would have another size and ETag.
+    headers = {"Accept-Encoding": "identity", **headers}
+    try:
+        answer = session.request(
+            method, url, headers=headers, stream=True, timeout=TIMEOUT, allow_redirects=True
+        )
+    except requests.RequestException:
+        raise
+    except OSError as error:
+        # Such as a file of certificates that does not exist.
+        raise requests.ConnectionError(str(error)) from None
     satisfied = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
     past_the_end = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
     if answer.status_code not in (*satisfied, past_the_end):
@@ -256,5 +281,7 @@ def _chunks(answer: requests.Response) -> Iterator[bytes]:
         yield chunk
         received += len(chunk)
         seconds = time.monotonic() - begun
-        if seconds > PATIENCE and received < SLOWEST * seconds:
-            raise ProtocolError(f"{received} bytes in {seconds:.0f} seconds")
+        if seconds > PATIENCE:
+            if received < SLOWEST * seconds:
+                raise ProtocolError(f"{received} bytes in {seconds:.0f} seconds")
+            begun, received = time.monotonic(), 0

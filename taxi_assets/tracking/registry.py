@@ -62,5 +62,7 @@ class Registry:
         versions = self.client.search_model_versions(
             f"name = '{self.name}'", max_results=ALL_VERSIONS
         )
-        newest = max(versions, key=lambda version: (version.tags["month"], int(version.version)))
+        newest = max(
+            versions, key=lambda version: (version.tags.get("month", ""), int(version.version))
+        )
         return str(newest.version)

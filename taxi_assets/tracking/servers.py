@@ -6,13 +6,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from taxi_assets.errors import ServiceError
+from taxi_assets.masking import mask
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
     from mlflow import MlflowClient
+
+
+LONGEST_TURN = 300
+"""Seconds to wait for other processes; a turn takes one or two, making the database five."""
 
 
 class TrackingError(ServiceError):
@@ -32,12 +36,8 @@ class TrackingServer:
 
     @property
     def shown(self) -> str:
-        """The URI without user and password."""
-        return self.uri.replace(f"{self._secret}@", "") if self._secret else self.uri
-
-    @property
-    def _secret(self) -> str:
-        return urlsplit(self.uri).netloc.rpartition("@")[0]
+        """The URI without user, password and query."""
+        return mask(self.uri).replace("***@", "").removesuffix("?***")
 
     @property
     def pages(self) -> str | None:
@@ -69,7 +69,7 @@ class TrackingServer:
         from filelock import FileLock
 
         path = self.uri.partition("sqlite:///")[2].partition("?")[0]
-        return FileLock(f"{path}.lock") if path else threading.RLock()
+        return FileLock(f"{path}.lock", LONGEST_TURN) if path else threading.RLock()
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -88,11 +88,12 @@ class TrackingServer:
             MlflowException,
             requests.RequestException,
             sqlalchemy.exc.SQLAlchemyError,
+            # Of SQLite's folder and of local artifacts; of a database whose driver is missing.
+            OSError,
+            ImportError,
         ) as error:
-            reason = str(error).splitlines()[0].replace(self.uri, self.shown)
-            if self._secret:
-                password = self._secret.rpartition(":")[2]
-                reason = reason.replace(self._secret, "***").replace(password, "***")
+            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reason = mask(first_line.replace(self.uri, self.shown))
             raise TrackingError(
                 f"MLflow at {self.shown} fails ({reason}). Nothing was stored; the month's last "
                 "model stays. Check MLFLOW_TRACKING_URI and the server, then run the month again."
