@@ -154,6 +154,7 @@ def _reason(error: Exception) -> str:
         (exceptions.ProxyError, "the proxy cannot be reached"),
         (exceptions.SSLError, "its certificate is not trusted"),
         (exceptions.ProtocolError, "the connection was cut"),
+        (requests.exceptions.InvalidURL, "the address is not one"),
         (requests.TooManyRedirects, "the server redirects in circles"),
     ):
         if any(isinstance(cause, kinds) for cause in causes):
