@@ -19,7 +19,7 @@ demo: install
 	@echo "then open http://localhost:$(PORT) and http://localhost:$(MLFLOW_PORT)"
 
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2
 
 drills: install
 	$(BIN)/pytest -m drill

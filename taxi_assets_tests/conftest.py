@@ -14,6 +14,8 @@ import pytest
 from mlflow.entities import Run
 
 from taxi_assets.definitions import build_definitions
+from taxi_assets.reporting import charts
+from taxi_assets.reporting.gallery import PICTURES
 from taxi_assets.settings import Settings
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
@@ -90,8 +92,12 @@ def materialize(
 ) -> Callable[..., dg.ExecuteInProcessResult]:
     """Materialize a month, or months as 2023-01:2023-03, as the command line does.
 
-    All happens in the test's own process.
+    All happens in the test's own process. Pictures are not drawn, which would take a third of the
+    time: they have tests of their own, and the drills draw them.
     """
+    blank = b"\x89PNG"
+    monkeypatch.setattr(charts, "durations_chart", lambda *_: blank)
+    monkeypatch.setattr(charts, "model_charts", lambda *_: dict.fromkeys(PICTURES[1:], blank))
     monkeypatch.chdir(Path(instance.root_directory).parent)
 
     def run(months: str, *assets: str, settings: Settings = settings) -> dg.ExecuteInProcessResult:

@@ -24,7 +24,7 @@ from taxi_assets.tlc.parquet import ParquetError, open_parquet
 from taxi_assets.tlc.synthetic import write_month
 
 GREEN, MARCH = FLEETS["green"], Month(2023, 3)
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "200"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
 fuzzed = settings(
     max_examples=EXAMPLES,
     deadline=20_000,
