@@ -22,7 +22,7 @@ test: install
 	$(BIN)/pytest --numprocesses 2
 
 drills: install
-	$(BIN)/pytest -m drill
+	$(BIN)/pytest -m drill --numprocesses 2
 
 dev: install
 	@case "$$MLFLOW_TRACKING_URI" in \

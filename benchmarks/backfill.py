@@ -22,7 +22,10 @@ from pathlib import Path
 
 from measure import DAGSTER, FULL_MONTH, PROJECT, Measured, dagster_home, make_source, measure
 
-ASSETS = ("raw_trips", "cleaned_trips", "zone_pairs", "vectorizer", "model", "metrics")
+ASSETS = (
+    *("raw_trips", "cleaned_trips", "zone_pairs", "vectorizer", "model", "metrics"),
+    "backtest",
+)
 MONTHS = [f"2023-{month:02d}-01" for month in range(1, 13)]
 PORT = 3777
 
