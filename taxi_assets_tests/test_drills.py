@@ -311,9 +311,9 @@ def test_tlcs_largest_month_takes_less_than_a_gigabyte_and_a_half(tmp_path: Path
 
 
 def test_a_month_that_finds_no_memory_fails_in_a_sentence(tmp_path: Path) -> None:
-    """1.2 GB of address space (``ulimit -v``) hold the libraries, and not three million trips."""
+    """1.6 GB of address space (``ulimit -v``) hold the libraries, and not three million trips."""
     command = Command(tmp_path, "synthetic")
-    limit = 1_200_000_000
+    limit = 1_600_000_000
     process = command.start(
         "--select", "*", "--partition-range", "2023-01-01...2023-02-01",
         TAXI_SYNTHETIC_TRIPS="3400000",

@@ -92,6 +92,9 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
     import numpy as np
     import pyarrow as pa
 
+    # Before the trips are in memory: a library that finds no room may wait for ever.
+    import sklearn.model_selection  # noqa: F401
+
     columns.check_types(month_file.schema_arrow, fleet)
     loaded = month_file.metadata.num_rows
     batches, null_zones, null_times, near, decoded = [], 0, 0, 0, 0
