@@ -99,7 +99,11 @@ def usual_durations(durations: "pd.Series[float]") -> Judgement:
     If not: drop-off times are probably not what they should be. Compare the picture of durations
     with another month's.
     """
-    median, long = (float(minutes) for minutes in durations.quantile([0.5, 0.95]))
+    import numpy as np
+
+    # A copy of half the size, sorted in place: of the largest month, a tenth of all memory.
+    rough = durations.to_numpy(np.float32)
+    median, long = (float(m) for m in np.quantile(rough, [0.5, 0.95], overwrite_input=True))
     bounds = zip((median, long), (MEDIAN_DURATION, LONG_DURATION), strict=True)
     return Judgement(
         all(low <= minutes <= high for minutes, (low, high) in bounds),

@@ -127,6 +127,7 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
         )
     # Each batch met its own zones; pandas needs the categories of all.
     table = pa.concat_tables(batches).unify_dictionaries()
+    batches.clear()  # The zones of each, which the table has anew.
     for zone in (PICKUP_ZONE, DROPOFF_ZONE):
         zones = max(len(chunk.dictionary) for chunk in table[zone].chunks)
         if zones > MAX_ZONES:
