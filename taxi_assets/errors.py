@@ -34,6 +34,11 @@ def writing_to(place: str) -> Iterator[None]:
         ) from None
 
 
+def first_line(error: Exception) -> str:
+    """The beginning of what a library says, or the error's name where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def is_memory_error(error: Exception) -> bool:
     """Whether the error says, in one of several ways, that there is no more memory."""
     return (

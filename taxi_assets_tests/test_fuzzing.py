@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from taxi_assets.durations.cleaning import clean_trips
+from taxi_assets.durations.survey import survey_trips
 from taxi_assets.errors import MonthError
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
@@ -35,6 +36,7 @@ fuzzed = settings(
 def clean(content: bytes) -> pd.DataFrame | None:
     """Clean a file of these bytes, and look at what comes out; None if it is refused."""
     try:
+        survey_trips(open_parquet(io.BytesIO(content)), GREEN, MARCH)
         cleaned = clean_trips(open_parquet(io.BytesIO(content)), GREEN, MARCH)
     except (ParquetError, MonthError):
         return None

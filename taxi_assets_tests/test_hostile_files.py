@@ -1,13 +1,8 @@
 """Files that somebody with write access to the storage has prepared: refused, and never run."""
 
-import hashlib
-import json
 import os
 import pickle
 import shutil
-import socket
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -25,10 +20,8 @@ from sklearn.linear_model import LinearRegression
 from taxi_assets.settings import Settings
 from taxi_assets.storage.estimators import Skops
 from taxi_assets.storage.files import Storage
-from taxi_assets.storage.formats import Json, ParquetFrame, UnreadableFileError
-from taxi_assets.storage.origins import announce_origin, is_altered, stored_origin
+from taxi_assets.storage.formats import ParquetFrame, UnreadableFileError
 from taxi_assets.tlc import parquet
-from taxi_assets.tlc.fetch import Origin
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import ParquetError, open_parquet
 from taxi_assets_tests.conftest import step_failures
@@ -168,12 +161,6 @@ def test_a_small_file_of_many_bytes_is_refused(
         open_parquet(tmp_path / "bomb.parquet")
 
 
-def test_long_or_deep_json_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "long.json").write_text(json.dumps("x" * (1 << 21)))
-    with pytest.raises(UnreadableFileError, match="more than 1,048,576 bytes"):
-        Json().load((tmp_path / "long.json").open("rb"))
-
-
 @pytest.mark.parametrize(
     "path",
     ["../outside.json", "/etc/passwd", "green/../../outside.json", "green//x", "~/x", "", "a\n",
@@ -184,12 +171,6 @@ def test_no_path_leads_out_of_the_storage(tmp_path: Path, path: str) -> None:
     for use in (storage.exists, storage.open, storage.temporary_file):
         with pytest.raises(ValueError, match="not a path in the storage"):
             use(path)
-
-
-def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "2023-01.json")
-    with pytest.raises(OSError, match="is not a file"):
-        Storage(str(tmp_path)).open("2023-01.json")
 
 
 @pytest.mark.parametrize("key", ["../../2023-01", "2023-01-02", "2023-13-01", "2023-01-01/../x"])
@@ -240,33 +221,6 @@ def test_values_of_another_asset_are_refused(materialize: Materialize, settings:
         path.write_bytes(good)
 
 
-@pytest.mark.parametrize("planted", ["pipe", "folder"])
-def test_something_else_in_the_place_of_a_month_file_is_noticed(
-    materialize: Materialize, settings: Settings, planted: str
-) -> None:
-    assert materialize("2023-01", "raw_trips").success
-    file = Path(settings.storage) / "green/raw_trips/2023-01.parquet"
-    file.unlink()
-    if planted == "pipe":
-        os.mkfifo(file)
-    else:
-        file.mkdir()
-    (message,) = step_failures(materialize("2023-01", "cleaned_trips"))
-    assert "raw_trips 2023-01 is stored, and cannot be read" in message
-    if planted == "pipe":
-        assert materialize("2023-01", "raw_trips", "cleaned_trips").success
-    else:
-        (message,) = step_failures(materialize("2023-01", "raw_trips"))
-        assert "Nothing can be stored in" in message
-
-
-def test_folders_among_the_litter_are_left_alone(tmp_path: Path) -> None:
-    storage = Storage(str(tmp_path))
-    hostile = storage.temporary_file("model").with_name(f".{socket.gethostname()}.{2**22}.x.tmp")
-    hostile.mkdir()
-    assert storage.temporary_file("model").parent == tmp_path / "model"
-
-
 PLANTED = {
     "cleaned_trips": ("cleaned_trips/2023-01.parquet", "zone_pairs"),
     "vectorizer": ("vectorizer/2023-01.skops", "model"),
@@ -292,109 +246,3 @@ def test_what_is_planted_names_itself_and_the_command_that_makes_it_anew(
         (data / name).write_bytes(good)
     assert not marker.exists()
     assert materialize("2023-01", "metrics").success
-
-
-def test_a_month_file_that_was_altered_is_noticed(
-    materialize: Materialize, settings: Settings
-) -> None:
-    """One byte among the trips, which Parquet itself would take for another trip."""
-    assert materialize("2023-01", "raw_trips").success
-    file = Path(settings.storage) / "green/raw_trips/2023-01.parquet"
-    content = bytearray(file.read_bytes())
-    content[5000] ^= 1
-    file.write_bytes(content)
-    (message,) = step_failures(materialize("2023-01", "cleaned_trips"))
-    assert "raw_trips 2023-01 is stored, and cannot be read: its bytes are not those" in message
-    assert materialize("2023-01", "raw_trips", "cleaned_trips").success
-
-
-def test_every_page_of_a_stored_frame_has_a_checksum(tmp_path: Path) -> None:
-    """Uncompressed numbers would otherwise turn into others."""
-    frame = pd.DataFrame({"duration": np.random.default_rng(1).random(1000)})
-    FRAMES.dump(frame, tmp_path / "frame")
-    content = bytearray((tmp_path / "frame").read_bytes())
-    content[len(content) // 3] ^= 1
-    (tmp_path / "frame").write_bytes(content)
-    with pytest.raises(OSError, match="CRC checksum"):
-        FRAMES.load((tmp_path / "frame").open("rb"))
-
-
-def test_between_the_note_and_the_file_either_month_counts(tmp_path: Path) -> None:
-    """A crash there leaves the old file, and the old file is not damaged."""
-    storage, path = Storage(str(tmp_path)), "green/raw_trips/2023-01.parquet"
-    origins = []
-    for content in (b"old", b"new"):
-        sha256 = hashlib.sha256(content).hexdigest()
-        origins.append(Origin("here", content.decode(), 1, 3, sha256))
-    old, new = origins
-    announce_origin(storage, path, old)
-    with storage.replacing(path) as temporary:
-        temporary.write_bytes(b"old")
-    for _ in range(3):
-        announce_origin(storage, path, new)
-        assert stored_origin(storage, path) == old
-        assert not is_altered(storage, path)
-    with storage.replacing(path) as temporary:
-        temporary.write_bytes(b"new")
-    assert stored_origin(storage, path) == new
-    (tmp_path / path).write_bytes(b"bad")
-    assert is_altered(storage, path)
-
-
-def test_a_planted_note_of_the_origin_is_no_note(tmp_path: Path) -> None:
-    path = "green/raw_trips/2023-01.parquet"
-    beside = tmp_path / "green/raw_trips/2023-01.source.json"
-    beside.parent.mkdir(parents=True)
-    sound = {"location": "x", "version": "1", "trips": 1, "size": 1, "sha256": "0"}
-    for text in (
-        *("", "[" * 100_000, "7", '{"origins": [{"sha256": 1}]}', '{"origins": 7}', "null"),
-        *(json.dumps({"origins": [sound | {name: None}]}) for name in sound),
-    ):
-        beside.write_text(text)
-        assert stored_origin(Storage(str(tmp_path)), path) is None
-
-
-LIMITED = """
-import resource, sys
-from pathlib import Path
-import pandas as pd
-from taxi_assets.errors import StorageError
-from taxi_assets.storage.files import Storage
-from taxi_assets.storage.formats import ParquetFrame
-
-storage = Storage(sys.argv[1])
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-try:
-    with storage.replacing("frames/2023-01.parquet") as temporary:
-        ParquetFrame({}).dump(pd.DataFrame({"n": range(1_000_000)}), temporary)
-except StorageError as error:
-    print(error)
-"""
-
-
-def test_a_disk_that_takes_no_more_leaves_the_old_file(tmp_path: Path) -> None:
-    """The operating system refuses to make a file longer than 100,000 bytes."""
-    storage = Storage(str(tmp_path))
-    with storage.replacing("frames/2023-01.parquet") as temporary:
-        temporary.write_bytes(b"old")
-    limited = [sys.executable, "-c", LIMITED, str(tmp_path)]
-    done = subprocess.run(limited, capture_output=True, text=True, check=True)
-    assert f"Nothing can be stored in {tmp_path}/frames/2023-01.parquet" in done.stdout
-    assert "What was there before stays" in done.stdout
-    assert [path.name for path in (tmp_path / "frames").iterdir()] == ["2023-01.parquet"]
-    assert (tmp_path / "frames/2023-01.parquet").read_bytes() == b"old"
-
-
-def test_a_place_that_takes_nothing_stops_a_span_at_its_first_month(
-    materialize: Materialize, settings: Settings
-) -> None:
-    data = Path(settings.storage)
-    (data / "green").mkdir(parents=True)
-    (data / "green/raw_trips").touch()
-    (message,) = step_failures(materialize("2023-01:2023-03", "raw_trips"))
-    first, january, *rest = message.splitlines()
-    assert first == "raw_trips failed for 3 of 3 months:"
-    assert f"Nothing can be stored in {data}/green/raw_trips" in january
-    assert rest == ["  2023-02: not tried", "  2023-03: not tried"]
-    shutil.rmtree(data)
-    assert materialize("2023-01:2023-03", "raw_trips").success

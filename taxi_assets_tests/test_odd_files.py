@@ -10,6 +10,7 @@ import pytest
 
 from taxi_assets.durations.cleaning import CleanedTrips, clean_trips
 from taxi_assets.durations.columns import UnusableTripsError
+from taxi_assets.durations.survey import survey_trips
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
@@ -190,6 +191,17 @@ FAR = pd.Timestamp("2203-03-04")
 def test_unusable_columns_are_named(clean: Clean, columns: dict[str, object], message: str) -> None:
     with pytest.raises(UnusableTripsError, match=message):
         clean(**columns)
+
+
+def test_two_columns_of_one_name_are_none(tmp_path: Path) -> None:
+    names = [*GREEN.needed_columns, "PULocationID"]
+    zones = pa.array(ZONES, pa.int64())
+    columns = [times([0.0] * TRIPS), times(MINUTES), zones, zones, zones]
+    pq.write_table(pa.Table.from_arrays(columns, names=names), tmp_path / "month.parquet")
+    opened = open_parquet(tmp_path / "month.parquet")
+    assert survey_trips(opened, GREEN, MARCH).null_zones == TRIPS
+    with pytest.raises(UnusableTripsError, match="no column PULocationID"):
+        clean_trips(opened, GREEN, MARCH)
 
 
 def test_too_many_zones_are_not_tlcs(clean: Clean) -> None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from taxi_assets.durations import columns
 from taxi_assets.durations.columns import Trips, UnusableTripsError
+from taxi_assets.errors import first_line
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE, Fleet
 from taxi_assets.tlc.months import Month
-from taxi_assets.tlc.parquet import MAX_TRIPS
+from taxi_assets.tlc.parquet import MAX_TRIPS, ParquetError, decoded_batches
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,9 +49,6 @@ MAX_ZONES = 1_000
 
 MIN_TRIPS = 2
 """A split needs a trip on either side."""
-
-BATCH_TRIPS = 1 << 19
-"""Trips decoded at a time: enough to be fast, few enough to be small beside the interpreter."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +97,8 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
     loaded = month_file.metadata.num_rows
     batches, null_zones, null_times, near, decoded = [], 0, 0, 0, 0
     durations = np.zeros(LONGEST_COUNTED + 2, np.int64)
-    with _decoding():
-        for batch in month_file.iter_batches(BATCH_TRIPS, columns=fleet.needed_columns):
+    with _damage_explained():
+        for batch in decoded_batches(month_file, fleet.needed_columns):
             decoded += len(batch)
             if decoded > min(loaded, MAX_TRIPS):
                 break
@@ -139,18 +137,17 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
 
 
 @contextmanager
-def _decoding() -> Iterator[None]:
-    """Turn what Arrow says of damaged data into a sentence."""
+def _damage_explained() -> Iterator[None]:
+    """Turn what Arrow says of data that was damaged after it was fetched into a sentence."""
     import pyarrow as pa
 
     try:
         yield
     except MemoryError:
         raise
-    except (pa.ArrowException, OSError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    except (ParquetError, pa.ArrowException) as error:
         raise UnusableTripsError(
-            f"The file's data is damaged ({reason}). Have raw_trips fetch it again."
+            f"The file's data cannot be read ({first_line(error)}). Have raw_trips fetch it again."
         ) from None
 
 

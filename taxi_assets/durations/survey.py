@@ -5,15 +5,10 @@ from typing import TYPE_CHECKING
 
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE, Fleet
 from taxi_assets.tlc.months import Month
-from taxi_assets.tlc.parquet import ParquetError
+from taxi_assets.tlc.parquet import decoded_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import pyarrow as pa
     import pyarrow.parquet as pq
-
-BATCH_TRIPS = 1 << 19
 
 
 @dataclass(frozen=True)
@@ -44,11 +39,12 @@ def survey_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Su
     import pyarrow.compute as pc
 
     first, end = (pa.scalar(day.first_day) for day in (month, month + 1))
-    names = set(month_file.schema_arrow.names)
-    columns = [name for name in fleet.needed_columns if name in names]
+    # A name that two columns bear has no index either.
+    schema = month_file.schema_arrow
+    columns = [name for name in fleet.needed_columns if schema.get_field_index(name) >= 0]
     trips = inside = 0
     nulls = dict.fromkeys((PICKUP_ZONE, DROPOFF_ZONE), 0)
-    for batch in _decoded(month_file, columns):
+    for batch in decoded_batches(month_file, columns):
         trips += len(batch)
         for zone in nulls:
             nulls[zone] += batch[zone].null_count if zone in columns else len(batch)
@@ -61,15 +57,3 @@ def survey_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Su
             )
             inside += pc.sum(within).as_py() or 0
     return Survey(trips, max(nulls.values()), trips - inside)
-
-
-def _decoded(month_file: "pq.ParquetFile", columns: list[str]) -> "Iterator[pa.RecordBatch]":
-    import pyarrow as pa
-
-    try:
-        yield from month_file.iter_batches(BATCH_TRIPS, columns=columns)
-    except MemoryError:
-        raise
-    except (pa.ArrowException, OSError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ParquetError(f"damaged: {reason}") from None

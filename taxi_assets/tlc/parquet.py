@@ -1,9 +1,13 @@
 """Opening Parquet files that others wrote, and that may lie about what is in them."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from taxi_assets.errors import first_line
+
 if TYPE_CHECKING:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
 MAX_TRIPS = 50_000_000
@@ -11,6 +15,9 @@ MAX_TRIPS = 50_000_000
 
 MAX_BYTES = 16 << 30
 """Bytes in a file once they are decompressed; several times those of TLC's largest month."""
+
+BATCH_ROWS = 1 << 19
+"""Rows decoded at a time: enough to be fast, few enough to be small beside the interpreter."""
 
 
 class ParquetError(ValueError):
@@ -32,7 +39,7 @@ def open_parquet(file: Path | BinaryIO) -> "pq.ParquetFile":
         groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
         rows, size = footer.num_rows, sum(group.total_byte_size for group in groups)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise ParquetError(f"not a complete Parquet file: {_first_line(error)}") from None
+        raise ParquetError(f"not a complete Parquet file: {first_line(error)}") from None
     if rows != sum(group.num_rows for group in groups) or any(g.num_rows < 0 for g in groups):
         raise ParquetError("damaged: its footer contradicts itself about the number of rows")
     if rows > MAX_TRIPS:
@@ -42,5 +49,19 @@ def open_parquet(file: Path | BinaryIO) -> "pq.ParquetFile":
     return opened
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def decoded_batches(
+    month_file: "pq.ParquetFile", columns: Sequence[str]
+) -> "Iterator[pa.RecordBatch]":
+    """The rows of an open file, a batch at a time.
+
+    Raises:
+        ParquetError: the data is damaged.
+    """
+    import pyarrow as pa
+
+    try:
+        yield from month_file.iter_batches(BATCH_ROWS, columns=list(columns))
+    except MemoryError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise ParquetError(f"damaged: {first_line(error)}") from None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from taxi_assets.errors import ServiceError
+from taxi_assets.errors import ServiceError, first_line
 from taxi_assets.masking import mask
 
 if TYPE_CHECKING:
@@ -92,8 +92,7 @@ class TrackingServer:
             OSError,
             ImportError,
         ) as error:
-            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-            reason = mask(first_line.replace(self.uri, self.shown))
+            reason = mask(first_line(error).replace(self.uri, self.shown))
             raise TrackingError(
                 f"MLflow at {self.shown} fails ({reason}). Nothing was stored; the month's last "
                 "model stays. Check MLFLOW_TRACKING_URI and the server, then run the month again."
