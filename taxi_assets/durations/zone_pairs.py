@@ -42,7 +42,7 @@ def group_by_zone_pair(cleaned_trips: "pd.DataFrame") -> "pd.DataFrame":
     shape = (2, len(pickup.categories), len(dropoff.categories))
     duration = cleaned_trips[DURATION].to_numpy()
     # Every (split, pick-up, drop-off) is a numbered cell. In place, as there are millions.
-    cell = cleaned_trips[VALIDATES].to_numpy().astype(np.int32)
+    cell = cleaned_trips[VALIDATES].to_numpy().astype(np.intp)
     for codes, zones in ((pickup.codes, shape[1]), (dropoff.codes, shape[2])):
         cell *= zones
         cell += codes.to_numpy()

@@ -109,12 +109,19 @@ class ParquetFrame(Format):
 
     def load(self, file: BinaryIO) -> "pd.DataFrame":
         """Read the whole frame."""
+        import pandas as pd
+        import pyarrow as pa
+
         with file, open_parquet(file) as opened:
             check_layout((opened.schema_arrow.metadata or {}).get(_LAYOUT_KEY))
             found = {field.name: _pandas_type(field.type) for field in opened.schema_arrow}
             if found != self._columns:
                 raise UnreadableFileError(f"it has the columns of something else: {found}")
-            return opened.read().to_pandas()
+            # A column at a time, as Arrow's copy of the largest month is longer than pandas'.
+            columns = {name: opened.read([name]).to_pandas()[name] for name in found}
+        # Arrow keeps what it no longer needs for later; of a long frame, as much as the frame.
+        pa.default_memory_pool().release_unused()
+        return pd.DataFrame(columns, copy=False)
 
 
 class Json(Format):
