@@ -7,9 +7,14 @@ DEMO_MONTH ?= 2023-03-01
 
 BIN := .venv/bin
 INSTALLED := .venv/installed
+CLUSTER := .venv/installed-cluster
+# The lock has a version and hashes for every package; as a constraint it holds for those that are
+# asked for.
+INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode \
+	--constraint requirements.lock
 unexport VIRTUAL_ENV
 
-.PHONY: demo test drills dev install lint lock
+.PHONY: demo test drills cluster-test dev install lint lock
 
 demo: install
 	TAXI_TRIP_SOURCE=synthetic $(BIN)/dagster asset materialize -m taxi_assets.definitions \
@@ -23,6 +28,9 @@ test: install
 
 drills: install
 	$(BIN)/pytest -m drill --numprocesses 2
+
+cluster-test: install $(CLUSTER)
+	$(BIN)/pytest -m cluster --capture=no --verbose
 
 dev: install
 	@case "$$MLFLOW_TRACKING_URI" in \
@@ -49,9 +57,12 @@ $(INSTALLED): requirements.lock pyproject.toml
 		f"Python 3.11 to 3.13 is needed, this is {v.major}.{v.minor}: make install PYTHON=python3.11")'
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet 'uv<1'
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode \
-		-r requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	$(INSTALL) --editable '.[lint,test]'
+	touch $@
+
+# What only a team needs is not on a laptop.
+$(CLUSTER): $(INSTALLED)
+	$(INSTALL) --editable '.[lint,test,cluster,cluster-test]'
 	touch $@
 
 # Dagster reads .env in the folder it starts in; a DAGSTER_HOME that was exported wins. Its history

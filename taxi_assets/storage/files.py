@@ -44,7 +44,9 @@ class Storage:
         import fsspec
 
         try:
-            return cast("tuple[AbstractFileSystem, str]", fsspec.url_to_fs(self.url))
+            # Without its cache of listings, which other machines' files would be missing from.
+            place = fsspec.url_to_fs(self.url, use_listings_cache=False)
+            return cast("tuple[AbstractFileSystem, str]", place)
         except Exception as error:
             # Every file system has a library of its own, which raises what it likes.
             raise StorageError(
@@ -74,9 +76,44 @@ class Storage:
             raise ValueError(f"{path!r} is not a path in the storage.")
         return f"{self._place[1]}/{path}"
 
+    @contextmanager
+    def _reached(self, path: str) -> Iterator[None]:
+        """Explain what keeps a file system on other machines from answering.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            StorageError: anything else.
+        """
+        try:
+            yield
+        except Exception as error:
+            # Every file system has a library of its own, which raises what it likes.
+            if self.is_local or isinstance(error, (FileNotFoundError, StorageError)):
+                raise
+            raise StorageError(
+                f"{self.shown_path(path)} cannot be reached ({type(error).__name__}: "
+                f"{mask(str(error))}). Check TAXI_STORAGE, its credentials and the network, then "
+                "run the month again."
+            ) from None
+
     def exists(self, path: str) -> bool:
         """Whether the file is there."""
-        return bool(self._place[0].exists(self.full_path(path)))
+        return self.version(path) is not None
+
+    def version(self, path: str) -> tuple[str, int] | None:
+        """What changes whenever the file does, its size included; None if there is no file.
+
+        It is the object store's ETag, or the local time of change.
+        """
+        try:
+            with self._reached(path):
+                info = self._place[0].info(self.full_path(path))
+        except FileNotFoundError:
+            return None
+        if info.get("type") != "file":
+            return None
+        changed = info.get("ETag") or info.get("mtime") or info.get("LastModified")
+        return str(changed), int(info["size"])
 
     def shown_path(self, path: str) -> str:
         """The file's path in its file system, for people to read."""
@@ -88,23 +125,22 @@ class Storage:
         Raises:
             FileNotFoundError: it is not there.
             OSError: it is something else than a file, or cannot be opened.
+            StorageError: a file system on other machines does not answer.
         """
         full_path = self.full_path(path)
         if self.is_local and os.path.exists(full_path) and not os.path.isfile(full_path):  # noqa: PTH110, PTH113
             raise OSError(f"{full_path} is not a file")
-        return cast("BinaryIO", self._place[0].open(full_path, "rb"))
+        with self._reached(path):
+            return cast("BinaryIO", self._place[0].open(full_path, "rb"))
 
     def names(self, folder: str) -> list[str]:
         """Names of the files in a folder, in order; none if it does not exist."""
         try:
-            found = self._place[0].ls(self.full_path(folder), detail=False)
+            with self._reached(folder):
+                found = self._place[0].ls(self.full_path(folder), detail=False)
         except FileNotFoundError:
             return []
         return sorted(str(path).rpartition("/")[2] for path in found)
-
-    def size(self, path: str) -> int:
-        """Bytes in a stored file."""
-        return int(self._place[0].size(self.full_path(path)))
 
     def free_bytes(self) -> int | None:
         """Bytes that still fit in, as far as that is known: on a disk of this machine."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import dagster as dg
 
 from taxi_assets.durations import cleaning, zone_pairs
-from taxi_assets.errors import explain, is_memory_error
+from taxi_assets.errors import MonthError, explain, is_memory_error
 from taxi_assets.failures import explained_failures
 from taxi_assets.masking import mask
 from taxi_assets.partitions import commands
@@ -118,7 +118,7 @@ class MonthlyIOManager(dg.IOManager):
             # A file that anybody could have written can fail in any way.
             why = mask(str(error)) or type(error).__name__
             reason = f"{name} is stored, and cannot be read: {why}. Make it anew: {command}"
-            if is_memory_error(error):
+            if isinstance(error, MonthError) or is_memory_error(error):
                 reason = f"{name} cannot be read. {explain(error)}"
         raise dg.Failure(reason, allow_retries=False)
 

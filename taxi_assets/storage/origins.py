@@ -79,6 +79,12 @@ def _digest(storage: Storage, path: str) -> str:
         storage.open(path).close()  # Not a pipe, which would be waited for.
         status = Path(full_path).stat()
         return _local_digest(full_path, status.st_mtime_ns, status.st_size, status.st_ino)
+    return _remote_digest(storage, path, storage.version(path))
+
+
+@lru_cache(maxsize=16)
+def _remote_digest(storage: Storage, path: str, _version: object) -> str:
+    """As for a local file; here it would be downloaded each time."""
     with storage.open(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 

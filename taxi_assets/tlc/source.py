@@ -110,7 +110,6 @@ class FileSource(TripSource):
                 raise SourceError(f"{self.location(fleet, month)} is a folder, not a file.")
             version = _file_version(info)
             file_system.get_file(source_path, str(path))
-            file_system.invalidate_cache()
             if _file_version(file_system.info(source_path)) != version:
                 raise SourceError(
                     f"{self.location(fleet, month)} changed while it was read. Run the month again."
@@ -137,7 +136,8 @@ def _explained(
     import fsspec
 
     try:
-        yield fsspec.url_to_fs(location)
+        # Without its cache of listings, in which a month that is published later would be missing.
+        yield fsspec.url_to_fs(location, use_listings_cache=False)
     except MonthError:
         raise
     except FileNotFoundError:

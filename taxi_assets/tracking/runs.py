@@ -169,10 +169,18 @@ class Tracking:
             client.set_terminated(run_id, "FINISHED")
 
     def _experiment_id(self, client: "MlflowClient") -> str:
+        from mlflow.exceptions import MlflowException
+
         experiment = client.get_experiment_by_name(self.experiment_name)
-        if experiment is None:
+        if experiment is not None:
+            return str(experiment.experiment_id)
+        try:
             return str(client.create_experiment(self.experiment_name))
-        return str(experiment.experiment_id)
+        except MlflowException as error:
+            # On a server, another machine may have made it meanwhile.
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            return self._experiment_id(client)
 
     def _repair(
         self, client: "MlflowClient", experiment_id: str, instance: dg.DagsterInstance

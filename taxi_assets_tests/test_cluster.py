@@ -1,0 +1,198 @@
+"""Twelve months over a Ray cluster, one of whose two nodes dies while it makes one of them."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import fsspec
+import mlflow
+import psutil
+import pytest
+
+from taxi_assets_tests import services as team
+from taxi_assets_tests.conftest import Command
+from taxi_assets_tests.services import Services
+from taxi_assets_tests.webserver import ASSETS, backfill_state, launch_backfill, wait_for_backfill
+
+pytestmark = pytest.mark.cluster
+
+MONTHS = [f"2023-{month:02}" for month in range(1, 13)]
+KEYS = [f"{month}-01" for month in MONTHS]
+TRIPS = "5000"
+STORAGE = "s3://trips/stored"
+EXTENSIONS = {
+    **dict.fromkeys(("raw_trips", "cleaned_trips", "zone_pairs"), "parquet"),
+    **dict.fromkeys(("vectorizer", "model"), "skops"),
+    **dict.fromkeys(("metrics", "backtest"), "json"),
+}
+MONTH = "dagster/asset_partition_range_start"
+"""Tag of a run of a backfill: its first month, which here is its only one."""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[tuple[Services, str]]:
+    """The services, and the URL of Dagster's web server."""
+    with team.services() as running:
+        running.environment |= {
+            "TAXI_FLEET": "green",
+            "TAXI_TRIP_SOURCE": "synthetic",
+            "TAXI_SYNTHETIC_TRIPS": TRIPS,
+            "TAXI_STORAGE": STORAGE,
+            "TAXI_MONTHS_PER_RUN": "1",
+        }
+        team.start_postgres(running, ["dagster", "mlflow"])
+        team.start_object_store(running)
+        team.start_mlflow(running, "mlflow")
+        team.start_ray(running)
+        url = team.start_dagster(running, **{"run_monitoring.poll_interval_seconds": 3})
+        yield running, url
+
+
+def executing(node: psutil.Process) -> dict[str, psutil.Process]:
+    """The Dagster runs that a Ray node executes, and the process of each."""
+    found = {}
+    for process in node.children(recursive=True):
+        try:
+            command = process.cmdline()
+        except psutil.Error:
+            continue
+        if "execute_run" in command:
+            found[str(json.loads(command[-1])["pipeline_run_id"])] = process
+    return found
+
+
+def kill_node_at_work(services: Services, url: str, backfill: str, name: str) -> str:
+    """Kill a Ray node and all that it runs, in the middle of a month; return the Dagster run."""
+    node = psutil.Process(services.processes[name].pid)
+    deadline = time.monotonic() + 120
+    with dg.DagsterInstance.from_config(services.environment["DAGSTER_HOME"]) as instance:
+        while time.monotonic() < deadline:
+            for run_id, process in executing(node).items():
+                steps = instance.get_run_step_stats(run_id)
+                at_work = [step.step_key for step in steps if step.end_time is None]
+                # With the model an MLflow run is open, so that there is most to leave behind.
+                if at_work != ["green__model"]:
+                    continue
+                month = instance.get_run_by_id(run_id).tags[MONTH][:7]
+                for part in [*node.children(recursive=True), node]:
+                    part.kill()
+                print(
+                    f"killed {name} (process {node.pid}) in the middle of {month}: it executed "
+                    f"{at_work[0]} of Dagster run {run_id} in process {process.pid}",
+                    flush=True,
+                )
+                return run_id
+            time.sleep(0.1)
+    raise TimeoutError(f"{name} executes nothing: {backfill_state(url, backfill)}")
+
+
+@pytest.fixture(scope="module")
+def backfilled(
+    cluster: tuple[Services, str], monkeypatch_module: pytest.MonkeyPatch
+) -> tuple[list[dict[str, Any]], str]:
+    """The runs of the backfill, after its end, and the one whose node was killed."""
+    services, url = cluster
+    for name, value in services.environment.items():
+        monkeypatch_module.setenv(name, value)
+    worker = team.start_ray_worker(services)
+    backfill = launch_backfill(url, "green", KEYS)
+    killed = kill_node_at_work(services, url, backfill, worker)
+    team.start_ray_worker(services)
+    runs = wait_for_backfill(url, backfill, seconds=300)
+    for run in sorted(runs, key=lambda run: run["startTime"] or 0):
+        month, took = run["tags"][MONTH][:7], (run["endTime"] or 0) - run["startTime"]
+        print(f"{month} {run['runId']} {run['status']} after {took:.1f} s", flush=True)
+    return runs, killed
+
+
+@pytest.fixture(scope="module")
+def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def local_figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What one command gives for the same months on a laptop."""
+    command = Command(tmp_path_factory.mktemp("local"), "synthetic")
+    span = ("--partition-range", f"{KEYS[0]}...{KEYS[-1]}")
+    done = command("--select", "*", *span, TAXI_SYNTHETIC_TRIPS=TRIPS)
+    assert done.returncode == 0, done.stdout
+    stored = command.folder / "data/green/metrics"
+    return {path.stem: json.loads(path.read_text()) for path in stored.glob("*.json")}
+
+
+def test_the_dead_nodes_month_is_run_again_elsewhere(
+    backfilled: tuple[list[dict[str, Any]], str],
+) -> None:
+    runs, killed = backfilled
+    by_month = Counter(run["tags"][MONTH] for run in runs)
+    (lost,) = [run for run in runs if run["runId"] == killed]
+    assert lost["status"] == "FAILURE"
+    (again,) = [run for run in runs if run["tags"].get("dagster/parent_run_id") == killed]
+    assert again["status"] == "SUCCESS"
+    assert {run["status"] for run in runs if run is not lost} == {"SUCCESS"}
+    month = lost["tags"][MONTH]
+    assert by_month == Counter(KEYS) + Counter([month])
+
+
+def test_every_month_is_stored_once(backfilled: tuple[list[dict[str, Any]], str]) -> None:
+    """And nothing half: an object is there when it is complete, or not at all."""
+    files, place = fsspec.url_to_fs(STORAGE, use_listings_cache=False)
+    for asset, extension in EXTENSIONS.items():
+        names = {Path(path).name for path in files.ls(f"{place}/green/{asset}", detail=False)}
+        names -= {f"{month}.source.json" for month in MONTHS}
+        assert names == {f"{month}.{extension}" for month in MONTHS}
+
+
+def test_the_figures_are_those_of_a_laptop(
+    backfilled: tuple[list[dict[str, Any]], str], local_figures: dict[str, dict[str, Any]]
+) -> None:
+    files, place = fsspec.url_to_fs(STORAGE, use_listings_cache=False)
+    assert sorted(local_figures) == MONTHS
+    for month, local in local_figures.items():
+        stored = json.loads(files.cat_file(f"{place}/green/metrics/{month}.json"))
+        for name in set(local) - {"model_size_bytes"}:
+            assert stored[name] == pytest.approx(local[name], rel=1e-9), (month, name)
+
+
+def test_the_latest_records_are_right(
+    cluster: tuple[Services, str], backfilled: tuple[list[dict[str, Any]], str]
+) -> None:
+    files, place = fsspec.url_to_fs(STORAGE, use_listings_cache=False)
+    services, _ = cluster
+    with dg.DagsterInstance.from_config(services.environment["DAGSTER_HOME"]) as instance:
+        for asset in ASSETS:
+            key = dg.AssetKey(["green", asset])
+            assert instance.get_materialized_partitions(key) == set(KEYS)
+        for month, partition in zip(MONTHS, KEYS, strict=True):
+            wanted = dg.AssetRecordsFilter(
+                dg.AssetKey(["green", "metrics"]), asset_partitions=[partition]
+            )
+            (record,) = instance.fetch_materializations(wanted, limit=1).records
+            assert record.asset_materialization is not None
+            stored = json.loads(files.cat_file(f"{place}/green/metrics/{month}.json"))
+            assert record.asset_materialization.metadata["rmse"].value == stored["rmse"]
+
+
+def test_each_month_has_one_finished_mlflow_run(
+    cluster: tuple[Services, str], backfilled: tuple[list[dict[str, Any]], str]
+) -> None:
+    """Beside it at most the run whose node died, which is not left as if it were going on."""
+    services, _ = cluster
+    client = mlflow.MlflowClient(services.environment["MLFLOW_TRACKING_URI"])
+    experiment = client.get_experiment_by_name("nyc-taxi-trip-duration")
+    assert experiment is not None
+    tracked = client.search_runs([experiment.experiment_id])
+    finished = [run for run in tracked if run.info.status == "FINISHED"]
+    assert sorted(run.data.tags["dagster.partition"] for run in finished) == KEYS
+    for run in finished:
+        assert run.data.metrics["records_loaded"] == int(TRIPS)
+        assert "rmse" in run.data.metrics
+    assert {run.info.status for run in tracked if run not in finished} <= {"FAILED", "KILLED"}
+    newest = client.get_model_version_by_alias("nyc-taxi-trip-duration-green", "newest")
+    assert newest.tags["month"] == MONTHS[-1]
