@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/services.py [--trips 3403766] [--months 6]
 
-An object store for trips and assets, Postgres for Dagster's history, MLflow's server on Postgres and
-the object store; all on this machine, as `make cluster-test` has them (run that first, for the
-packages). Times are only worth comparing within one run of this benchmark.
+An object store for the assets, Postgres for Dagster's history, MLflow's server on Postgres and the
+object store; all on this machine, as `make cluster-test` has them (run that for the packages).
+Times are only worth comparing within one run of this benchmark.
 """
 
 import argparse
