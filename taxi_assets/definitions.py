@@ -1,8 +1,11 @@
 """Everything that Dagster loads."""
 
 import gc
+import inspect
 import os
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 import dagster as dg
 
@@ -42,16 +45,30 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     tracking = Tracking(settings.tracking_uri, settings.experiment_name, settings.dagster_ui_url)
     return dg.Definitions(
         assets=[asset.build(settings.fleet, backfills(settings)) for asset in GRAPH],
-        resources={
-            **io_managers(storage),
-            "storage": storage,
-            "tracking": tracking,
-            "trip_source": source,
-            "zone_names": ZoneNames(source, storage),
-        },
+        resources=_described(
+            {
+                **io_managers(storage),
+                "storage": storage,
+                "tracking": tracking,
+                "trip_source": source,
+                "zone_names": ZoneNames(source, storage),
+            }
+        ),
         sensors=[new_months(settings.fleet, source, storage)],
         executor=tracked_executor(tracking),
     )
+
+
+def _described(resources: Mapping[str, Any]) -> dict[str, dg.ResourceDefinition]:
+    """The resources with their docstrings, for Dagster's pages."""
+    return {
+        name: (
+            dg.IOManagerDefinition.hardcoded_io_manager
+            if isinstance(resource, dg.IOManager)
+            else dg.ResourceDefinition.hardcoded_resource
+        )(resource, description=inspect.getdoc(resource))
+        for name, resource in resources.items()
+    }
 
 
 defs = build_definitions(Settings.from_environment())
