@@ -7,14 +7,13 @@ DEMO_MONTH ?= 2023-03-01
 
 BIN := .venv/bin
 INSTALLED := .venv/installed
-CLUSTER := .venv/installed-cluster
 # The lock has a version and hashes for every package; as a constraint it holds for those that are
 # asked for.
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode \
 	--constraint requirements.lock
 unexport VIRTUAL_ENV
 
-.PHONY: demo test drills cluster-test dev install lint lock
+.PHONY: demo test drills cluster-test browser-test dev install lint lock
 
 demo: install
 	TAXI_TRIP_SOURCE=synthetic $(BIN)/dagster asset materialize -m taxi_assets.definitions \
@@ -29,8 +28,11 @@ test: install
 drills: install
 	$(BIN)/pytest -m drill --numprocesses 2
 
-cluster-test: install $(CLUSTER)
+cluster-test: install .venv/with-cluster .venv/with-cluster-test
 	$(BIN)/pytest -m cluster --capture=no --verbose
+
+browser-test: install .venv/with-browser-test
+	$(BIN)/pytest -m browser --verbose
 
 dev: install
 	@case "$$MLFLOW_TRACKING_URI" in \
@@ -42,7 +44,8 @@ dev: install
 	   server=$$!; trap 'kill $$server 2> /dev/null' EXIT ;; \
 	esac; \
 	echo "Dagster: http://localhost:$(PORT)    MLflow: $$mlflow    Ctrl-C stops both."; \
-	$(BIN)/dagster dev --port $(PORT)
+	DAGSTER_UI_URL="$${DAGSTER_UI_URL:-http://localhost:$(PORT)}" \
+	MLFLOW_UI_URL="$${MLFLOW_UI_URL:-$$mlflow}" $(BIN)/dagster dev --port $(PORT)
 
 lint: install
 	$(BIN)/ruff format --check .
@@ -60,15 +63,18 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(INSTALL) --editable '.[lint,test]'
 	touch $@
 
-# What only a team needs is not on a laptop.
-$(CLUSTER): $(INSTALLED)
-	$(INSTALL) --editable '.[lint,test,cluster,cluster-test]'
+# What only some need is not installed for all.
+.venv/with-%: $(INSTALLED)
+	$(INSTALL) --editable '.[$*]'
 	touch $@
 
-# Dagster reads .env in the folder it starts in; a DAGSTER_HOME that was exported wins. Its history
+# Dagster reads .env in the folder it starts in; what was exported wins. The two addresses are those
+# of `make dev`, so that Dagster and MLflow link to each other. Dagster's history
 # is made here, once, as several processes that start at the same time would each make it.
 .env: Makefile $(INSTALLED)
-	printf '%s\n' 'DAGSTER_HOME="$${DAGSTER_HOME:-$(CURDIR)/.dagster_home}"' > $@
+	printf '%s\n' 'DAGSTER_HOME="$${DAGSTER_HOME:-$(CURDIR)/.dagster_home}"' \
+		'DAGSTER_UI_URL="$${DAGSTER_UI_URL:-http://localhost:$(PORT)}"' \
+		'MLFLOW_UI_URL="$${MLFLOW_UI_URL:-http://localhost:$(MLFLOW_PORT)}"' > $@
 	DAGSTER_HOME="$(CURDIR)/.dagster_home" $(BIN)/dagster instance info > /dev/null
 
 lock:

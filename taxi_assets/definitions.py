@@ -42,7 +42,12 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     """The graph of one fleet, wired to its source, its storage and its tracking."""
     storage = Storage(settings.storage)
     source = trip_source(settings.trip_source, settings.synthetic_trips)
-    tracking = Tracking(settings.tracking_uri, settings.experiment_name, settings.dagster_ui_url)
+    tracking = Tracking(
+        settings.tracking_uri,
+        settings.experiment_name,
+        settings.dagster_ui_url,
+        settings.mlflow_ui_url,
+    )
     return dg.Definitions(
         assets=[asset.build(settings.fleet, backfills(settings)) for asset in GRAPH],
         resources=_described(

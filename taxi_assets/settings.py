@@ -35,6 +35,8 @@ class Settings:
         tracking_uri: ``MLFLOW_TRACKING_URI``.
         experiment_name: ``MLFLOW_EXPERIMENT_NAME``.
         dagster_ui_url: ``DAGSTER_UI_URL``, where Dagster's pages are, for links from MLflow.
+        mlflow_ui_url: ``MLFLOW_UI_URL``, where MLflow's pages are, for links from Dagster; a
+            tracking server has them itself.
     """
 
     fleet: Fleet
@@ -45,6 +47,7 @@ class Settings:
     tracking_uri: str = field(repr=False)
     experiment_name: str
     dagster_ui_url: str | None = None
+    mlflow_ui_url: str | None = None
 
     @classmethod
     def from_environment(
@@ -72,6 +75,7 @@ class Settings:
             ),
             experiment_name=given.get("MLFLOW_EXPERIMENT_NAME", "nyc-taxi-trip-duration"),
             dagster_ui_url=given.get("DAGSTER_UI_URL"),
+            mlflow_ui_url=given.get("MLFLOW_UI_URL"),
         )
 
 

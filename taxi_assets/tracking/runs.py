@@ -33,15 +33,23 @@ FLEET = "taxi_assets.fleet"
 REASON = "taxi_assets.reason"
 BACKTEST_MONTH = "taxi_assets.backtest_month"
 SUPERSEDED_BY = "taxi_assets.superseded_by"
+DESCRIPTION = "mlflow.note.content"
 
 
 class Tracking:
     """Where models are tracked: an MLflow database or server, and an experiment there."""
 
-    def __init__(self, uri: str, experiment_name: str, dagster_ui_url: str | None = None) -> None:
+    def __init__(
+        self,
+        uri: str,
+        experiment_name: str,
+        dagster_ui_url: str | None = None,
+        mlflow_ui_url: str | None = None,
+    ) -> None:
         self.server = TrackingServer(uri)
         self.experiment_name = experiment_name
         self.dagster_ui_url = dagster_ui_url
+        self.mlflow_ui_url = mlflow_ui_url
 
     @contextmanager
     def new_run(
@@ -141,10 +149,11 @@ class Tracking:
     def links(self, run_id: str) -> dict[str, Any]:
         """Metadata for Dagster's pages that lead to a run."""
         metadata: dict[str, Any] = {"mlflow_run_id": run_id}
-        if self.server.pages is not None:
+        pages = self.server.pages or self.mlflow_ui_url
+        if pages is not None:
             with self.server.explained():
                 experiment = self.server.client.get_run(run_id).info.experiment_id
-            address = f"{self.server.pages}/#/experiments/{experiment}/runs/{run_id}"
+            address = f"{pages.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
             metadata["mlflow_run"] = dg.MetadataValue.url(address)
         return metadata
 
@@ -206,7 +215,10 @@ class Tracking:
             **{package: version(package) for package in VERSIONED_PACKAGES},
         }
         if self.dagster_ui_url is not None:
-            tags["dagster.url"] = f"{self.dagster_ui_url.rstrip('/')}/runs/{dagster.run_id}"
+            url = f"{self.dagster_ui_url.rstrip('/')}/runs/{dagster.run_id}"
+            tags["dagster.url"] = url
+            # The only text on a run's page that can have a link.
+            tags[DESCRIPTION] = f"Trained by [Dagster run {dagster.run_id[:8]}]({url})."
         if (commit := _git_commit()) is not None:
             tags["mlflow.source.git.commit"] = commit
         return tags

@@ -1,0 +1,193 @@
+"""Dagster's pages and MLflow's, as a person sees and clicks them, in Chromium."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from taxi_assets.tlc.fleets import FLEETS
+from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.synthetic import write_month
+from taxi_assets_tests.services import PROGRAMS, PROJECT, Services, answers, free_port, services
+
+# Only `make browser-test` installs it.
+playwright = pytest.importorskip("playwright.sync_api")
+Page, expect = playwright.Page, playwright.expect
+
+pytestmark = pytest.mark.browser
+
+GREEN = FLEETS["green"]
+GOOD, BAD = ("2023-01", "2023-02", "2023-03"), "2023-04"
+TRIPS = 20_000
+SCREENSHOTS = PROJECT / "screenshots"
+CHROMIUM_OPTIONS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+MOMENT, MINUTES = 30_000, 180_000
+"""Milliseconds that a page may take, and a run with the daemon's waiting."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the pages are, and a tab to look at them."""
+
+    dagster: str
+    mlflow: str
+    page: "playwright.Page"
+
+    def picture(self, name: str) -> None:
+        """Keep what the tab shows."""
+        SCREENSHOTS.mkdir(exist_ok=True)
+        self.page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+    def open_graph(self) -> None:
+        """The graph with both groups open, as a double click on each opens them."""
+        groups = "%2C".join(f"global%40global%3A{group}" for group in ("trips", "durations"))
+        self.page.goto(f"{self.dagster}/asset-groups/?expanded={groups}")
+        self.page.get_by_text("raw_trips", exact=True).first.wait_for(timeout=MOMENT)
+
+    def launch(self, partitions: str, button: str) -> None:
+        """Materialize all assets of the partitions that are typed into the dialog, and follow."""
+        page = self.page
+        self.open_graph()
+        page.get_by_role("button", name="Materialize all").first.click()
+        page.get_by_role("button", name="Show all partitions").click()
+        choice = page.get_by_placeholder(re.compile("^ex: "))
+        choice.fill(partitions)
+        choice.press("Enter")
+        page.get_by_role("button", name=button).click()
+        page.get_by_text("View", exact=True).click()
+
+    def open_month(self, asset: str, month: str) -> None:
+        """A month of an asset, with its metadata."""
+        key = Month.parse(month).partition_key
+        self.page.goto(f"{self.dagster}/assets/green/{asset}?view=partitions&partition={key}")
+        self.page.get_by_text("Metadata", exact=True).wait_for(timeout=MOMENT)
+
+
+def make_source(folder: Path) -> Path:
+    """Good months, and one whose file was cut off half-way."""
+    folder.mkdir()
+    for month in (*GOOD, BAD):
+        path = folder / GREEN.file_name(Month.parse(month))
+        write_month(path, GREEN, Month.parse(month), TRIPS)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    return folder
+
+
+def start_pages(running: Services) -> tuple[str, str]:
+    """What `make dev` starts, in a folder and with a history of their own."""
+    dagster_port, mlflow_port = free_port(), free_port()
+    dagster, mlflow = (f"http://127.0.0.1:{port}" for port in (dagster_port, mlflow_port))
+    home = running.folder / "home"
+    home.mkdir()
+    shutil.copy(PROJECT / ".dagster_home/dagster.yaml", home)
+    running.environment |= {
+        "DAGSTER_HOME": str(home),
+        "DAGSTER_UI_URL": dagster,
+        "MLFLOW_UI_URL": mlflow,
+        "TAXI_FLEET": "green",
+        "TAXI_TRIP_SOURCE": str(make_source(running.folder / "source")),
+    }
+    running.start(
+        "mlflow", PROGRAMS / "mlflow", "server", "--port", mlflow_port, "--workers", 1,
+        "--backend-store-uri", "sqlite:///mlflow.db", "--default-artifact-root", "./mlruns",
+        ready=lambda: answers(f"{mlflow}/health"),
+    )  # fmt: skip
+    running.start(
+        "dagster", PROGRAMS / "dagster", "dev", "-m", "taxi_assets.definitions",
+        "--port", dagster_port, ready=lambda: answers(f"{dagster}/server_info"),
+    )  # fmt: skip
+    return dagster, mlflow
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    chromium = shutil.which("chromium") or os.environ.get("CHROMIUM")
+    if chromium is None:
+        pytest.fail("Chromium is not installed: apt-get install chromium, or set CHROMIUM")
+    with services() as running, playwright.sync_playwright() as browsers:
+        dagster, mlflow = start_pages(running)
+        browser = browsers.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
+        page = browser.new_page(viewport={"width": 1500, "height": 1000})
+        page.set_default_timeout(MOMENT)
+        yield Site(dagster, mlflow, page)
+        browser.close()
+
+
+def test_the_graph_shows_its_assets_in_groups_with_descriptions(site: Site) -> None:
+    page = site.page
+    site.open_graph()
+    for name in ("trips", "durations", "cleaned_trips", "zone_pairs", "vectorizer", "model",
+                 "metrics", "backtest"):  # fmt: skip
+        expect(page.get_by_text(name, exact=True).first).to_be_visible()
+    page.wait_for_timeout(1_000)  # The graph glides into its place.
+    site.picture("graph")
+    page.get_by_text("zone_pairs", exact=True).first.click()
+    expect(page.get_by_text("all that the fit needs to know of them").first).to_be_visible()
+    site.picture("description")
+
+
+def test_a_month_materialized_by_hand_shows_figures_pictures_and_its_mlflow_run(site: Site) -> None:
+    page = site.page
+    site.launch("2023-01-01", "Launch 1 run")
+    expect(page.get_by_text("Success", exact=True).first).to_be_visible(timeout=MINUTES)
+    site.picture("run")
+
+    site.open_month("metrics", "2023-01")
+    expect(page.get_by_text("baseline_rmse", exact=True)).to_be_visible()
+    expect(page.get_by_text(re.compile("20,000 records loaded, .* RMSE .*"))).to_be_visible()
+    site.picture("month")
+    page.get_by_text("[Show Markdown]").first.click()
+    drawn = page.get_by_role("img", name="predictions")
+    expect(drawn).to_be_visible()
+    assert drawn.evaluate("picture => picture.naturalWidth") == 576
+    site.picture("predictions")
+    page.get_by_role("button", name="Close").click()
+
+    page.goto(page.get_by_role("link", name=f"{site.mlflow}/#/experiments").get_attribute("href"))
+    expect(page.get_by_text("green 2023-01").first).to_be_visible()
+    expect(page.get_by_text("baseline_rmse").first).to_be_visible()
+    expect(page.get_by_role("link", name="Dagster run")).to_have_attribute(
+        "href", re.compile(f"^{site.dagster}/runs/")
+    )
+    site.picture("mlflow")
+
+
+def test_a_backfill_of_a_span_ends_with_every_month_green(site: Site) -> None:
+    page = site.page
+    site.launch("[2023-01-01...2023-03-01]", "Launch backfill")
+    expect(page.get_by_text("Succeeded", exact=True).first).to_be_visible(timeout=MINUTES)
+    site.picture("backfill")
+    page.goto(f"{site.dagster}/assets/green/backtest?view=partitions")
+    expect(page.get_by_text("Materialized (3)")).to_be_visible()
+    expect(page.get_by_text("Failed (0)")).to_be_visible()
+    site.picture("months")
+
+
+def test_a_bad_month_says_what_a_person_needs(site: Site) -> None:
+    page = site.page
+    site.launch(Month.parse(BAD).partition_key, "Launch 1 run")
+    expect(page.get_by_text("Failure", exact=True).first).to_be_visible(timeout=MINUTES)
+    reason = page.get_by_text(re.compile(f"raw_trips {BAD}: .* is not a complete Parquet file"))
+    expect(reason.first).to_be_visible()
+    expect(page.get_by_text(re.compile("check TAXI_TRIP_SOURCE")).first).to_be_visible()
+    assert page.get_by_text("Traceback").count() == 0
+    site.picture("bad_month")
+
+
+def test_pictures_for_the_readme_are_small() -> None:
+    pictures = sorted((PROJECT / "docs").glob("*.png"))
+    assert [picture.name for picture in pictures] == ["graph.png", "mlflow.png", "month.png"]
+    assert all(picture.stat().st_size < 200_000 for picture in pictures)
+    tracked = subprocess.run(
+        ["git", "-C", PROJECT, "ls-files", "screenshots"], capture_output=True, check=True
+    )
+    assert tracked.stdout == b""
