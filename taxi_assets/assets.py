@@ -283,7 +283,7 @@ def backtest(
 
 def _parameters(context: MonthContext) -> dict[str, object]:
     return {
-        "model_type": "LinearRegression",
+        "model_type": regression.MODEL_TYPE,
         "fleet": context.fleet.name,
         "month": str(context.month),
         "test_size": cleaning.TEST_SIZE,

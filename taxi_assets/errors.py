@@ -36,7 +36,7 @@ def writing_to(place: str) -> Iterator[None]:
 
 def first_line(error: Exception) -> str:
     """The beginning of what a library says, or the error's name where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def is_memory_error(error: Exception) -> bool:

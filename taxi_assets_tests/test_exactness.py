@@ -8,10 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from taxi_assets.durations.cleaning import FEATURES as ZONES
 from taxi_assets.durations.cleaning import VALIDATES, clean_trips
 from taxi_assets.durations.regression import fit_model, fit_vectorizer, predict
 from taxi_assets.durations.scoring import score_model, validate_model
-from taxi_assets.durations.zone_pairs import ZONES, group_by_zone_pair
+from taxi_assets.durations.zone_pairs import group_by_zone_pair
 from taxi_assets.tlc.fleets import FLEETS, Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.synthetic import write_month

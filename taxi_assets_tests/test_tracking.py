@@ -121,13 +121,20 @@ def test_nothing_global_is_left_behind(settings: Settings, materialize: Material
 def test_runs_say_what_is_needed_to_do_them_again(
     settings: Settings, materialize: Materialize, instance: dg.DagsterInstance
 ) -> None:
-    linked = replace(settings, dagster_ui_url="http://dagster:3000/")
+    linked = replace(
+        settings, dagster_ui_url="http://dagster:3000/", mlflow_ui_url="http://mlflow:5000/"
+    )
     result = materialize("2023-01", settings=linked)
     (run,) = tracked_runs(settings)
+    link = latest_record(instance, "model").metadata["mlflow_run"].value
+    assert link == (
+        f"http://mlflow:5000/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    )
     raw = latest_record(instance, "raw_trips").metadata
     tags = run.data.tags
     assert tags["taxi_assets.data_version"] == raw["sha256"].value
     assert tags["dagster.url"] == f"http://dagster:3000/runs/{result.run_id}"
+    assert f"]({tags['dagster.url']})" in tags["mlflow.note.content"]
     assert {"python", "dagster", "dagster-mlflow", "mlflow", "numpy", "pandas"} <= set(tags)
     assert tags["taxi_assets.code_version"] == "1"
     assert run.data.params["random_state"] == "42"

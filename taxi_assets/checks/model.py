@@ -15,7 +15,8 @@ from taxi_assets.checks.thresholds import (
     MIN_GAIN_ON_MEAN,
     THIN_ZONE_TRIPS,
 )
-from taxi_assets.durations.zone_pairs import TRAIN, ZONES, split
+from taxi_assets.durations.zone_pairs import TRAIN, split
+from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
 from taxi_assets.tlc.months import Month
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def known_zones(vectorizer: "DictVectorizer") -> Judgement:
     If not: TLC has added zones (then raise LAST_ZONE in checks/thresholds.py), or the zone columns
     hold something else. The model learns unknown zones like any other.
     """
-    zones = {feature.partition("=")[2] for feature in vectorizer.feature_names_}
+    features = (feature.partition("=") for feature in vectorizer.feature_names_)
+    zones = {value for name, _, value in features if name in (PICKUP_ZONE, DROPOFF_ZONE)}
     unknown = sorted(zones - {str(zone) for zone in range(1, LAST_ZONE + 1)})
     named = f": {', '.join(unknown[:LISTED])}" if unknown else ""
     return Judgement(
@@ -72,7 +74,7 @@ def thin_zones(zone_pairs: "pd.DataFrame") -> Judgement:
     total = int(train["trips"].sum())
     thin = {
         zone: trips[trips < THIN_ZONE_TRIPS]
-        for zone in ZONES
+        for zone in (PICKUP_ZONE, DROPOFF_ZONE)
         for trips in [train.groupby(zone, observed=True)["trips"].sum()]
     }
     share = max(float(trips.sum()) / total for trips in thin.values())

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from taxi_assets.durations.cleaning import DURATION
+from taxi_assets.durations.cleaning import DURATION, FEATURES
 from taxi_assets.durations.regression import predict
 from taxi_assets.durations.scoring import spread, squared_error
-from taxi_assets.durations.zone_pairs import TRAIN, VALIDATION, ZONES, split
+from taxi_assets.durations.zone_pairs import TRAIN, VALIDATION, split
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +42,7 @@ def compare_models(
     import numpy as np
 
     sums = ["trips", "duration_sum", "duration_sum_of_squares"]
-    pairs = zone_pairs.groupby(ZONES, observed=True)[sums].sum().reset_index()
+    pairs = zone_pairs.groupby(FEATURES, observed=True)[sums].sum().reset_index()
     train, validation = split(zone_pairs, TRAIN), split(zone_pairs, VALIDATION)
     mean = np.full(len(pairs), train["duration_sum"].sum() / train["trips"].sum())
     return {

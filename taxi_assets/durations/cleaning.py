@@ -33,9 +33,11 @@ RANDOM_STATE = 42
 
 DURATION, VALIDATES = "duration", "validates"
 
+FEATURES = [PICKUP_ZONE, DROPOFF_ZONE]
+"""The categories from which a trip's duration is predicted."""
+
 COLUMNS = {
-    PICKUP_ZONE: "category",
-    DROPOFF_ZONE: "category",
+    **dict.fromkeys(FEATURES, "category"),
     DURATION: "float64",
     VALIDATES: "bool",
 }
@@ -126,11 +128,11 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
     # Each batch met its own zones; pandas needs the categories of all.
     table = pa.concat_tables(batches).unify_dictionaries()
     batches.clear()  # The zones of each, which the table has anew.
-    for zone in (PICKUP_ZONE, DROPOFF_ZONE):
-        zones = max(len(chunk.dictionary) for chunk in table[zone].chunks)
-        if zones > MAX_ZONES:
+    for feature in FEATURES:
+        values = max(len(chunk.dictionary) for chunk in table[feature].chunks)
+        if values > MAX_ZONES:
             raise UnusableTripsError(
-                f"Column {zone} has {zones:,} different values, too many to be TLC's zones."
+                f"Column {feature} has {values:,} different values, too many to be TLC's zones."
             )
     table = table.append_column(VALIDATES, pa.array(validation_mask(kept)))
     return CleanedTrips(table.to_pandas(), loaded, null_zones, null_times, durations)

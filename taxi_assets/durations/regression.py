@@ -9,8 +9,9 @@ and on a full month its limit, twice the number of features, comes before conver
 
 from typing import TYPE_CHECKING
 
+from taxi_assets.durations.cleaning import FEATURES
 from taxi_assets.durations.columns import UnusableTripsError
-from taxi_assets.durations.zone_pairs import TRAIN, ZONES, split
+from taxi_assets.durations.zone_pairs import TRAIN, split
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction import DictVectorizer
     from sklearn.linear_model import LinearRegression
+
+MODEL_TYPE = "LinearRegression"
+"""scikit-learn's name of the regressor; nothing else is taken from the storage for a model."""
 
 NEGLIGIBLE_VARIANCE = 1e-12
 """Relative to the largest variance along any axis. A single trip among TLC's largest month leaves
@@ -43,7 +47,7 @@ def fit_model(zone_pairs: "pd.DataFrame", vectorizer: "DictVectorizer") -> "Line
     if len(train) == 1:
         raise UnusableTripsError(
             "Nothing can be learnt: all training trips run between the same two zones, by "
-            f"{' and '.join(ZONES)}."
+            f"{' and '.join(FEATURES)}."
         )
     trips = train["trips"].to_numpy()
     mean_durations = train["duration_sum"].to_numpy() / trips
@@ -97,5 +101,5 @@ def predict(
 
 
 def _records(pairs: "pd.DataFrame") -> list[dict[str, str]]:
-    columns = (pairs[zone].astype(object) for zone in ZONES)
-    return [dict(zip(ZONES, zones, strict=True)) for zones in zip(*columns, strict=True)]
+    columns = (pairs[feature].astype(object) for feature in FEATURES)
+    return [dict(zip(FEATURES, values, strict=True)) for values in zip(*columns, strict=True)]

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from taxi_assets.durations.cleaning import DURATION, VALIDATES
+from taxi_assets.durations.cleaning import DURATION, FEATURES, VALIDATES
 from taxi_assets.durations.regression import predict
-from taxi_assets.durations.zone_pairs import TRAIN, VALIDATION, ZONES, split
+from taxi_assets.durations.zone_pairs import TRAIN, VALIDATION, number_cells, split
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,12 +92,19 @@ def spread(
 ) -> "NDArray[np.float64]":
     """Give every trip the prediction of its zone pair, shape (len(trips),)."""
     import numpy as np
-    import pandas as pd
 
-    pickup, dropoff = (trips[zone].cat for zone in ZONES)
-    by_zone = pd.Series(predicted, index=pd.MultiIndex.from_frame(pairs[ZONES].astype(str)))
-    by_zone = by_zone.unstack().reindex(index=pickup.categories, columns=dropoff.categories)
-    return np.asarray(by_zone.to_numpy()[pickup.codes, dropoff.codes])
+    known = [trips[feature].cat.categories for feature in FEATURES]
+    shape = [len(values) for values in known]
+    codes = [
+        pairs[feature].cat.set_categories(values).cat.codes
+        for feature, values in zip(FEATURES, known, strict=True)
+    ]
+    # Pairs of values that no trip has are nobody's.
+    met = np.all([code >= 0 for code in codes], axis=0)
+    by_cell = np.full(np.prod(shape), np.nan)
+    by_cell[number_cells(shape, *(code[met] for code in codes))] = predicted[met]
+    cells = number_cells(shape, *(trips[feature].cat.codes for feature in FEATURES))
+    return np.asarray(by_cell[cells])
 
 
 def squared_error(pairs: "pd.DataFrame", predicted: "NDArray[np.float64] | float") -> float:

@@ -7,19 +7,20 @@ and its squared errors depend on, and some twenty thousand rows stand for millio
 
 from typing import TYPE_CHECKING
 
-from taxi_assets.durations.cleaning import DURATION, VALIDATES
-from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
+from taxi_assets.durations.cleaning import DURATION, FEATURES, VALIDATES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 SPLITS = TRAIN, VALIDATION = "train", "validation"
-ZONES = [PICKUP_ZONE, DROPOFF_ZONE]
 
 COLUMNS = {
     "split": "category",
-    PICKUP_ZONE: "category",
-    DROPOFF_ZONE: "category",
+    **dict.fromkeys(FEATURES, "category"),
     "trips": "int64",
     "duration_sum": "float64",
     "duration_sum_of_squares": "float64",
@@ -38,29 +39,47 @@ def group_by_zone_pair(cleaned_trips: "pd.DataFrame") -> "pd.DataFrame":
     import numpy as np
     import pandas as pd
 
-    pickup, dropoff = (cleaned_trips[zone].cat for zone in ZONES)
-    shape = (2, len(pickup.categories), len(dropoff.categories))
+    values = [cleaned_trips[feature].cat.categories for feature in FEATURES]
+    shape = (len(SPLITS), *map(len, values))
     duration = cleaned_trips[DURATION].to_numpy()
-    # Every (split, pick-up, drop-off) is a numbered cell. In place, as there are millions.
-    cell = cleaned_trips[VALIDATES].to_numpy().astype(np.intp)
-    for codes, zones in ((pickup.codes, shape[1]), (dropoff.codes, shape[2])):
-        cell *= zones
-        cell += codes.to_numpy()
-
+    cell = number_cells(
+        shape, cleaned_trips[VALIDATES], *(cleaned_trips[feature].cat.codes for feature in FEATURES)
+    )
     cells = int(np.prod(shape))
     count = np.bincount(cell, minlength=cells)
     used = np.flatnonzero(count)
-    split_code, pickup_code, dropoff_code = np.unravel_index(used, shape)
+    split_code, *codes = np.unravel_index(used, shape)
     return pd.DataFrame(
         {
             "split": pd.Categorical.from_codes(split_code, SPLITS),
-            PICKUP_ZONE: pd.Categorical.from_codes(pickup_code, pickup.categories),
-            DROPOFF_ZONE: pd.Categorical.from_codes(dropoff_code, dropoff.categories),
+            **{
+                feature: pd.Categorical.from_codes(code, known)
+                for feature, code, known in zip(FEATURES, codes, values, strict=True)
+            },
             "trips": count[used],
             "duration_sum": np.bincount(cell, duration, cells)[used],
             "duration_sum_of_squares": np.bincount(cell, duration * duration, cells)[used],
         }
     )
+
+
+def number_cells(shape: "Sequence[int]", *codes: "pd.Series[int]") -> "NDArray[np.intp]":
+    """The number of each row's cell in a table with an axis for each column of codes.
+
+    It is what NumPy's ``ravel_multi_index`` gives, in place, as there are millions of rows.
+
+    Args:
+        shape: length of each axis.
+        codes: for each axis where each row is on it.
+    """
+    import numpy as np
+
+    first, *others = codes
+    cell: NDArray[np.intp] = first.to_numpy().astype(np.intp)
+    for code, length in zip(others, shape[1:], strict=True):
+        cell *= length
+        cell += code.to_numpy()
+    return cell
 
 
 def split(zone_pairs: "pd.DataFrame", name: str) -> "pd.DataFrame":

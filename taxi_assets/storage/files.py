@@ -108,7 +108,7 @@ class Storage:
         try:
             with self._reached(path):
                 info = self._place[0].info(self.full_path(path))
-        except FileNotFoundError:
+        except OSError:
             return None
         if info.get("type") != "file":
             return None

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import dagster as dg
 
-from taxi_assets.durations import cleaning, zone_pairs
+from taxi_assets.durations import cleaning, regression, zone_pairs
 from taxi_assets.errors import MonthError, explain, is_memory_error
 from taxi_assets.failures import explained_failures
 from taxi_assets.masking import mask
@@ -174,7 +174,7 @@ def io_managers(storage: Storage) -> dict[str, MonthlyIOManager]:
             storage,
             {
                 "vectorizer": Skops("DictVectorizer"),
-                "model": Skops({"model": "LinearRegression", "mlflow_run_id": "str"}),
+                "model": Skops({"model": regression.MODEL_TYPE, "mlflow_run_id": "str"}),
             },
         ),
         "figures": MonthlyIOManager(storage, {"metrics": Json(), "backtest": Json()}),

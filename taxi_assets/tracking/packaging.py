@@ -16,7 +16,7 @@ PACKAGES = ("cloudpickle", "mlflow", "numpy", "pandas", "scikit-learn", "scipy")
 """What the logged model needs to predict."""
 
 INPUT_EXAMPLE = {PICKUP_ZONE: 132, DROPOFF_ZONE: 230}
-"""From John F. Kennedy airport to Times Square."""
+"""From John F. Kennedy airport to Times Square; names the features in the order they come in."""
 
 
 def requirements() -> list[str]:
@@ -55,6 +55,6 @@ def signature() -> "ModelSignature":
     from mlflow.types.schema import AnyType
 
     return ModelSignature(
-        inputs=Schema([ColSpec(AnyType(), PICKUP_ZONE), ColSpec(AnyType(), DROPOFF_ZONE)]),
+        inputs=Schema([ColSpec(AnyType(), feature) for feature in INPUT_EXAMPLE]),
         outputs=Schema([TensorSpec(np.dtype("float64"), (-1,))]),
     )
