@@ -13,7 +13,7 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-byteco
 	--constraint requirements.lock
 unexport VIRTUAL_ENV
 
-.PHONY: demo test drills cluster-test browser-test dev install lint lock
+.PHONY: demo test drills cluster-test browser-test notebook dev install lint lock
 
 demo: install
 	TAXI_TRIP_SOURCE=synthetic $(BIN)/dagster asset materialize -m taxi_assets.definitions \
@@ -33,6 +33,9 @@ cluster-test: install .venv/with-cluster .venv/with-cluster-test
 
 browser-test: install .venv/with-browser-test
 	$(BIN)/pytest -m browser --verbose
+
+notebook: install .venv/with-notebook
+	$(BIN)/jupyter lab notebooks/walkthrough.ipynb
 
 dev: install
 	@case "$$MLFLOW_TRACKING_URI" in \

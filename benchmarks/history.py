@@ -1,10 +1,12 @@
 """All months since 2011, to see whether a month costs more when many are stored.
 
     .venv/bin/python benchmarks/history.py [--scale 1000]
+    .venv/bin/python benchmarks/history.py --full-size
 
 Makes 180 synthetic months with TLC's numbers of trips, divided by a scale, stores them year by year
 with the command, and then makes one more month of a fixed size, in turns in an empty folder and in
-the one with 180 months. Times are only worth comparing within one run of this benchmark.
+the one with 180 months. With ``--full-size`` it measures what a month and a trip cost in a range,
+and works out what all months would take. Times are only worth comparing within one run.
 """
 
 import argparse
@@ -14,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measure import DAGSTER, Measured, dagster_home, folder_bytes, measure
+from measure import DAGSTER, FULL_MONTH, Measured, dagster_home, folder_bytes, measure
 
 THOUSANDS_OF_TRIPS = {
     2011: (13465, 14203, 16066, 14719, 15555, 15098, 14743, 13262, 14627, 15708, 14526, 14627),
@@ -39,6 +41,7 @@ PROBE, PROBE_TRIPS = "2011-01", 15_000
 """A month that is trained again: its size is the same in both folders."""
 
 PROBES = 5
+LARGEST_MONTH = 16_146_923
 
 
 class Folder:
@@ -83,12 +86,46 @@ def make_source(folder: Path, scale: int) -> Path:
     return folder
 
 
+def marginal_month(scratch: Path, trips: int, months: int) -> float:
+    """Seconds that each further month takes in a range of so many."""
+    source = scratch / f"source{trips}"
+    last = f"2023-{months:02}"
+    measure(
+        sys.executable, "-m", "taxi_assets.tlc.synthetic", source,
+        "--months", f"2023-01:{last}", "--trips", trips, cwd=scratch,
+    )  # fmt: skip
+    seconds = []
+    for end in ("2023-01", last):
+        folder = Folder(scratch / f"{trips}-{end}", source)
+        done = folder.materialize("--partition-range", f"2023-01-01...{end}-01")
+        print(f"{trips:,} trips, to {end}   {done.seconds:5.1f} s   {done.peak_mb:5,.0f} MB")
+        seconds.append(done.seconds)
+    return (seconds[1] - seconds[0]) / (months - 1)
+
+
+def extrapolate(months: int, trips: int) -> None:
+    """What all months would take on one machine, from two sizes of month."""
+    with tempfile.TemporaryDirectory() as scratch:
+        usual = marginal_month(Path(scratch), FULL_MONTH, months=6)
+        largest = marginal_month(Path(scratch), LARGEST_MONTH, months=3)
+    per_million = (largest - usual) / (LARGEST_MONTH - FULL_MONTH) * 1e6
+    per_month = usual - per_million * FULL_MONTH / 1e6
+    total = months * per_month + trips / 1e6 * per_million
+    print(f"a month costs {per_month:.2f} s, a million trips {per_million:.2f} s more")
+    print(f"{months} months with {trips:,} trips   {total / 60:.0f} min")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scale", type=int, default=1000)
-    scale = parser.parse_args().scale
+    parser.add_argument("--full-size", action="store_true")
+    arguments = parser.parse_args()
+    scale = arguments.scale
     months = sum(map(len, THOUSANDS_OF_TRIPS.values()))
     trips = 1000 * sum(map(sum, THOUSANDS_OF_TRIPS.values()))
+    if arguments.full_size:
+        extrapolate(months, trips)
+        return
     print(f"{months} months, {trips:,} trips, divided by {scale:,}")
 
     with tempfile.TemporaryDirectory() as scratch:

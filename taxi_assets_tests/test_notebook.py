@@ -23,6 +23,7 @@ def test_it_is_kept_without_outputs(notebook: NotebookNode) -> None:
         assert cell.get("execution_count") is None
 
 
+@pytest.mark.drill
 def test_it_shows_every_step_of_a_month(
     notebook: NotebookNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
