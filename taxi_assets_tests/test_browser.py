@@ -10,16 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Error as BrowserError
+from playwright.sync_api import Page, expect, sync_playwright
 
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.synthetic import write_month
 from taxi_assets_tests.services import PROGRAMS, PROJECT, Services, answers, free_port, services
 from taxi_assets_tests.webserver import ASSETS
-
-# Only `make browser-test` installs it.
-playwright = pytest.importorskip("playwright.sync_api")
-Page, expect = playwright.Page, playwright.expect
 
 pytestmark = pytest.mark.browser
 
@@ -43,7 +41,7 @@ class Site:
 
     dagster: str
     mlflow: str
-    page: "playwright.Page"
+    page: Page
 
     def picture(self, name: str) -> None:
         """Keep what the tab shows."""
@@ -69,7 +67,7 @@ class Site:
         # The notice glides about, and does not always notice a click.
         while "/runs/" not in page.url:
             page.get_by_text("View", exact=True).click()
-            with suppress(playwright.TimeoutError):
+            with suppress(BrowserError):
                 page.wait_for_url(re.compile("/runs/"), timeout=5_000)
 
     def open_month(self, asset: str, month: str) -> None:
@@ -121,7 +119,7 @@ def site() -> Iterator[Site]:
     chromium = shutil.which("chromium") or os.environ.get("CHROMIUM")
     if chromium is None:
         pytest.fail("Chromium is not installed: apt-get install chromium, or set CHROMIUM")
-    with services() as running, playwright.sync_playwright() as browsers:
+    with services() as running, sync_playwright() as browsers:
         dagster, mlflow = start_pages(running)
         browser = browsers.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
         page = browser.new_page(viewport={"width": 1500, "height": 1000})
