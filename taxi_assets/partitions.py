@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import dagster as dg
 
-from taxi_assets.tlc.fleets import Fleet
+from taxi_assets.tlc.fleets import DEFAULT_FLEET, Fleet
 from taxi_assets.tlc.months import Month
 
 
@@ -28,6 +28,9 @@ def commands(assets: Sequence[dg.AssetKey], months: Iterable[Month]) -> list[str
     """Ready commands that materialize the assets, one for each stretch of months."""
     select = ",".join(key.to_user_string() for key in assets)
     command = f"dagster asset materialize -m taxi_assets.definitions --select '{select}'"
+    fleet = assets[0].path[0]
+    if fleet != DEFAULT_FLEET:
+        command = f"TAXI_FLEET={fleet} {command}"
     return [
         f"{command} --partition {first.partition_key}"
         if first == last

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import click
 
 from taxi_assets.masking import mask
-from taxi_assets.tlc.fleets import FLEETS, Fleet
+from taxi_assets.tlc.fleets import DEFAULT_FLEET, FLEETS, Fleet
 
 TLC_TRIP_DATA = "https://d37ci6vzurychx.cloudfront.net/trip-data"
 """TLC's public CDN of trip records."""
@@ -65,7 +65,7 @@ class Settings:
         given = {name: value for name, value in environment.items() if value}
         folder = folder or Path.cwd()
         return cls(
-            fleet=_fleet(given.get("TAXI_FLEET", "yellow")),
+            fleet=_fleet(given.get("TAXI_FLEET", DEFAULT_FLEET)),
             trip_source=_location(given, "TAXI_TRIP_SOURCE", TLC_TRIP_DATA, folder),
             synthetic_trips=_positive_number(given, "TAXI_SYNTHETIC_TRIPS", 200_000),
             months_per_run=_months_per_run(given),

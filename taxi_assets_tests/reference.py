@@ -11,7 +11,7 @@ from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import train_test_split
 
-ZONES = ["PULocationID", "DOLocationID"]
+FEATURES = ["PULocationID", "DOLocationID"]
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ def row_level(month: pd.DataFrame, **options: float) -> Reference:
     dropoff = pickup.replace("pickup", "dropoff")
     trips = month.assign(duration=(month[dropoff] - month[pickup]).dt.total_seconds() / 60)
     trips = trips[(trips["duration"] >= 1) & (trips["duration"] <= 60)]
-    trips = trips.assign(**{zone: trips[zone].astype(str) for zone in ZONES})
+    trips = trips.assign(**{zone: trips[zone].astype(str) for zone in FEATURES})
 
     train, validation = train_test_split(trips, test_size=0.2, random_state=42)
     vectorizer = DictVectorizer()
-    features = vectorizer.fit_transform(train[ZONES].to_dict(orient="records"))
+    features = vectorizer.fit_transform(train[FEATURES].to_dict(orient="records"))
     model = LinearRegression(**options).fit(features, train["duration"])
-    predicted = model.predict(vectorizer.transform(validation[ZONES].to_dict(orient="records")))
+    predicted = model.predict(vectorizer.transform(validation[FEATURES].to_dict(orient="records")))
     return Reference(len(month), trips, train, validation, vectorizer, model, predicted)

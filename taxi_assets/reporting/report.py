@@ -13,7 +13,7 @@ from typing import Any
 
 from taxi_assets.reporting.charts import trend_chart
 from taxi_assets.reporting.gallery import Gallery, inline
-from taxi_assets.settings import Settings
+from taxi_assets.settings import Settings, SettingsError
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Json
 from taxi_assets.tlc.fleets import Fleet
@@ -145,7 +145,10 @@ def main() -> None:
     parser = ArgumentParser(prog="python -m taxi_assets.reporting.report", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("report.html"), help="the page's file")
     output = parser.parse_args().output
-    settings = Settings.from_environment()
+    try:
+        settings = Settings.from_environment()
+    except SettingsError as error:
+        parser.error(error.message)
     months = write_report(Storage(settings.storage), settings.fleet, output)
     print(f"{output}: {months} months")
 

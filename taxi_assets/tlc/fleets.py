@@ -7,6 +7,8 @@ from taxi_assets.tlc.months import Month
 PICKUP_ZONE = "PULocationID"
 DROPOFF_ZONE = "DOLocationID"
 
+DEFAULT_FLEET = "yellow"
+
 
 @dataclass(frozen=True)
 class Fleet:
