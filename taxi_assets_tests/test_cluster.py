@@ -68,7 +68,7 @@ def executing(node: psutil.Process) -> dict[str, psutil.Process]:
 def kill_node_at_work(services: Services, url: str, backfill: str, name: str) -> str:
     """Kill a Ray node and all that it runs, in the middle of a month; return the Dagster run."""
     node = psutil.Process(services.processes[name].pid)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     with dg.DagsterInstance.from_config(services.environment["DAGSTER_HOME"]) as instance:
         while time.monotonic() < deadline:
             for run_id, process in executing(node).items():
@@ -102,7 +102,7 @@ def backfilled(
     backfill = launch_backfill(url, "green", KEYS)
     killed = kill_node_at_work(services, url, backfill, worker)
     team.start_ray_worker(services)
-    runs = wait_for_backfill(url, backfill, seconds=300)
+    runs = wait_for_backfill(url, backfill, seconds=420)
     for run in sorted(runs, key=lambda run: run["startTime"] or 0):
         month, took = run["tags"][MONTH][:7], (run["endTime"] or 0) - run["startTime"]
         print(f"{month} {run['runId']} {run['status']} after {took:.1f} s", flush=True)
