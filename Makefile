@@ -26,7 +26,7 @@ test: install
 	$(BIN)/pytest --numprocesses 2
 
 drills: install
-	$(BIN)/pytest -m drill --numprocesses 2
+	$(BIN)/pytest -m drill --numprocesses 2 --dist worksteal
 
 cluster-test: install .venv/with-cluster .venv/with-cluster-test
 	$(BIN)/pytest -m cluster --capture=no --verbose

@@ -30,7 +30,7 @@ MLFLOW = Path(sys.executable).with_name("mlflow")
 SPAN = ("--select", "*", "--partition-range", "2023-01-01...2023-03-01")
 MONTHS = ("2023-01", "2023-02", "2023-03")
 KILLS = 1
-RANDOM_KILLS = 4
+RANDOM_KILLS = 3
 
 
 def runs(folder: Path, uri: str | None = None) -> list[Run]:
