@@ -29,7 +29,8 @@ drills: install
 	$(BIN)/pytest -m drill --numprocesses 2 --dist worksteal
 
 cluster-test: install .venv/with-cluster .venv/with-cluster-test
-	$(BIN)/pytest -m cluster --capture=no --verbose
+	$(BIN)/pytest -m cluster taxi_assets_tests/test_object_storage.py
+	$(BIN)/pytest -m cluster taxi_assets_tests/test_cluster.py --capture=no --verbose
 
 browser-test: install .venv/with-browser-test
 	$(BIN)/pytest -m browser --verbose
