@@ -59,7 +59,9 @@ class Services:
         self.folder = folder
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.environment = {
-            **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+            **{name: os.environ[name] for name in ("HOME",) if name in os.environ},
+            # A Ray job starts `dagster` from the path.
+            "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
             MARK: secrets.token_hex(8),
             "PYTHONUNBUFFERED": "1",
             "DAGSTER_DISABLE_TELEMETRY": "1",
@@ -310,8 +312,7 @@ def start_dagster(services: Services, **settings: object) -> str:
     services.run(PROGRAMS / "dagster", "instance", "migrate")
     services.start(
         "code", PROGRAMS / "dagster", "code-server", "start", "-m", "taxi_assets.definitions",
-        "-h", "127.0.0.1", "-p", code, "--use-python-environment-entry-point",
-        ready=lambda: accepts(code),
+        "-h", "127.0.0.1", "-p", code, ready=lambda: accepts(code),
     )  # fmt: skip
     workspace = ("-w", home / "workspace.yaml")
     services.start("daemon", PROGRAMS / "dagster-daemon", "run", *workspace)
