@@ -249,6 +249,8 @@ def start_mlflow(services: Services, database: str) -> str:
 
 def start_ray(services: Services) -> None:
     """A head, which is a node with a core for a job, and where others can join."""
+    if " " in str(PROGRAMS):
+        raise RuntimeError(f"Ray does not work from a path with a space: {PROGRAMS}")
     gcs, dashboard = free_port(), free_port()
     services.environment |= {
         "RAY_ADDRESS": f"{RAY_HEAD}:{gcs}",
