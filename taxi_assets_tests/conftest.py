@@ -161,7 +161,8 @@ class Command:
 
 
 @pytest.fixture
-def command(tmp_path: Path, source_folder: Path) -> Command:
+def command(tmp_path: Path, source_folder: Path, mlflow_database: Path) -> Command:
+    shutil.copy(mlflow_database, tmp_path)
     return Command(tmp_path, str(source_folder))
 
 
