@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -242,12 +243,28 @@ def test_a_part_that_is_shorter_than_asked_for_is_followed_by_the_next(
         assert server.asked == [None, "bytes=50000-", "bytes=90000-"]
 
 
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        pytest.param(None, "it has more than 100,000 bytes", id="of no stated size"),
+        pytest.param("100001", "it announces 100,001 bytes", id="of a size that nobody wants"),
+    ],
+)
 def test_a_server_that_does_not_stop_is_stopped(
-    fetch: Fetch, month: bytes, monkeypatch: pytest.MonkeyPatch
+    fetch: Fetch, month: bytes, monkeypatch: pytest.MonkeyPatch, size: str | None, message: str
 ) -> None:
+    def answer(request: Handler) -> None:
+        request.send_response(200)
+        if size is not None:
+            request.send_header("Content-Length", size)
+        request.end_headers()
+        with suppress(ConnectionError):
+            while size is None:
+                request.wfile.write(month)
+
     monkeypatch.setattr(transfer, "LARGEST_FILE", 100_000)
-    with serving(file(month)) as server:
-        with pytest.raises(SourceError, match="is refused: it has more than 100,000 bytes"):
+    with serving(answer) as server:
+        with pytest.raises(SourceError, match=f"is refused: {message}"):
             fetch(server.url)
         assert len(server.asked) == 1
 

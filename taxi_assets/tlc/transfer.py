@@ -212,6 +212,8 @@ class Transfer:
             self._stamp = Stamp(None, None, None)
             raise ProtocolError(f"HTTP {answer.status_code} for the rest of the file")
         self._stamp = stamp
+        if (stamp.size or 0) > LARGEST_FILE:
+            raise EndlessFileError(f"it announces {stamp.size:,} bytes")
         size = f"{stamp.size / 1e6:,.1f} MB" if stamp.size else "unknown size"
         self._report(f"downloading, {size}")
 
