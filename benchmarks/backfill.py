@@ -7,7 +7,6 @@ GraphQL, as Dagster's pages do it. Times are only worth comparing within one run
 """
 
 import argparse
-import json
 import os
 import signal
 import subprocess
@@ -15,19 +14,21 @@ import sys
 import tempfile
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from measure import DAGSTER, FULL_MONTH, PROJECT, Measured, dagster_home, make_source, measure
 
-ASSETS = (
-    *("raw_trips", "cleaned_trips", "zone_pairs", "vectorizer", "model", "metrics"),
-    "backtest",
-)
+sys.path.append(str(PROJECT))
+
+from taxi_assets_tests.webserver import ask, launch_backfill, wait_for_backfill
+
 MONTHS = [f"2023-{month:02d}-01" for month in range(1, 13)]
 PORT = 3777
+URL = f"http://127.0.0.1:{PORT}"
+LONGEST = 3600
+"""Seconds that a backfill may take."""
 
 
 def command_line(folder: Path, source: Path, months: int) -> Measured:
@@ -42,20 +43,6 @@ def command_line(folder: Path, source: Path, months: int) -> Measured:
         DAGSTER, "asset", "materialize", "-m", "taxi_assets.definitions", "--select", "*", *span,
         cwd=folder, DAGSTER_HOME=str(dagster_home(folder)), TAXI_TRIP_SOURCE=str(source),
     )  # fmt: skip
-
-
-def ask(query: str, **variables: object) -> dict:
-    """Ask Dagster's GraphQL API."""
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{PORT}/graphql",
-        json.dumps({"query": query, "variables": variables}).encode(),
-        {"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        content = json.load(answer)
-    if "errors" in content:
-        raise SystemExit(content["errors"])
-    return content["data"]
 
 
 @contextmanager
@@ -76,7 +63,7 @@ def dagster_dev(folder: Path, source: Path, **variables: str) -> Iterator[None]:
         try:
             while True:
                 try:
-                    ask("{ version }")
+                    ask(URL, "{ version }")
                     break
                 except (urllib.error.URLError, ConnectionError):
                     time.sleep(0.5)
@@ -89,26 +76,7 @@ def dagster_dev(folder: Path, source: Path, **variables: str) -> Iterator[None]:
 def backfill() -> dict[str, float]:
     """Backfill the year as the dialog does; seconds of the daemon's waiting and of the runs."""
     submitted = time.time()
-    launched = ask(
-        """mutation($params: LaunchBackfillParams!) {
-             launchPartitionBackfill(backfillParams: $params) {
-               __typename ... on LaunchBackfillSuccess { backfillId }
-               ... on PythonError { message } } }""",
-        params={
-            "assetSelection": [{"path": ["yellow", name]} for name in ASSETS],
-            "partitionNames": MONTHS,
-        },
-    )["launchPartitionBackfill"]
-    query = """query($id: String!) {
-      runsOrError(filter: {tags: [{key: "dagster/backfill", value: $id}]}) {
-        ... on Runs { results { status startTime endTime } } }
-      partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }"""
-    while True:
-        state = ask(query, id=launched["backfillId"])
-        if state["partitionBackfillOrError"]["status"].startswith(("COMPLETED", "FAILED")):
-            break
-        time.sleep(1)
-    runs = state["runsOrError"]["results"]
+    runs = wait_for_backfill(URL, launch_backfill(URL, "yellow", MONTHS), LONGEST)
     if {run["status"] for run in runs} != {"SUCCESS"}:
         raise SystemExit(f"runs ended {[run['status'] for run in runs]}")
     started, ended = min(r["startTime"] for r in runs), max(r["endTime"] for r in runs)
