@@ -41,7 +41,10 @@ notebook: install .venv/with-notebook
 dev: install
 	@case "$$MLFLOW_TRACKING_URI" in \
 	http*) mlflow="$$MLFLOW_TRACKING_URI" ;; \
-	*) mlflow=http://localhost:$(MLFLOW_PORT); \
+	*) $(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(MLFLOW_PORT)))' \
+		2> /dev/null || { echo "Port $(MLFLOW_PORT) is taken, MLflow needs another:" \
+		"make dev MLFLOW_PORT=$$(($(MLFLOW_PORT) + 1))"; exit 1; }; \
+	   mlflow=http://localhost:$(MLFLOW_PORT); \
 	   $(BIN)/mlflow server --port $(MLFLOW_PORT) \
 		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" \
 		--default-artifact-root ./mlruns > /dev/null 2>&1 & \
