@@ -113,10 +113,9 @@ def write_report(storage: Storage, fleet: Fleet, path: Path) -> int:
 
 def _figures(storage: Storage, path: str) -> dict[str, Any]:
     try:
-        figures = Json().load(storage.open(path))
+        return Json().load(storage.open(path))
     except (OSError, ValueError, RecursionError):
         return {}
-    return figures if isinstance(figures, dict) else {}
 
 
 def _number(stored: StoredMonth, name: str) -> float | None:

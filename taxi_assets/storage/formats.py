@@ -133,7 +133,7 @@ class Json(Format):
         """Write the value, indented."""
         path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
-    def load(self, file: BinaryIO) -> Any:
+    def load(self, file: BinaryIO) -> dict[str, Any]:
         """Read the value."""
         with file:
             text = file.read(MAX_JSON_BYTES + 1)
