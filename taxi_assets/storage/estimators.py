@@ -25,6 +25,8 @@ TRUSTED_TYPES = frozenset(
         "builtins.list",
         "builtins.str",
         "numpy.float64",
+        # The model's rank; an int by older SciPys.
+        "numpy.int64",
         "numpy.ndarray",
         "sklearn.feature_extraction._dict_vectorizer.DictVectorizer",
         "sklearn.linear_model._base.LinearRegression",
