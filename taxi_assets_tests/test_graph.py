@@ -1,6 +1,7 @@
 """The whole graph, as Dagster runs it: what is stored, recorded and tracked."""
 
 import json
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ import yaml
 from taxi_assets.assets import GRAPH
 from taxi_assets.definitions import build_definitions
 from taxi_assets.settings import Settings
+from taxi_assets.storage.io_managers import FrameIOManager
+from taxi_assets.tlc.months import Month
 from taxi_assets_tests.conftest import REAL_FILES, latest_record, step_failures, tracked_runs
 
 Materialize = Callable[..., dg.ExecuteInProcessResult]
@@ -142,6 +145,25 @@ def test_assets_can_be_materialized_one_by_one(
     (run,) = tracked_runs(settings)
     assert run.info.status == "FINISHED"
     assert run.data.metrics["records_loaded"] == 6_000
+
+
+def test_what_a_step_has_loaded_is_gone_when_the_next_one_loads(
+    materialize: Callable[..., dg.ExecuteInProcessResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the largest month, two copies of the trips would be too long for the memory."""
+    load, loaded, alive = FrameIOManager.load, [], []
+
+    def load_and_look(manager: FrameIOManager, key: dg.AssetKey, month: Month) -> pd.DataFrame:
+        if key.path[-1] == "cleaned_trips":
+            alive.append(sum(frame() is not None for frame in loaded))
+        frame = load(manager, key, month)
+        loaded.append(weakref.ref(frame))
+        return frame
+
+    monkeypatch.setattr(FrameIOManager, "load", load_and_look)
+    assert materialize("2023-01").success
+    # By zone_pairs, backtest and metrics.
+    assert alive == [0, 0, 0]
 
 
 def test_a_run_that_trains_nothing_tracks_nothing(

@@ -1,5 +1,6 @@
 """How Dagster stores the assets: one file a month, under ``<fleet>/<asset>/``."""
 
+import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -85,6 +86,10 @@ class MonthlyIOManager(dg.IOManager):
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Load the month that a step, or ``load_asset_value``, asks for."""
+        # In Python 3.13, Dagster's steps leave cycles of references to what they had loaded, which
+        # may be as long as what is loaded now. The oldest objects, mostly of libraries, are not
+        # searched for them.
+        gc.collect(1)
         months = [Month.parse(key) for key in context.asset_partition_keys]
         if len(months) == 1:
             return self.load(context.asset_key, months[0])
