@@ -148,7 +148,7 @@ def test_assets_can_be_materialized_one_by_one(
 
 
 def test_what_a_step_has_loaded_is_gone_when_the_next_one_loads(
-    materialize: Callable[..., dg.ExecuteInProcessResult], monkeypatch: pytest.MonkeyPatch
+    materialize: Materialize, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the largest month, two copies of the trips would be too long for the memory."""
     load, loaded, alive = FrameIOManager.load, [], []
