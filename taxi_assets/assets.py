@@ -3,42 +3,38 @@
 raw_trips → cleaned_trips → zone_pairs → vectorizer → model → metrics, backtest
 """
 
-from typing import TYPE_CHECKING, TypedDict
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
 
 from taxi_assets.checks import data as data_checks
 from taxi_assets.checks import model as model_checks
-from taxi_assets.checks.history import earlier_rmses, neighbouring_trips
 from taxi_assets.durations import cleaning, regression, scoring
 from taxi_assets.durations import zone_pairs as pairs
-from taxi_assets.durations.backtest import Predictor, compare_models
+from taxi_assets.durations.backtest import compare_models
+from taxi_assets.durations.regression import TrainedModel
 from taxi_assets.durations.survey import survey_trips
+from taxi_assets.history import earlier_rmses, neighbouring_trips, previous_model
+from taxi_assets.monthly_assets import MonthContext, monthly_asset
 from taxi_assets.reporting import charts, gallery
 from taxi_assets.reporting.gallery import Gallery
-from taxi_assets.spans import MonthContext, MonthOutput, monthly_asset
+from taxi_assets.storage.incoming import fetched_months, month_file
 from taxi_assets.storage.origins import stored_origin
-from taxi_assets.storage.previous_model import load_previous_model
-from taxi_assets.storage.space import check_space, month_file
-from taxi_assets.tlc.fetch import fetch_month
 from taxi_assets.tlc.parquet import open_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow.parquet as pq
     from sklearn.feature_extraction import DictVectorizer
-    from sklearn.linear_model import LinearRegression
 
     from taxi_assets.storage.files import Storage
-    from taxi_assets.storage.io_managers import MonthlyIOManager
     from taxi_assets.storage.zone_names import ZoneNames
-    from taxi_assets.tlc.source import TripSource
+    from taxi_assets.tlc.ahead import FetchAhead
+    from taxi_assets.tlc.fetch import FetchedMonth
     from taxi_assets.tracking.runs import Tracking
-
-
-class TrainedModel(TypedDict):
-    """A month's model, and the MLflow run that recorded its training."""
-
-    model: "LinearRegression"
-    mlflow_run_id: str
+    from taxi_assets.tracking.tracked_run import TrackedRun
 
 
 @monthly_asset(
@@ -46,43 +42,41 @@ class TrainedModel(TypedDict):
     kinds={"parquet"},
     io_manager="month_files",
     code_version="1",
-    resources={"trip_source", "storage"},
-    before_span=check_space,
+    resources={"storage"},
+    per_run=fetched_months,
+    stays_in_memory=False,
     checks=[
         data_checks.number_of_trips,
         data_checks.trips_without_zone,
         data_checks.pickups_in_month,
     ],
 )
-def raw_trips(context: MonthContext, trip_source: "TripSource", storage: "Storage") -> MonthOutput:
+def raw_trips(
+    context: MonthContext, fetched_months: "FetchAhead", storage: "Storage"
+) -> "dg.MaterializeResult[FetchedMonth]":
     """The month's trip records, byte for byte as TLC published them."""
-    path = month_file(context.fleet, context.month)
-    fetched = fetch_month(
-        trip_source,
-        context.fleet,
-        context.month,
-        path=storage.temporary_file(path.rpartition("/")[0]),
-        report=context.report,
-        stored=stored_origin(storage, path),
-    )
+    fetched = fetched_months.take(context.month, context.report)
     origin = fetched.origin
     with (
         fetched.refused_if_damaged(),
-        open_parquet(fetched.path or storage.open(path)) as opened,
+        open_parquet(
+            fetched.path or storage.open(month_file(context.fleet, context.month))
+        ) as opened,
     ):
         survey = survey_trips(opened, context.fleet, context.month)
     neighbours = neighbouring_trips(storage, context.fleet, context.month)
-    return MonthOutput(
-        fetched,
-        f"{origin.trips:,} trips, {origin.size / 1e6:,.1f} MB, from {origin.location}",
-        {
+    return dg.MaterializeResult(
+        value=fetched,
+        metadata={
+            "summary": f"{origin.trips:,} trips, {origin.size / 1e6:,.1f} MB, "
+            f"from {origin.location}",
             "records_loaded": origin.trips,
             "size_bytes": origin.size,
             "source": origin.location,
             "sha256": origin.sha256,
         },
-        data_version=origin.sha256,
-        checks=[
+        data_version=dg.DataVersion(origin.sha256),
+        check_results=[
             data_checks.number_of_trips(origin.trips, neighbours),
             data_checks.trips_without_zone(survey),
             data_checks.pickups_in_month(survey),
@@ -100,17 +94,17 @@ def raw_trips(context: MonthContext, trip_source: "TripSource", storage: "Storag
 )
 def cleaned_trips(
     context: MonthContext, raw_trips: "pq.ParquetFile", storage: "Storage"
-) -> MonthOutput:
+) -> "dg.MaterializeResult[pd.DataFrame]":
     """Trips of 1 to 60 minutes between two known zones: zone ids and duration (minutes)."""
     cleaned = cleaning.clean_trips(raw_trips, context.fleet, context.month)
     kept = len(cleaned.trips)
     durations = cleaned.trips[cleaning.DURATION]
     title = f"How long {context.fleet.name} taxi trips took, {context.month}"
     pictures = {gallery.DURATIONS: charts.durations_chart(cleaned.durations, title)}
-    return MonthOutput(
-        cleaned.trips,
-        f"{kept:,} of {cleaned.loaded:,} trips kept",
-        {
+    return dg.MaterializeResult(
+        value=cleaned.trips,
+        metadata={
+            "summary": f"{kept:,} of {cleaned.loaded:,} trips kept",
             "records_loaded": cleaned.loaded,
             "records_cleaned": kept,
             "share_kept": cleaned.share_kept,
@@ -119,7 +113,7 @@ def cleaned_trips(
             "mean_duration_minutes": float(durations.mean()),
             **Gallery(storage, context.fleet, context.month).add(pictures),
         },
-        checks=[
+        check_results=[
             data_checks.share_kept(kept, cleaned.loaded),
             data_checks.usual_durations(durations),
         ],
@@ -127,15 +121,19 @@ def cleaned_trips(
 
 
 @monthly_asset(group="trips", kinds={"pandas", "parquet"}, io_manager="frames", code_version="1")
-def zone_pairs(context: MonthContext, cleaned_trips: "pd.DataFrame") -> MonthOutput:
+def zone_pairs(
+    context: MonthContext, cleaned_trips: "pd.DataFrame"
+) -> "dg.MaterializeResult[pd.DataFrame]":
     """The trips summed up by split and zone pair: all that the fit needs to know of them."""
     summed = pairs.group_by_zone_pair(cleaned_trips)
     trips = {name: int(pairs.split(summed, name)["trips"].sum()) for name in pairs.SPLITS}
-    return MonthOutput(
-        summed,
-        f"{trips[pairs.TRAIN]:,} training and {trips[pairs.VALIDATION]:,} validation trips "
-        f"in {len(summed):,} rows",
-        {f"{name}_trips": count for name, count in trips.items()},
+    return dg.MaterializeResult(
+        value=summed,
+        metadata={
+            "summary": f"{trips[pairs.TRAIN]:,} training and {trips[pairs.VALIDATION]:,} "
+            f"validation trips in {len(summed):,} rows",
+            **{f"{name}_trips": count for name, count in trips.items()},
+        },
     )
 
 
@@ -146,48 +144,59 @@ def zone_pairs(context: MonthContext, cleaned_trips: "pd.DataFrame") -> MonthOut
     code_version="1",
     checks=[model_checks.known_zones],
 )
-def vectorizer(context: MonthContext, zone_pairs: "pd.DataFrame") -> MonthOutput:
+def vectorizer(
+    context: MonthContext, zone_pairs: "pd.DataFrame"
+) -> "dg.MaterializeResult[DictVectorizer]":
     """scikit-learn's DictVectorizer, fitted on the zones of the training trips."""
     fitted = regression.fit_vectorizer(zone_pairs)
     features = len(fitted.feature_names_)
-    return MonthOutput(
-        fitted,
-        f"{features:,} features",
-        {"feature_count": features},
-        checks=[model_checks.known_zones(fitted)],
+    return dg.MaterializeResult(
+        value=fitted,
+        metadata={"summary": f"{features:,} features", "feature_count": features},
+        check_results=[model_checks.known_zones(fitted)],
     )
+
+
+def tracked_run(context: MonthContext, *, tracking: "Tracking") -> "TrackedRun":
+    """The month's MLflow run, which model and metrics share where they are made together."""
+    return tracking.month_run(context)
 
 
 @monthly_asset(
     group="durations",
     kinds={"scikitlearn", "mlflow"},
     io_manager="estimators",
-    code_version="1",
-    resources={"storage", "tracking"},
+    code_version="2",
+    resources={"storage"},
+    per_month=tracked_run,
     checks=[model_checks.finite_coefficients, model_checks.thin_zones],
 )
 def model(
     context: MonthContext,
     zone_pairs: "pd.DataFrame",
     vectorizer: "DictVectorizer",
-    tracking: "Tracking",
     storage: "Storage",
-) -> MonthOutput:
+    tracked_run: "TrackedRun",
+) -> "dg.MaterializeResult[TrainedModel]":
     """scikit-learn's LinearRegression of duration on zones, and the MLflow run that has it."""
     fitted = regression.fit_model(zone_pairs, vectorizer)
     origin = stored_origin(storage, month_file(context.fleet, context.month))
-    with tracking.new_run(context, origin, completed_by="metrics") as run:
-        model_id = run.log_training(_parameters(context), vectorizer, fitted)
-        version = run.registry.add(run.run_id, model_id, context.month)
-    return MonthOutput(
-        TrainedModel(model=fitted, mlflow_run_id=run.run_id),
-        f"intercept {fitted.intercept_:.2f} minutes, MLflow run {run.run_id}",
-        {
+    tracked_run.begin(_parameters(context), origin)
+    tracked_run.log_model(vectorizer, fitted)
+    context.when_stored(tracked_run.supersede_older)
+    return dg.MaterializeResult(
+        value=TrainedModel(
+            model=fitted,
+            vocabulary=regression.vocabulary(vectorizer),
+            mlflow_run_id=tracked_run.run_id,
+        ),
+        metadata={
+            "summary": f"intercept {fitted.intercept_:.2f} minutes, "
+            f"MLflow run {tracked_run.run_id}",
             "intercept": float(fitted.intercept_),
-            "model_version": version,
-            **tracking.links(run.run_id),
+            **tracked_run.links(),
         },
-        checks=[
+        check_results=[
             model_checks.finite_coefficients(fitted),
             model_checks.thin_zones(zone_pairs),
         ],
@@ -199,7 +208,8 @@ def model(
     kinds={"json", "mlflow"},
     io_manager="figures",
     code_version="1",
-    resources={"storage", "tracking", "zone_names"},
+    resources={"storage", "zone_names"},
+    per_month=tracked_run,
     checks=[model_checks.better_than_mean, model_checks.rmse_of_earlier_months],
 )
 def metrics(
@@ -209,35 +219,40 @@ def metrics(
     zone_pairs: "pd.DataFrame",
     vectorizer: "DictVectorizer",
     model: TrainedModel,
-    tracking: "Tracking",
     storage: "Storage",
     zone_names: "ZoneNames",
-) -> MonthOutput:
+    tracked_run: "TrackedRun",
+) -> "dg.MaterializeResult[dict[str, float]]":
     """The month's figures on its validation trips, in minutes; also in the model's MLflow run."""
-    validation = scoring.validate_model(cleaned_trips, zone_pairs, vectorizer, model["model"])
-    figures = {
-        "records_loaded": raw_trips.metadata.num_rows,
-        "records_cleaned": len(cleaned_trips),
-        **scoring.score_model(zone_pairs, vectorizer, model["model"], validation),
-    }
+    predictor = regression.bind(vectorizer, model)
+    validation = scoring.validate_model(cleaned_trips, zone_pairs, *predictor)
     pictures = Gallery(storage, context.fleet, context.month)
     drawn = pictures.add(
         charts.model_charts(validation, zone_names, f"{context.fleet.name} {context.month}")
     )
-    with tracking.existing_run(context, model["mlflow_run_id"]) as run:
-        figures["model_size_bytes"] = run.model_size_bytes()
-        version = run.log_metrics(figures)
-        run.log_pictures(pictures.all())
-    return MonthOutput(
-        figures,
-        f"{figures['records_loaded']:,} records loaded, {figures['records_cleaned']:,} after "
-        f"preparation, intercept {figures['intercept']:.2f}, RMSE {figures['rmse']:.2f} minutes",
-        {**figures, "model_version": version, **tracking.links(run.run_id), **drawn},
-        checks=[
+    tracked_run.reopen(model["mlflow_run_id"])
+    figures = {
+        "records_loaded": raw_trips.metadata.num_rows,
+        "records_cleaned": len(cleaned_trips),
+        **scoring.score_model(zone_pairs, *predictor, validation),
+        "model_size_bytes": tracked_run.model_size_bytes(),
+    }
+    tracked_run.log_metrics(figures, pictures.all())
+    context.when_stored(tracked_run.complete)
+    earlier = earlier_rmses(storage, context.fleet, context.month)
+    return dg.MaterializeResult(
+        value=figures,
+        metadata={
+            "summary": f"{figures['records_loaded']:,} records loaded, "
+            f"{figures['records_cleaned']:,} after preparation, "
+            f"intercept {figures['intercept']:.2f}, RMSE {figures['rmse']:.2f} minutes",
+            **figures,
+            **tracked_run.links(),
+            **drawn,
+        },
+        check_results=[
             model_checks.better_than_mean(figures),
-            model_checks.rmse_of_earlier_months(
-                figures["rmse"], earlier_rmses(storage, context.fleet, context.month)
-            ),
+            model_checks.rmse_of_earlier_months(figures["rmse"], earlier),
         ],
     )
 
@@ -247,7 +262,7 @@ def metrics(
     kinds={"json", "mlflow"},
     io_manager="figures",
     code_version="1",
-    resources={"estimators", "tracking"},
+    resources={"tracking"},
     checks=[model_checks.last_months_model],
 )
 def backtest(
@@ -257,11 +272,10 @@ def backtest(
     vectorizer: "DictVectorizer",
     model: TrainedModel,
     tracking: "Tracking",
-    estimators: "MonthlyIOManager",
-) -> MonthOutput:
+) -> "dg.MaterializeResult[dict[str, Any]]":
     """Last month's model on all trips of this month, none of which it could know."""
-    own = Predictor(vectorizer, model["model"])
-    previous = load_previous_model(estimators, context.fleet, context.month)
+    own = regression.bind(vectorizer, model)
+    previous = previous_model(context)
     figures = {
         "scored_model": previous.predictor and str(context.month - 1),
         "why_not_scored": previous.why_missing,
@@ -271,13 +285,18 @@ def backtest(
     if previous.mlflow_run_id is not None:
         tracking.log_backtest(context, previous.mlflow_run_id, figures)
         links = tracking.links(previous.mlflow_run_id)
-    return MonthOutput(
-        figures,
-        previous.why_missing
-        or f"the model of {context.month - 1} has RMSE {figures['previous_rmse']:.2f} minutes, "
-        f"the month's own {figures['own_rmse']:.2f}, the mean {figures['mean_rmse']:.2f}",
-        {**{name: value for name, value in figures.items() if value is not None}, **links},
-        checks=[model_checks.last_months_model(figures)],
+    return dg.MaterializeResult(
+        value=figures,
+        metadata={
+            "summary": previous.why_missing
+            or f"the model of {context.month - 1} has RMSE {figures['previous_rmse']:.2f} minutes, "
+            f"the month's own {figures['own_rmse']:.2f}, the mean {figures['mean_rmse']:.2f}",
+            **{name: value for name, value in figures.items() if value is not None},
+            **links,
+        },
+        # Last month's model is no declared input, from which Dagster could derive a version.
+        data_version=dg.DataVersion(hashlib.sha256(json.dumps(figures).encode()).hexdigest()),
+        check_results=[model_checks.last_months_model(figures)],
     )
 
 

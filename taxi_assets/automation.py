@@ -1,4 +1,4 @@
-"""How backfills are cut into runs, and how new months are noticed."""
+"""How runs are executed, how backfills are cut into them, and how new months are noticed."""
 
 import sys
 import time
@@ -9,13 +9,30 @@ from taxi_assets.partitions import monthly_partitions
 from taxi_assets.publications import Publications
 from taxi_assets.settings import Settings, SettingsError
 from taxi_assets.storage.files import Storage
+from taxi_assets.storage.incoming import month_file
 from taxi_assets.storage.origins import noted_origin
-from taxi_assets.storage.space import month_file
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.source import SyntheticSource, TripSource
 
 SECONDS_BETWEEN_LOOKS = 30
+
+
+in_process_by_default = dg.multi_or_in_process_executor.configured(
+    lambda config: config,
+    name="in_process_by_default",
+    config_schema=dg.Field(
+        dg.Selector(
+            {
+                "in_process": dg.in_process_executor.config_schema.as_field(),
+                "multiprocess": dg.multiprocess_executor.config_schema.as_field(),
+            }
+        ),
+        default_value={"in_process": {}},
+    ),
+)
+"""Dagster's executor, with the run's process as the default: a process for a step costs more than
+a month."""
 
 
 def backfills(settings: Settings) -> dg.BackfillPolicy:

@@ -10,14 +10,14 @@ from typing import Any
 import dagster as dg
 
 from taxi_assets.assets import GRAPH
-from taxi_assets.automation import backfills, new_months
+from taxi_assets.automation import backfills, in_process_by_default, new_months
 from taxi_assets.console import show_brief_lines
+from taxi_assets.months import fleet_months
 from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.io_managers import io_managers
 from taxi_assets.storage.zone_names import ZoneNames
 from taxi_assets.tlc.source import trip_source
-from taxi_assets.tracking.executor import tracked_executor
 from taxi_assets.tracking.runs import Tracking
 
 # MLflow tries a server that is away for minutes, unless it is told otherwise; Dagster stops showing
@@ -49,7 +49,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         settings.mlflow_ui_url,
     )
     return dg.Definitions(
-        assets=[asset.build(settings.fleet, backfills(settings)) for asset in GRAPH],
+        assets=[fleet_months(settings.fleet, GRAPH, backfills(settings))],
         resources=_described(
             {
                 **io_managers(storage),
@@ -60,7 +60,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             }
         ),
         sensors=[new_months(settings.fleet, source, storage)],
-        executor=tracked_executor(tracking),
+        executor=in_process_by_default,
     )
 
 

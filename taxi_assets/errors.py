@@ -6,15 +6,37 @@ from contextlib import contextmanager
 
 
 class MonthError(Exception):
-    """A month cannot be processed. The message says why and what to do, and needs no traceback."""
+    """A month cannot be processed. The message says why and what to do, and needs no traceback.
+
+    Attributes:
+        remake: names of the month's assets that have to be made again before this one.
+    """
+
+    remake: tuple[str, ...] = ()
+
+
+class NotStoredError(MonthError):
+    """A month of an asset is needed, and is not stored."""
+
+
+class UnusableValueError(MonthError):
+    """A month of an asset is stored, and cannot be read."""
 
 
 class ServiceError(MonthError):
-    """Something that every month needs does not answer, so that other months need not be tried."""
+    """Something that every month needs does not do its part: other months need not be tried."""
+
+
+class OutageError(ServiceError):
+    """Something that every month needs does not answer, and may do so again in a moment."""
 
 
 class StorageError(ServiceError):
     """The place where files are kept does not take one: it is full, read-only, or gone."""
+
+
+class UnreachableStorageError(StorageError, OutageError):
+    """The place where files are kept is on other machines, which do not answer."""
 
 
 @contextmanager

@@ -7,15 +7,26 @@ import dagster as dg
 
 from taxi_assets.errors import explain
 from taxi_assets.masking import mask
-from taxi_assets.tlc.months import Month
+
+
+class ExplainedFailure(dg.Failure):
+    """A failure that knows the error that it explains.
+
+    Attributes:
+        error: the error.
+    """
+
+    def __init__(self, error: Exception, explanation: str) -> None:
+        super().__init__(mask(explanation), allow_retries=False)
+        self.error = error
 
 
 @contextmanager
-def explained_failures(asset: str, month: Month) -> Iterator[None]:
-    """Turn what a person can act on into a failure that names asset and month.
+def explained_failures(what: str = "") -> Iterator[None]:
+    """Turn what a person can act on into a failure; its sentence begins with ``what``.
 
     Raises:
-        dagster.Failure: instead.
+        ExplainedFailure: instead.
     """
     try:
         yield
@@ -23,4 +34,9 @@ def explained_failures(asset: str, month: Month) -> Iterator[None]:
         reason = explain(error)
         if reason is None:
             raise
-        raise dg.Failure(mask(f"{asset} {month}: {reason}"), allow_retries=False) from None
+        raise ExplainedFailure(error, f"{what}{reason}") from None
+
+
+def explained_error(error: Exception) -> Exception:
+    """What a failure explains; any other error is itself."""
+    return error.error if isinstance(error, ExplainedFailure) else error

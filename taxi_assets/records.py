@@ -1,91 +1,235 @@
-"""What Dagster's event log says of each month of a span.
+"""What Dagster's event log says of the months of assets: records, check results, failures.
 
-When a step over several months ends, Dagster records all of them with one common data version,
-and none if the step failed. Each month therefore gets a record of its own when it is stored, with
-its own figures, data version and provenance; and that record is repeated after Dagster's, as the
-latest is the one that counts.
+A step over several months that gives outputs has Dagster record all of them at its end, with one
+data version. So each month is recorded here instead, as Dagster records a single one: when it is
+stored, with its own figures, data version and inputs, and with check results that target it.
 """
 
-from collections.abc import Mapping, Sequence
-from hashlib import sha256
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
 from dagster._core.definitions.data_version import (
     CODE_VERSION_TAG,
     DATA_VERSION_IS_USER_PROVIDED_TAG,
     DATA_VERSION_TAG,
     DEFAULT_DATA_VERSION,
+    NULL_EVENT_POINTER,
     compute_logical_data_version,
     get_input_data_version_tag,
+    get_input_event_pointer_tag,
 )
+from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.tags import RESUME_RETRY_TAG, ROOT_RUN_ID_TAG
 
 from taxi_assets.tlc.months import Month
 
+Event = dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.AssetObservation
 
-class MonthRecords:
-    """The records that a step over several months makes."""
+MADE_IN = "made_in_run"
+"""Metadata of a record that a resumed run has taken over."""
 
-    def __init__(self, context: dg.AssetExecutionContext, months: Sequence[Month]) -> None:
-        self._context = context
-        self._made: list[dg.AssetMaterialization] = []
-        spec = context.assets_def.get_asset_spec(context.asset_key)
-        self._code_version = str(spec.code_version)
-        self._inputs = {
-            dep.asset_key: _data_versions(context.instance, dep.asset_key, months)
-            for dep in spec.deps
-        }
+JUDGED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
 
-    def add(self, month: Month, metadata: Mapping[str, Any], data_version: str | None) -> None:
-        """Record that a month has been stored."""
-        record = dg.AssetMaterialization(
-            self._context.asset_key,
+
+class Failed(NamedTuple):
+    """An asset's month that could not be made, and why."""
+
+    asset: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """A materialization that an earlier attempt has recorded, and what its checks found."""
+
+    run_id: str
+    made: dg.AssetMaterialization
+    checks: Sequence[dg.AssetCheckEvaluation]
+
+
+@dataclass
+class Records:
+    """The event log, as a run over months of a fleet writes it."""
+
+    context: dg.AssetExecutionContext
+    _latest: dict[tuple[dg.AssetKey, Month], "dg.EventLogRecord | None"] = field(
+        default_factory=dict
+    )
+
+    def add(
+        self,
+        spec: dg.AssetSpec,
+        month: Month,
+        metadata: Mapping[str, Any],
+        data_version: dg.DataVersion | None,
+        checks: Sequence[dg.AssetCheckResult],
+    ) -> Iterator[Event]:
+        """Record that a month has been stored, and what its checks found."""
+        yield dg.AssetMaterialization(
+            spec.key,
             partition=month.partition_key,
             metadata=metadata,
-            tags=self._tags(month, data_version),
+            tags=self._tags(spec, month, data_version),
         )
-        self._made.append(record)
-        self._context.op_execution_context.log_event(record)
-        self._context.add_asset_metadata(metadata, partition_key=month.partition_key)
+        yield from self._judge(spec.key, month, checks)
 
-    def repeat(self) -> None:
-        """Record all months again, as they were."""
-        for record in self._made:
-            self._context.op_execution_context.log_event(record)
+    def fail(self, key: dg.AssetKey, month: Month, reason: str) -> dg.AssetObservation:
+        """What the page of an asset says of a month that could not be made."""
+        return dg.AssetObservation(
+            key, partition=month.partition_key, description=reason, metadata={"failed": reason}
+        )
 
-    def _tags(self, month: Month, data_version: str | None) -> dict[str, str]:
+    def failed(self, keys: Collection[dg.AssetKey], months: Sequence[Month]) -> dict[Month, Failed]:
+        """The months that earlier attempts of this run could not make."""
+        if not self.context.retry_number:
+            return {}
+        partitions = [month.partition_key for month in months]
+        found = {}
+        for key in keys:
+            wanted = dg.AssetRecordsFilter(key, asset_partitions=partitions)
+            for record in self.context.instance.fetch_observations(wanted, limit=1000).records:
+                observed = record.asset_observation
+                if record.run_id == self.context.run_id and observed and observed.partition:
+                    reason = str(observed.description)
+                    found[Month.parse(observed.partition)] = Failed(key.path[-1], reason)
+        return found
+
+    def earlier(self, spec: dg.AssetSpec, month: Month) -> Record | None:
+        """The record of an attempt that this run continues; None if the month has to be made.
+
+        It counts if it is still the month's latest, is complete with its checks, and was made by
+        the same code from the inputs that there are now.
+        """
+        if not self._continued:
+            return None
+        latest = self._look(spec.key, month)
+        made = latest and latest.asset_materialization
+        if latest is None or made is None or latest.run_id not in self._continued:
+            return None
+        now = self._tags(spec, month, None)
+        inputs = {get_input_data_version_tag(dep.asset_key) for dep in spec.deps}
+        then = made.tags or {}
+        if any(then.get(tag) != now[tag] for tag in {CODE_VERSION_TAG, *inputs}):
+            return None
+        checks = []
+        for key in self._checks(spec.key):
+            checked = self._last_result(key, month)
+            target = checked.target_materialization_data if checked else None
+            if checked is None or target is None or target.storage_id != latest.storage_id:
+                return None
+            checks.append(checked)
+        return Record(latest.run_id, made, checks)
+
+    def take_over(self, record: Record, month: Month) -> Iterator[Event]:
+        """Record once more in this run what another one has recorded, and where it comes from."""
+        if record.run_id == self.context.run_id:
+            return
+        origin = {MADE_IN: dg.MetadataValue.dagster_run(record.run_id)}
+        made = record.made
+        yield dg.AssetMaterialization(
+            made.asset_key,
+            description=made.description,
+            partition=month.partition_key,
+            metadata={**origin, **made.metadata},
+            tags=made.tags,
+        )
+        yield from self._judge(made.asset_key, month, record.checks)
+
+    def repeat(
+        self, keys: Collection[dg.AssetCheckKey], months: Sequence[Month]
+    ) -> Iterator[Event]:
+        """Record once more what checks found last, so that asking in vain changes nothing."""
+        for key in sorted(keys):
+            for month in months:
+                checked = self._last_result(key, month)
+                if checked is not None:
+                    yield checked
+
+    @cached_property
+    def _continued(self) -> Collection[str]:
+        """Ids of the runs that this one goes on with: its own attempts, and those it resumes."""
+        run = self.context.run
+        root = run.tags.get(ROOT_RUN_ID_TAG)
+        if root is not None and run.tags.get(RESUME_RETRY_TAG) == "true":
+            group = self.context.instance.get_runs(dg.RunsFilter(tags={ROOT_RUN_ID_TAG: root}))
+            return {root, run.run_id, *(other.run_id for other in group)}
+        return {run.run_id} if self.context.retry_number else set()
+
+    def _checks(self, key: dg.AssetKey) -> list[dg.AssetCheckKey]:
+        """The asset's checks that are part of the run."""
+        return [check for check in self.context.selected_asset_check_keys if check.asset_key == key]
+
+    def _judge(
+        self,
+        key: dg.AssetKey,
+        month: Month,
+        checks: Sequence[dg.AssetCheckResult | dg.AssetCheckEvaluation],
+    ) -> Iterator[Event]:
+        """Record check results for the materialization that was recorded just now."""
+        self._latest.pop((key, month), None)
+        latest = self._look(key, month)
+        selected = {check.name for check in self._checks(key)}
+        for check in checks:
+            if latest is None or check.check_name not in selected:
+                continue
+            if not check.passed:
+                self.context.log.warning(f"{key.path[-1]} {month}: {check.description}")
+            yield dg.AssetCheckEvaluation(
+                asset_key=key,
+                check_name=check.check_name,
+                passed=check.passed,
+                metadata=check.metadata,
+                target_materialization_data=AssetCheckEvaluationTargetMaterializationData(
+                    storage_id=latest.storage_id, run_id=latest.run_id, timestamp=latest.timestamp
+                ),
+                severity=check.severity,
+                description=check.description,
+                partition=month.partition_key,
+            )
+
+    def _look(self, key: dg.AssetKey, month: Month) -> "dg.EventLogRecord | None":
+        """The latest materialization of a month, as this run knows it."""
+        if (key, month) not in self._latest:
+            wanted = dg.AssetRecordsFilter(key, asset_partitions=[month.partition_key])
+            records = self.context.instance.fetch_materializations(wanted, limit=1).records
+            self._latest[key, month] = next(iter(records), None)
+        return self._latest[key, month]
+
+    def _last_result(self, key: dg.AssetCheckKey, month: Month) -> dg.AssetCheckEvaluation | None:
+        """What a check has found last; runs that were to execute it and did not do not count."""
+        partition = PartitionKeyFilter(key=month.partition_key)
+        history = self.context.instance.event_log_storage.get_asset_check_execution_history(
+            key, limit=1, status=JUDGED, partition_filter=partition
+        )
+        return next((execution.evaluation for execution in history), None)
+
+    def _tags(
+        self, spec: dg.AssetSpec, month: Month, data_version: dg.DataVersion | None
+    ) -> dict[str, str]:
         """As Dagster tags the materialization of a single partition."""
-        inputs = {
-            key: versions.get(month, DEFAULT_DATA_VERSION) for key, versions in self._inputs.items()
-        }
-        tags = {get_input_data_version_tag(key): value.value for key, value in inputs.items()}
-        tags[CODE_VERSION_TAG] = self._code_version
+        tags = {CODE_VERSION_TAG: str(spec.code_version)}
+        inputs = {}
+        for key in (dep.asset_key for dep in spec.deps):
+            record = self._look(key, month)
+            inputs[key] = _data_version(record)
+            tags[get_input_data_version_tag(key)] = inputs[key].value
+            tags[get_input_event_pointer_tag(key)] = (
+                str(record.storage_id) if record else NULL_EVENT_POINTER
+            )
         if data_version is not None:
-            return tags | {
-                DATA_VERSION_TAG: data_version,
-                DATA_VERSION_IS_USER_PROVIDED_TAG: "true",
-            }
-        derived = compute_logical_data_version(self._code_version, inputs)
-        return tags | {DATA_VERSION_TAG: derived.value}
+            tags[DATA_VERSION_IS_USER_PROVIDED_TAG] = "true"
+        derived = compute_logical_data_version(str(spec.code_version), inputs)
+        return tags | {DATA_VERSION_TAG: (data_version or derived).value}
 
 
-def _data_versions(
-    instance: dg.DagsterInstance, key: dg.AssetKey, months: Sequence[Month]
-) -> dict[Month, dg.DataVersion]:
-    """The data versions that an asset's months have as inputs, in one query.
-
-    They are the hashes that Dagster takes of an input's partitions, also where there is but one.
-    """
-    tags = instance.event_log_storage.get_latest_tags_by_partition(
-        key,
-        dg.DagsterEventType.ASSET_MATERIALIZATION,
-        [DATA_VERSION_TAG],
-        asset_partitions=[month.partition_key for month in months],
-    )
-    return {
-        Month.parse(partition): dg.DataVersion(
-            sha256(values[DATA_VERSION_TAG].encode()).hexdigest()
-        )
-        for partition, values in tags.items()
-        if DATA_VERSION_TAG in values
-    }
+def _data_version(record: "dg.EventLogRecord | None") -> dg.DataVersion:
+    made = record and record.asset_materialization
+    version = made.tags.get(DATA_VERSION_TAG) if made and made.tags else None
+    return dg.DataVersion(version) if version else DEFAULT_DATA_VERSION

@@ -14,6 +14,7 @@ import mlflow
 import pytest
 from mlflow.entities import Run
 
+from taxi_assets import months
 from taxi_assets.definitions import build_definitions
 from taxi_assets.reporting import charts
 from taxi_assets.reporting.gallery import PICTURES
@@ -97,24 +98,28 @@ def materialize(
     """Materialize a month, or months as 2023-01:2023-03, as the command line does.
 
     All happens in the test's own process. Pictures are not drawn, which would take a third of the
-    time: they have tests of their own, and the drills draw them.
+    time: they have tests of their own, and the drills draw them. After an outage the next attempt
+    follows at once.
     """
     blank = b"\x89PNG"
     monkeypatch.setattr(charts, "durations_chart", lambda *_: blank)
     monkeypatch.setattr(charts, "model_charts", lambda *_: dict.fromkeys(PICTURES[1:], blank))
+    monkeypatch.setattr(months, "RETRIES", dg.RetryPolicy(max_retries=2, delay=0))
     monkeypatch.chdir(Path(instance.root_directory).parent)
 
-    def run(months: str, *assets: str, settings: Settings = settings) -> dg.ExecuteInProcessResult:
+    def run(
+        span: str, *assets: str, settings: Settings = settings, **more_tags: str
+    ) -> dg.ExecuteInProcessResult:
         job = build_definitions(settings).resolve_implicit_global_asset_job_def()
         keys = [dg.AssetKey([settings.fleet.name, name]) for name in assets]
-        first, *last = (Month.parse(month).partition_key for month in months.split(":"))
-        span = {
+        first, *last = (Month.parse(month).partition_key for month in span.split(":"))
+        tags = {
             "dagster/asset_partition_range_start": first,
             "dagster/asset_partition_range_end": "".join(last),
         }
         return job.execute_in_process(
             partition_key=None if last else first,
-            tags=span if last else None,
+            tags=more_tags | (tags if last else {}),
             instance=instance,
             asset_selection=keys or None,
             raise_on_error=False,

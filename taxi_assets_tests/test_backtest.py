@@ -13,15 +13,18 @@ import pandas as pd
 import pytest
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
-from taxi_assets.durations.backtest import Predictor, compare_models
+from taxi_assets.durations import regression
+from taxi_assets.durations.backtest import compare_models
 from taxi_assets.durations.cleaning import clean_trips
-from taxi_assets.durations.regression import fit_model, fit_vectorizer, predict
+from taxi_assets.durations.regression import Predictor, fit_model, fit_vectorizer, predict
 from taxi_assets.durations.zone_pairs import group_by_zone_pair
+from taxi_assets.errors import UnreachableStorageError
 from taxi_assets.settings import Settings
+from taxi_assets.storage.io_managers import MonthlyIOManager
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
-from taxi_assets_tests.conftest import latest_record, tracked_runs
+from taxi_assets_tests.conftest import latest_record, step_failures, tracked_runs
 
 Materialize = Callable[..., dg.ExecuteInProcessResult]
 GREEN = FLEETS["green"]
@@ -131,19 +134,70 @@ def test_a_deleted_mlflow_run_does_not_keep_its_model_from_being_scored(
     assert stored(settings, "2023-02")["previous_rmse"] is not None
 
 
-def test_vectorizer_and_model_of_two_trainings_are_not_mixed(
-    materialize: Materialize, settings: Settings
-) -> None:
-    assert materialize("2023-01:2023-03").success
+def put_another_vectorizer(settings: Settings, month: str) -> None:
+    """One that was fitted on other zones, in the place of a month's own."""
     data = Path(settings.storage) / "green/vectorizer"
     other = next(
-        month
-        for month in ("2023-02", "2023-03")
-        if features(settings, month) != features(settings, "2023-01")
+        m for m in ("2023-02", "2023-03") if features(settings, m) != features(settings, month)
     )
-    shutil.copy(data / f"{other}.skops", data / "2023-01.skops")
-    assert materialize("2023-02", "backtest").success
-    assert "not of one training" in str(stored(settings, "2023-02")["why_not_scored"])
+    shutil.copy(data / f"{other}.skops", data / f"{month}.skops")
+
+
+@pytest.mark.parametrize(
+    ("month", "asset", "model", "mending"),
+    [
+        ("2023-01", "metrics", "", "green/vectorizer,green/model,green/metrics"),
+        ("2023-01", "backtest", "", "green/vectorizer,green/model,green/backtest"),
+        ("2023-02", "backtest", "The model of 2023-01: ", "green/vectorizer,green/model"),
+    ],
+    ids=["metrics", "backtest of the month's own", "backtest of last month's"],
+)
+def test_vectorizer_and_model_of_two_trainings_are_not_mixed(
+    materialize: Materialize, settings: Settings, month: str, asset: str, model: str, mending: str
+) -> None:
+    """A sentence with the command that mends it; the figures that are stored stay."""
+    assert materialize("2023-01:2023-03").success
+    file = Path(settings.storage) / f"green/{asset}/{month}.json"
+    before = file.read_bytes()
+    put_another_vectorizer(settings, "2023-01")
+    (message,) = step_failures(materialize(month, asset))
+    assert f"{asset} {month}: {model}The model was fitted on other features" in message
+    assert f"--select '{mending}' --partition 2023-01-01" in message
+    assert file.read_bytes() == before
+    assert materialize("2023-01", "vectorizer", "model").success
+    assert materialize(month, asset).success
+
+
+def test_a_model_of_other_features_is_not_scored_without_them(
+    materialize: Materialize, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert materialize("2023-01:2023-02").success
+    before = stored(settings, "2023-02")
+    monkeypatch.setattr(regression, "FEATURES", ["PULocationID"])
+    (message,) = step_failures(materialize("2023-02", "backtest"))
+    assert "The vectorizer was fitted on DOLocationID, PULocationID; the features are" in message
+    assert stored(settings, "2023-02") == before
+
+
+def test_an_outage_does_not_count_as_a_missing_model(
+    materialize: Materialize, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The figures of the backtest stay, and the run fails as for any outage."""
+    assert materialize("2023-01:2023-02").success
+    before = stored(settings, "2023-02")
+    load = MonthlyIOManager.load
+
+    def fail(manager: MonthlyIOManager, key: dg.AssetKey, month: Month) -> object:
+        if month == Month(2023, 1):
+            raise UnreachableStorageError("s3://bucket cannot be reached.")
+        return load(manager, key, month)
+
+    monkeypatch.setattr(MonthlyIOManager, "load", fail)
+    result = materialize("2023-02", "backtest")
+    (message,) = step_failures(result)
+    assert message == "backtest 2023-02: s3://bucket cannot be reached."
+    assert len(result.filter_events(lambda event: event.is_step_up_for_retry)) == 2
+    assert stored(settings, "2023-02") == before
 
 
 def features(settings: Settings, month: str) -> int:

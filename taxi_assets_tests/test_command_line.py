@@ -1,5 +1,7 @@
 """``dagster asset materialize`` as users type it: exit code, console, history."""
 
+import re
+
 import dagster as dg
 
 from taxi_assets_tests.conftest import Command
@@ -9,9 +11,11 @@ def test_a_month(command: Command) -> None:
     done = command("--select", "*", "--partition", "2023-01-01")
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stderr.splitlines() if " INFO - " in line]
-    summary = lines[-2].partition("INFO - ")[2]
+    shown = [line.partition("INFO - ")[2] for line in lines]
+    (summary,) = [line for line in shown if line.startswith("metrics 2023-01: ")]
     assert summary.startswith("metrics 2023-01: 6,000 records loaded, ")
     assert " after preparation, intercept " in summary
+    assert re.fullmatch(r"2023-01 done in \d+\.\d s", shown[-1])
     with dg.DagsterInstance.from_config(str(command.home)) as instance:
         (run,) = instance.get_runs()
     assert run.status == dg.DagsterRunStatus.SUCCESS

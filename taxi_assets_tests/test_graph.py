@@ -1,7 +1,6 @@
 """The whole graph, as Dagster runs it: what is stored, recorded and tracked."""
 
 import json
-import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +14,6 @@ import yaml
 from taxi_assets.assets import GRAPH
 from taxi_assets.definitions import build_definitions
 from taxi_assets.settings import Settings
-from taxi_assets.storage.io_managers import FrameIOManager
-from taxi_assets.tlc.months import Month
 from taxi_assets_tests.conftest import REAL_FILES, latest_record, step_failures, tracked_runs
 
 Materialize = Callable[..., dg.ExecuteInProcessResult]
@@ -147,25 +144,6 @@ def test_assets_can_be_materialized_one_by_one(
     assert run.data.metrics["records_loaded"] == 6_000
 
 
-def test_what_a_step_has_loaded_is_gone_when_the_next_one_loads(
-    materialize: Materialize, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of the largest month, two copies of the trips would be too long for the memory."""
-    load, loaded, alive = FrameIOManager.load, [], []
-
-    def load_and_look(manager: FrameIOManager, key: dg.AssetKey, month: Month) -> pd.DataFrame:
-        if key.path[-1] == "cleaned_trips":
-            alive.append(sum(frame() is not None for frame in loaded))
-        frame = load(manager, key, month)
-        loaded.append(weakref.ref(frame))
-        return frame
-
-    monkeypatch.setattr(FrameIOManager, "load", load_and_look)
-    assert materialize("2023-01").success
-    # By zone_pairs, backtest and metrics.
-    assert alive == [0, 0, 0]
-
-
 def test_a_run_that_trains_nothing_tracks_nothing(
     settings: Settings, materialize: Materialize
 ) -> None:
@@ -188,7 +166,7 @@ def test_a_missing_upstream_month_is_named_with_the_command_that_makes_it(
     materialize: Materialize,
 ) -> None:
     (message,) = step_failures(materialize("2023-01", "zone_pairs"))
-    assert message.startswith("cleaned_trips 2023-01 is needed")
+    assert message.startswith("zone_pairs 2023-01: cleaned_trips 2023-01 is needed")
     assert "--select 'green/cleaned_trips' --partition 2023-01-01" in message
 
 

@@ -217,7 +217,7 @@ def test_values_of_another_asset_are_refused(materialize: Materialize, settings:
         good = path.read_bytes()
         shutil.copy(next((data / other).iterdir()), path)
         (message,) = step_failures(materialize("2023-01", reader))
-        assert message.startswith(f"{asset} 2023-01 is stored, and cannot be read: it has {why}")
+        assert f": {asset} 2023-01 is stored, and cannot be read: it has {why}" in message
         path.write_bytes(good)
 
 
@@ -238,7 +238,7 @@ def test_what_is_planted_names_itself_and_the_command_that_makes_it_anew(
         good = (data / name).read_bytes()
         (data / name).write_bytes(pickle.dumps(Bomb(marker)))
         (message,) = step_failures(materialize("2023-01", reader))
-        assert message.startswith(f"{asset} 2023-01 is stored, and cannot be read: ")
+        assert f": {asset} 2023-01 is stored, and cannot be read: " in message
         assert message.endswith(
             "Make it anew: TAXI_FLEET=green dagster asset materialize -m taxi_assets.definitions "
             f"--select 'green/{asset}' --partition 2023-01-01"

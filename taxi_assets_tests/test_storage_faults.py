@@ -166,7 +166,7 @@ def test_a_place_that_takes_nothing_stops_a_span_at_its_first_month(
     (data / "green/raw_trips").touch()
     (message,) = step_failures(materialize("2023-01:2023-03", "raw_trips"))
     first, january, *rest = message.splitlines()
-    assert first == "raw_trips failed for 3 of 3 months:"
+    assert first == "3 of 3 months failed:"
     assert f"Nothing can be stored in {data}/green/raw_trips" in january
     assert rest == ["  2023-02: not tried", "  2023-03: not tried"]
     shutil.rmtree(data)

@@ -1,9 +1,9 @@
 """How last month's model does on this month's trips: the truth that validation only estimates."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from taxi_assets.durations.cleaning import DURATION, FEATURES
-from taxi_assets.durations.regression import predict
+from taxi_assets.durations.regression import Predictor, predict
 from taxi_assets.durations.scoring import spread, squared_error
 from taxi_assets.durations.zone_pairs import TRAIN, VALIDATION, split
 
@@ -11,18 +11,9 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
-    from sklearn.feature_extraction import DictVectorizer
-    from sklearn.linear_model import LinearRegression
 
 CLOSE = 5.0
 """Minutes within which a prediction is called close."""
-
-
-class Predictor(NamedTuple):
-    """A fitted model and the vectorizer that it was fitted with."""
-
-    vectorizer: "DictVectorizer"
-    model: "LinearRegression"
 
 
 def compare_models(

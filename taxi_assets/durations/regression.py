@@ -7,11 +7,13 @@ have the same solution again, and let scikit-learn find it directly: on sparse r
 and on a full month its limit, twice the number of features, comes before convergence.
 """
 
-from typing import TYPE_CHECKING
+import hashlib
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from taxi_assets.durations.cleaning import FEATURES
 from taxi_assets.durations.columns import UnusableTripsError
 from taxi_assets.durations.zone_pairs import TRAIN, split
+from taxi_assets.errors import MonthError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +29,33 @@ MODEL_TYPE = "LinearRegression"
 NEGLIGIBLE_VARIANCE = 1e-12
 """Relative to the largest variance along any axis. A single trip among TLC's largest month leaves
 some 1e-8; the axes that no trip varies along come out of the arithmetic at 1e-16."""
+
+
+class VocabularyError(MonthError):
+    """A model meets features that it was not fitted on."""
+
+    remake = ("vectorizer", "model")
+
+
+class TrainedModel(TypedDict):
+    """A month's model.
+
+    Attributes:
+        model: as fitted.
+        vocabulary: of the vectorizer that it was fitted with.
+        mlflow_run_id: of the run that recorded its training.
+    """
+
+    model: "LinearRegression"
+    vocabulary: str
+    mlflow_run_id: str
+
+
+class Predictor(NamedTuple):
+    """A fitted model and the vectorizer that it was fitted with."""
+
+    vectorizer: "DictVectorizer"
+    model: "LinearRegression"
 
 
 def fit_vectorizer(zone_pairs: "pd.DataFrame") -> "DictVectorizer":
@@ -51,7 +80,7 @@ def fit_model(zone_pairs: "pd.DataFrame", vectorizer: "DictVectorizer") -> "Line
         )
     trips = train["trips"].to_numpy()
     mean_durations = train["duration_sum"].to_numpy() / trips
-    features = vectorizer.transform(_records(train))
+    features = _features(train, vectorizer)
     return LinearRegression().fit(*same_moments(features, mean_durations, trips))
 
 
@@ -91,13 +120,52 @@ def same_moments(
     )
 
 
+def vocabulary(vectorizer: "DictVectorizer") -> str:
+    """What tells a vectorizer's features from another's: the sha256 of their names, in order."""
+    return hashlib.sha256("\n".join(vectorizer.feature_names_).encode()).hexdigest()
+
+
+def bind(vectorizer: "DictVectorizer", trained: TrainedModel) -> Predictor:
+    """Put a model and its vectorizer together again.
+
+    Raises:
+        VocabularyError: the model was fitted with another vectorizer, or on other features than
+            ``FEATURES``.
+    """
+    _check_features(vectorizer)
+    if vocabulary(vectorizer) != trained["vocabulary"]:
+        raise VocabularyError(
+            "The model was fitted on other features than the vectorizer has, which was made anew "
+            "since."
+        )
+    return Predictor(vectorizer, trained["model"])
+
+
 def predict(
     pairs: "pd.DataFrame", vectorizer: "DictVectorizer", model: "LinearRegression"
 ) -> "NDArray[np.float64]":
-    """Predicted minutes for each row's zone pair; a zone unseen in training adds nothing."""
+    """Predicted minutes for each row's zone pair; a zone unseen in training adds nothing.
+
+    Raises:
+        VocabularyError: the vectorizer knows other features than ``FEATURES``.
+    """
     import numpy as np
 
-    return np.asarray(model.predict(vectorizer.transform(_records(pairs))))
+    return np.asarray(model.predict(_features(pairs, vectorizer)))
+
+
+def _features(pairs: "pd.DataFrame", vectorizer: "DictVectorizer") -> "csr_matrix":
+    _check_features(vectorizer)
+    return vectorizer.transform(_records(pairs))
+
+
+def _check_features(vectorizer: "DictVectorizer") -> None:
+    known = {name.partition("=")[0] for name in vectorizer.feature_names_}
+    if known != set(FEATURES):
+        raise VocabularyError(
+            f"The vectorizer was fitted on {', '.join(sorted(known))}; the features are "
+            f"{', '.join(FEATURES)} now."
+        )
 
 
 def _records(pairs: "pd.DataFrame") -> list[dict[str, str]]:

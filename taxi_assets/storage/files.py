@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 from uuid import uuid4
 
-from taxi_assets.errors import StorageError, writing_to
+from taxi_assets.errors import StorageError, UnreachableStorageError, writing_to
 from taxi_assets.masking import mask
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Storage:
 
         Raises:
             FileNotFoundError: there is no such file.
-            StorageError: anything else.
+            UnreachableStorageError: anything else.
         """
         try:
             yield
@@ -90,7 +90,7 @@ class Storage:
             # Every file system has a library of its own, which raises what it likes.
             if self.is_local or isinstance(error, (FileNotFoundError, StorageError)):
                 raise
-            raise StorageError(
+            raise UnreachableStorageError(
                 f"{self.shown_path(path)} cannot be reached ({type(error).__name__}: "
                 f"{mask(str(error))}). Check TAXI_STORAGE, its credentials and the network, then "
                 "run the month again."
@@ -125,7 +125,7 @@ class Storage:
         Raises:
             FileNotFoundError: it is not there.
             OSError: it is something else than a file, or cannot be opened.
-            StorageError: a file system on other machines does not answer.
+            UnreachableStorageError: a file system on other machines does not answer.
         """
         full_path = self.full_path(path)
         if self.is_local and os.path.exists(full_path) and not os.path.isfile(full_path):  # noqa: PTH110, PTH113
@@ -188,7 +188,7 @@ class Storage:
                 file_system.put_file(str(file), halfway)
                 file_system.mv(halfway, target)
         except Exception as error:
-            raise StorageError(
+            raise UnreachableStorageError(
                 f"Nothing can be stored in {self.shown_path(path)} ({type(error).__name__}: "
                 f"{mask(str(error))}). What was there before stays. Check TAXI_STORAGE, then run "
                 "the month again."

@@ -1,13 +1,12 @@
 """How Dagster stores the assets: one file a month, under ``<fleet>/<asset>/``."""
 
-import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from taxi_assets.durations import cleaning, regression, zone_pairs
-from taxi_assets.errors import MonthError, explain, is_memory_error
+from taxi_assets.errors import MonthError, NotStoredError, UnusableValueError, is_memory_error
 from taxi_assets.failures import explained_failures
 from taxi_assets.masking import mask
 from taxi_assets.partitions import commands
@@ -24,39 +23,10 @@ if TYPE_CHECKING:
 PREVIEW_ROWS = 5
 
 
-@runtime_checkable
-class MonthByMonth(Protocol):
-    """An output of several months, which has them stored when it sees fit."""
-
-    def store_each(self, store: Callable[[Month, Any], Mapping[str, Any]]) -> None:
-        """Call ``store`` with each month and its value; it returns metadata on what it stored."""
-
-
-class StoredMonths(Mapping[Month, Any]):
-    """Several months of an asset, each loaded when it is asked for, and not kept."""
-
-    def __init__(self, months: Sequence[Month], load: Callable[[Month], Any]) -> None:
-        self._months = months
-        self._load = load
-
-    def __getitem__(self, month: Month) -> Any:
-        if month not in self._months:
-            raise KeyError(month)
-        return self._load(month)
-
-    def __iter__(self) -> Iterator[Month]:
-        return iter(self._months)
-
-    def __len__(self) -> int:
-        return len(self._months)
-
-
 class MonthlyIOManager(dg.IOManager):
     """Keeps each month of an asset in a file of its own.
 
-    ``yellow/model``, March 2023, is stored as ``yellow/model/2023-03.skops``. A run of one month
-    gives and takes plain values; in a run of several an output is ``MonthByMonth``, and an input a
-    mapping of months.
+    ``yellow/model``, March 2023, is stored as ``yellow/model/2023-03.skops``.
     """
 
     def __init__(self, storage: Storage, formats: Mapping[str, Format]) -> None:
@@ -72,28 +42,17 @@ class MonthlyIOManager(dg.IOManager):
         return self._formats[asset_key.path[-1]]
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
-        """Store the run's months."""
-        if isinstance(obj, MonthByMonth):
-            obj.store_each(lambda month, value: self.store(context.asset_key, month, value))
-        else:
-            month = Month.parse(context.asset_partition_key)
-            with explained_failures(context.asset_key.path[-1], month):
-                metadata = self.store(context.asset_key, month, obj)
-            context.log.info(
-                f"stored {self._storage.shown_path(self.path(context.asset_key, month))}"
-            )
-            context.add_output_metadata(metadata)
+        """Store a value in the place of the month's older one."""
+        month = Month.parse(context.asset_partition_key)
+        with explained_failures(f"{context.asset_key.path[-1]} {month}: "):
+            context.add_output_metadata(self.store(context.asset_key, month, obj))
 
     def load_input(self, context: dg.InputContext) -> Any:
-        """Load the month that a step, or ``load_asset_value``, asks for."""
-        # In Python 3.13, Dagster's steps leave cycles of references to what they had loaded, which
-        # may be as long as what is loaded now. The oldest objects, mostly of libraries, are not
-        # searched for them.
-        gc.collect(1)
-        months = [Month.parse(key) for key in context.asset_partition_keys]
-        if len(months) == 1:
-            return self.load(context.asset_key, months[0])
-        return StoredMonths(months, lambda month: self.load(context.asset_key, month))
+        """Load a month's value; of several months, a dict of values by partition key."""
+        keys = context.asset_partition_keys
+        with explained_failures():
+            values = {key: self.load(context.asset_key, Month.parse(key)) for key in keys}
+        return values if len(keys) > 1 else values[keys[0]]
 
     def store(self, asset_key: dg.AssetKey, month: Month, value: Any) -> dict[str, Any]:
         """Store a month's value in the place of an older one, and return metadata about it."""
@@ -110,22 +69,26 @@ class MonthlyIOManager(dg.IOManager):
         """Load a month's value.
 
         Raises:
-            dagster.Failure: the month is not stored, or not readable; the message says how to
-                make it.
+            NotStoredError: it is not there; the message says how to make it.
+            UnusableValueError: it is not readable; likewise.
+            ServiceError: the storage does not answer.
         """
         (command,) = commands([asset_key], [month])
         name = f"{asset_key.path[-1]} {month}"
         try:
             return self._read(asset_key, month)
         except FileNotFoundError:
-            reason = f"{name} is needed, and is not stored. Materialize it first: {command}"
+            raise NotStoredError(
+                f"{name} is needed, and is not stored. Materialize it first: {command}"
+            ) from None
         except Exception as error:
             # A file that anybody could have written can fail in any way.
-            why = mask(str(error)) or type(error).__name__
-            reason = f"{name} is stored, and cannot be read: {why}. Make it anew: {command}"
             if isinstance(error, MonthError) or is_memory_error(error):
-                reason = f"{name} cannot be read. {explain(error)}"
-        raise dg.Failure(reason, allow_retries=False)
+                raise
+            why = mask(str(error)) or type(error).__name__
+            raise UnusableValueError(
+                f"{name} is stored, and cannot be read: {why}. Make it anew: {command}"
+            ) from None
 
     def _read(self, asset_key: dg.AssetKey, month: Month) -> Any:
         file = self._storage.open(self.path(asset_key, month))
@@ -179,7 +142,9 @@ def io_managers(storage: Storage) -> dict[str, MonthlyIOManager]:
             storage,
             {
                 "vectorizer": Skops("DictVectorizer"),
-                "model": Skops({"model": regression.MODEL_TYPE, "mlflow_run_id": "str"}),
+                "model": Skops(
+                    {"model": regression.MODEL_TYPE, "vocabulary": "str", "mlflow_run_id": "str"}
+                ),
             },
         ),
         "figures": MonthlyIOManager(storage, {"metrics": Json(), "backtest": Json()}),

@@ -42,16 +42,18 @@ class FetchedMonth:
 
     @contextmanager
     def refused_if_damaged(self) -> Iterator[None]:
-        """Remove a fetched file that a block finds damaged.
+        """Remove a fetched file if a block fails, in which it is looked at.
 
         Raises:
-            SourceError: it is.
+            SourceError: the file is damaged.
         """
         try:
             yield
-        except ParquetError as error:
+        except BaseException as error:
             if self.path is not None:
                 self.path.unlink(missing_ok=True)
+            if not isinstance(error, ParquetError):
+                raise
             raise SourceError(
                 f"{self.origin.location} is {error}. Run the month again; if it stays so, check "
                 "TAXI_TRIP_SOURCE."

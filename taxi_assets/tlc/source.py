@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taxi_assets.errors import MonthError, ServiceError
+from taxi_assets.errors import MonthError, OutageError
 from taxi_assets.masking import mask
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
@@ -36,7 +36,7 @@ class BusySourceError(SourceError):
     """The source asks to be left alone for a while."""
 
 
-class UnreachableSourceError(SourceError, ServiceError):
+class UnreachableSourceError(SourceError, OutageError):
     """The source does not answer at all, whatever the month."""
 
 

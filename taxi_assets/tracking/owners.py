@@ -5,7 +5,6 @@ be touched. The owner is a process, known by host, number and start time, within
 """
 
 import json
-import multiprocessing
 import os
 import socket
 from dataclasses import asdict, dataclass
@@ -35,13 +34,11 @@ class Owner:
 
     @classmethod
     def of_run(cls, dagster_run_id: str) -> Self:
-        """The process that executes a Dagster run: this one, or its parent if it is a step's."""
+        """The current process, as the one that executes a Dagster run."""
         import psutil
 
-        parent = multiprocessing.parent_process()
-        pid = os.getpid() if parent is None or parent.pid is None else parent.pid
-        started = psutil.Process(pid).create_time()
-        return cls(socket.gethostname(), pid, started, dagster_run_id)
+        started = psutil.Process().create_time()
+        return cls(socket.gethostname(), os.getpid(), started, dagster_run_id)
 
     @classmethod
     def from_tag(cls, text: str | None) -> Self | None:

@@ -26,8 +26,18 @@ class Registry:
         """The registered model's name."""
         return f"nyc-taxi-trip-duration-{self.fleet}"
 
-    def add(self, run_id: str, model_id: str, month: Month) -> str:
-        """Register a month's logged model, and return the number of its version."""
+    def add(self, run_id: str, model_id: str, month: Month, rmse: float) -> str:
+        """Register a month's logged model, or note its new RMSE; return its version's number."""
+        found = self.client.search_model_versions(f"run_id = '{run_id}'")
+        if found:
+            version = str(found[0].version)
+            self.client.set_model_version_tag(self.name, version, "rmse", f"{rmse:.6f}")
+        else:
+            version = self._create(run_id, model_id, {"month": str(month), "rmse": f"{rmse:.6f}"})
+        self._point_to_newest()
+        return version
+
+    def _create(self, run_id: str, model_id: str, tags: dict[str, str]) -> str:
         from mlflow.exceptions import MlflowException
 
         try:
@@ -36,20 +46,8 @@ class Registry:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         version = self.client.create_model_version(
-            self.name, f"models:/{model_id}", run_id, tags={"month": str(month)}, model_id=model_id
+            self.name, f"models:/{model_id}", run_id, tags=tags, model_id=model_id
         )
-        self._point_to_newest()
-        return str(version.version)
-
-    def tag_rmse(self, run_id: str, rmse: float) -> str | None:
-        """Note the RMSE on the version that a run registered; return its number.
-
-        There is none if somebody has deleted the version, which the month's figures outlive.
-        """
-        version = next(iter(self.client.search_model_versions(f"run_id = '{run_id}'")), None)
-        if version is None:
-            return None
-        self.client.set_model_version_tag(self.name, version.version, "rmse", f"{rmse:.6f}")
         return str(version.version)
 
     def _point_to_newest(self) -> None:

@@ -37,7 +37,7 @@ def active_run(
     from dagster_mlflow import mlflow_tracking
     from mlflow.tracking import fluent
 
-    environment = dict(os.environ)
+    variables = {name: os.environ[name] for name in os.environ if name.startswith("MLFLOW_")}
     tracking_uri_before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
     experiment_before = fluent._active_experiment_id
     config = {
@@ -60,5 +60,7 @@ def active_run(
         fluent._active_run_stack.get().clear()
         fluent._active_experiment_id = experiment_before
         mlflow.set_tracking_uri(tracking_uri_before)  # type: ignore[arg-type]
-        os.environ.clear()
-        os.environ.update(environment)
+        for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+            if name not in variables:
+                del os.environ[name]
+        os.environ.update(variables)

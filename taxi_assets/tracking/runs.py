@@ -1,39 +1,43 @@
-"""The MLflow run of a trained month: begun, completed, ended truthfully, and put right."""
+"""The MLflow runs of trained months: each begun once, ended truthfully, or put right."""
 
 import json
-import platform
-import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import cache
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from taxi_assets.spans import MonthContext
+from taxi_assets.errors import MonthError
+from taxi_assets.monthly_assets import MonthContext
 from taxi_assets.tlc.fetch import Origin
 from taxi_assets.tracking.owners import OWNER, Owner
-from taxi_assets.tracking.registry import Registry
-from taxi_assets.tracking.resource import active_run
-from taxi_assets.tracking.servers import TrackingServer
+from taxi_assets.tracking.servers import TrackingError, TrackingServer
+from taxi_assets.tracking.tags import (
+    BACKTEST_MONTH,
+    DATA_VERSION,
+    REASON,
+    SUPERSEDED_BY,
+    run_tags,
+    same_month,
+)
 from taxi_assets.tracking.tracked_run import TrackedRun
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-VERSIONED_PACKAGES = ("dagster", "dagster-mlflow", "mlflow", "numpy", "pandas", "scikit-learn")
+DIGEST_LENGTH = 36
+"""Longest digest that MLflow takes; the whole one is a tag."""
 
-# Tags of a run.
-DAGSTER_RUN = "dagster.run_id"
-PARTITION = "dagster.partition"
-FLEET = "taxi_assets.fleet"
-REASON = "taxi_assets.reason"
-BACKTEST_MONTH = "taxi_assets.backtest_month"
-SUPERSEDED_BY = "taxi_assets.superseded_by"
-DESCRIPTION = "mlflow.note.content"
+DELETED = "deleted"
+"""MLflow's word for the life cycle of what somebody has deleted and may still restore."""
+
+RUNNING = "attributes.status = 'RUNNING'"
+
+
+class DeletedRunError(MonthError):
+    """Somebody has deleted the run that trained the month's model."""
+
+    remake = ("model",)
 
 
 class Tracking:
@@ -51,53 +55,56 @@ class Tracking:
         self.dagster_ui_url = dagster_ui_url
         self.mlflow_ui_url = mlflow_ui_url
 
-    @contextmanager
-    def new_run(
-        self, context: MonthContext, origin: Origin | None, completed_by: str
-    ) -> Iterator[TrackedRun]:
-        """Begin the run of a month that is being trained.
+    def month_run(self, context: MonthContext) -> TrackedRun:
+        """A block for the month's run, which is begun or opened again within."""
+        return TrackedRun(self, context)
 
-        When the block ends, older runs of the month are tagged as superseded. The run itself ends
-        if the Dagster run does not go on to the asset that completes it.
+    def create_run(self, context: MonthContext, origin: Origin | None) -> "Run":
+        """Create the run of a month, after those are put right that nobody can end any more."""
+        client = self.server.client
+        experiment_id = self._experiment_id(client)
+        self._repair(client, experiment_id, context.dagster.instance)
+        run = client.create_run(
+            experiment_id,
+            run_name=f"{context.fleet.name} {context.month}",
+            tags=run_tags(context, self.dagster_ui_url),
+        )
+        if origin is not None:
+            _log_origin(client, run.info.run_id, context, origin)
+        return run
 
-        Args:
-            context: of the month.
-            origin: of the month's trips.
-            completed_by: name of the asset that logs to the run later.
-
-        Raises:
-            TrackingError: MLflow does not do its part.
-        """
-        with self.server.explained(), self.server.alone():
-            client = self.server.client
-            experiment_id = self._experiment_id(client)
-            self._repair(client, experiment_id, context.dagster.instance)
-            run = client.create_run(
-                experiment_id,
-                run_name=f"{context.fleet.name} {context.month}",
-                tags=self._tags(context),
-            )
-            ends = not context.materializes(completed_by)
-            with self._open(context, run.info.run_id, ends) as tracked:
-                if origin is not None:
-                    _log_origin(client, run.info.run_id, context, origin)
-                yield tracked
-            for older in _runs(client, experiment_id, _same_month(context)):
-                if older.info.run_id != run.info.run_id and SUPERSEDED_BY not in older.data.tags:
-                    client.set_tag(older.info.run_id, SUPERSEDED_BY, run.info.run_id)
-
-    @contextmanager
-    def existing_run(self, context: MonthContext, run_id: str) -> Iterator[TrackedRun]:
-        """Open the run again that trained a month's model.
+    def own_run(self, context: MonthContext, run_id: str) -> "Run":
+        """Take over a run from whoever has ended it.
 
         Raises:
-            TrackingError: MLflow does not do its part.
+            DeletedRunError: there is no such run any more.
         """
-        with self.server.explained(), self.server.alone():
-            owner = Owner.of_run(context.dagster.run_id)
-            self.server.client.set_tag(run_id, OWNER, owner.to_tag())
-            with self._open(context, run_id, ends=True) as tracked:
-                yield tracked
+        from mlflow.exceptions import MlflowException
+
+        client = self.server.client
+        try:
+            run = client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise DeletedRunError(f"MLflow has no run {run_id}, which trained the model.") from None
+        self._refuse_deleted(client.get_experiment(run.info.experiment_id))
+        if run.info.lifecycle_stage == DELETED:
+            raise DeletedRunError(f"MLflow run {run_id}, which trained the model, was deleted.")
+        client.set_tag(run_id, OWNER, Owner.of_run(context.dagster.run_id).to_tag())
+        return run
+
+    def supersede_others(self, context: MonthContext, run_id: str) -> None:
+        """Tag all runs of a month but the one whose model is stored."""
+        client = self.server.client
+        experiment_id = client.get_run(run_id).info.experiment_id
+        for run in client.search_runs([experiment_id], same_month(context)):
+            superseded = SUPERSEDED_BY in run.data.tags
+            if run.info.run_id != run_id and not superseded:
+                client.set_tag(run.info.run_id, SUPERSEDED_BY, run_id)
+            elif run.info.run_id == run_id and superseded:
+                # By a run that has been trained, and stored, meanwhile.
+                client.delete_tag(run_id, SUPERSEDED_BY)
 
     def log_backtest(
         self, context: MonthContext, run_id: str, figures: Mapping[str, float | None]
@@ -110,18 +117,12 @@ class Tracking:
             TrackingError: MLflow does not do its part.
         """
         from mlflow.exceptions import MlflowException
-        from mlflow.protos.databricks_pb2 import (
-            INVALID_PARAMETER_VALUE,
-            RESOURCE_DOES_NOT_EXIST,
-            ErrorCode,
-        )
 
-        with self.server.explained(), self.server.alone():
+        with self.server.turn():
             try:
                 self.server.client.set_tag(run_id, BACKTEST_MONTH, str(context.month))
             except MlflowException as error:
-                gone = (RESOURCE_DOES_NOT_EXIST, INVALID_PARAMETER_VALUE)
-                if error.error_code not in map(ErrorCode.Name, gone):
+                if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                     raise
                 context.report(f"MLflow run {run_id} was deleted; its backtest is not logged")
                 return
@@ -129,22 +130,6 @@ class Tracking:
                 scored, _, figure = name.partition("previous_")
                 if not scored and value is not None:
                     self.server.client.log_metric(run_id, f"backtest_{figure}", value)
-
-    def close_runs(self, dagster_run_id: str, status: str) -> None:
-        """End what a Dagster run has left RUNNING when it ends, for instance between two steps."""
-        with self.server.explained(), self.server.alone():
-            client = self.server.client
-            experiment = client.get_experiment_by_name(self.experiment_name)
-            for run in _runs(client, experiment.experiment_id, RUNNING) if experiment else []:
-                owner = Owner.from_tag(run.data.tags.get(OWNER))
-                if owner is not None and owner.dagster_run_id == dagster_run_id:
-                    overtaken = SUPERSEDED_BY in run.data.tags
-                    reason = (
-                        "the month was trained by another Dagster run before this one's metrics"
-                        if overtaken
-                        else "the Dagster run ended before its metrics"
-                    )
-                    _end(client, run.info.run_id, status, reason)
 
     def links(self, run_id: str) -> dict[str, Any]:
         """Metadata for Dagster's pages that lead to a run."""
@@ -157,91 +142,42 @@ class Tracking:
             metadata["mlflow_run"] = dg.MetadataValue.url(address)
         return metadata
 
-    @contextmanager
-    def _open(self, context: MonthContext, run_id: str, ends: bool) -> Iterator[TrackedRun]:
-        """Make the run active for a block; it ends with the block, or if the block fails."""
-        client = self.server.client
-        run = client.get_run(run_id)
-        experiment = client.get_experiment(run.info.experiment_id).name
-        try:
-            with active_run(context.dagster, self.server.uri, experiment, run) as mlflow:
-                yield TrackedRun(run_id, mlflow, Registry(client, context.fleet.name))
-        except Exception as error:
-            _end(client, run_id, "FAILED", f"{type(error).__name__}: {error}")
-            raise
-        except BaseException as interrupt:
-            _end(client, run_id, "KILLED", type(interrupt).__name__)
-            raise
-        if REASON in run.data.tags:
-            client.delete_tag(run_id, REASON)
-        if ends:
-            client.set_terminated(run_id, "FINISHED")
-
     def _experiment_id(self, client: "MlflowClient") -> str:
         from mlflow.exceptions import MlflowException
 
         experiment = client.get_experiment_by_name(self.experiment_name)
         if experiment is not None:
+            self._refuse_deleted(experiment)
             return str(experiment.experiment_id)
+        folder = self.server.artifact_folder(self.experiment_name)
         try:
-            return str(client.create_experiment(self.experiment_name))
+            return str(client.create_experiment(self.experiment_name, folder))
         except MlflowException as error:
             # On a server, another machine may have made it meanwhile.
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
             return self._experiment_id(client)
 
+    def _refuse_deleted(self, experiment: Any) -> None:
+        """Raises TrackingError if somebody has deleted the experiment."""
+        if experiment.lifecycle_stage == DELETED:
+            raise TrackingError(
+                f"The experiment {experiment.name} at {self.server.shown} was deleted. Restore it: "
+                f"mlflow experiments restore --experiment-id {experiment.experiment_id} (with "
+                "MLFLOW_TRACKING_URI set), or set MLFLOW_EXPERIMENT_NAME to another."
+            )
+
     def _repair(
         self, client: "MlflowClient", experiment_id: str, instance: dg.DagsterInstance
     ) -> None:
         """End the runs whose owners are provably gone."""
-        for run in _runs(client, experiment_id, RUNNING):
+        for run in client.search_runs([experiment_id], RUNNING):
             owner = Owner.from_tag(run.data.tags.get(OWNER))
             fate = owner.fate(instance) if owner else None
             if fate is not None:
+                client.set_tag(run.info.run_id, REASON, fate)
                 status = "FAILED" if fate.endswith("FAILURE") else "KILLED"
-                _end(client, run.info.run_id, status, fate)
-
-    def _tags(self, context: MonthContext) -> dict[str, str]:
-        dagster = context.dagster
-        spec = dagster.assets_def.get_asset_spec(dagster.asset_key)
-        tags = {
-            DAGSTER_RUN: dagster.run_id,
-            PARTITION: context.month.partition_key,
-            FLEET: context.fleet.name,
-            OWNER: Owner.of_run(dagster.run_id).to_tag(),
-            "taxi_assets.code_version": str(spec.code_version),
-            "python": platform.python_version(),
-            **{package: version(package) for package in VERSIONED_PACKAGES},
-        }
-        if self.dagster_ui_url is not None:
-            url = f"{self.dagster_ui_url.rstrip('/')}/runs/{dagster.run_id}"
-            tags["dagster.url"] = url
-            # The only text on a run's page that can have a link.
-            tags[DESCRIPTION] = f"Trained by [Dagster run {dagster.run_id[:8]}]({url})."
-        if (commit := _git_commit()) is not None:
-            tags["mlflow.source.git.commit"] = commit
-        return tags
-
-
-DIGEST_LENGTH = 36
-"""Longest digest that MLflow takes; the whole one is a tag."""
-
-RUNNING = "attributes.status = 'RUNNING'"
-
-
-def _same_month(context: MonthContext) -> str:
-    month = context.month.partition_key
-    return f"tags.`{FLEET}` = '{context.fleet.name}' and tags.`{PARTITION}` = '{month}'"
-
-
-def _runs(client: "MlflowClient", experiment_id: str, condition: str) -> "list[Run]":
-    return list(client.search_runs([experiment_id], condition))
-
-
-def _end(client: "MlflowClient", run_id: str, status: str, reason: str) -> None:
-    client.set_tag(run_id, REASON, reason[:500])
-    client.set_terminated(run_id, status)
+                client.set_terminated(run.info.run_id, status)
 
 
 def _log_origin(client: "MlflowClient", run_id: str, context: MonthContext, origin: Origin) -> None:
@@ -255,14 +191,4 @@ def _log_origin(client: "MlflowClient", run_id: str, context: MonthContext, orig
         source=json.dumps({"url": origin.location}),
     )
     client.log_inputs(run_id, [DatasetInput(dataset)])
-    client.set_tag(run_id, "taxi_assets.data_version", origin.sha256)
-
-
-@cache
-def _git_commit() -> str | None:
-    """The commit of the project's checkout, if it is one."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
+    client.set_tag(run_id, DATA_VERSION, origin.sha256)

@@ -1,13 +1,15 @@
 """MLflow's database or server: reaching it, sharing it, and saying so when it fails."""
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taxi_assets.errors import ServiceError, first_line
+from taxi_assets.errors import OutageError, ServiceError, first_line
 from taxi_assets.masking import mask
 
 if TYPE_CHECKING:
@@ -19,8 +21,19 @@ LONGEST_TURN = 300
 """Seconds to wait for other processes; a turn takes one or two, making the database five."""
 
 
+OUTDATED = "out-of-date database schema"
+"""What MLflow says of a database that an older MLflow has made."""
+
+OUTAGES = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
+"""MLflow's codes for errors that may pass."""
+
+
 class TrackingError(ServiceError):
-    """MLflow cannot be reached, or refuses."""
+    """MLflow refuses, or cannot be used as it is."""
+
+
+class UnreachableTrackingError(TrackingError, OutageError):
+    """MLflow does not answer."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +81,29 @@ class TrackingServer:
     def _lock(self) -> "BaseFileLock | threading.RLock":
         from filelock import FileLock
 
-        path = self.uri.partition("sqlite:///")[2].partition("?")[0]
+        path = self._sqlite_path
         return FileLock(f"{path}.lock", LONGEST_TURN) if path else threading.RLock()
+
+    @property
+    def _sqlite_path(self) -> str | None:
+        return self.uri.partition("sqlite:///")[2].partition("?")[0] or None
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Use MLflow for a block: alone, and with errors that explain themselves.
+
+        Raises:
+            TrackingError: MLflow does not do its part.
+        """
+        with self.explained(), self.alone():
+            yield
+
+    def artifact_folder(self, experiment_name: str) -> str | None:
+        """Where an SQLite database's artifacts lie: beside it; a server has a place of its own."""
+        database = self._sqlite_path
+        if database is None:
+            return None
+        return str(Path(database).parent / "mlruns" / re.sub(r"[^\w.-]", "_", experiment_name))
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -93,7 +127,14 @@ class TrackingServer:
             ImportError,
         ) as error:
             reason = mask(first_line(error).replace(self.uri, self.shown))
-            raise TrackingError(
-                f"MLflow at {self.shown} fails ({reason}). Nothing was stored; the month's last "
-                "model stays. Check MLFLOW_TRACKING_URI and the server, then run the month again."
+            if OUTDATED in reason:
+                raise TrackingError(
+                    f"The database of MLflow at {self.shown} was made by an older MLflow. Back it "
+                    f"up, then bring it up to date: mlflow db upgrade {self.shown}"
+                ) from None
+            code = getattr(error, "error_code", "INTERNAL_ERROR")
+            passing = code in OUTAGES and not isinstance(error, ImportError)
+            raise (UnreachableTrackingError if passing else TrackingError)(
+                f"MLflow at {self.shown} fails ({reason}). What was stored before stays. Check "
+                "MLFLOW_TRACKING_URI and the server, then run the month again."
             ) from None

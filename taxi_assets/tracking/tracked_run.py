@@ -1,14 +1,16 @@
-"""What is logged to a month's MLflow run while it is open."""
+"""The MLflow run of a month while it is open: from training to figures, in one block."""
 
 import logging
 import pickle
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
+from taxi_assets.masking import mask
+from taxi_assets.monthly_assets import MonthContext
 from taxi_assets.tracking.packaging import (
     INPUT_EXAMPLE,
     requirements,
@@ -16,36 +18,98 @@ from taxi_assets.tracking.packaging import (
     signature,
 )
 from taxi_assets.tracking.registry import Registry
+from taxi_assets.tracking.resource import active_run
+from taxi_assets.tracking.servers import TrackingError
+from taxi_assets.tracking.tags import REASON
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
     from sklearn.feature_extraction import DictVectorizer
     from sklearn.linear_model import LinearRegression
 
+    from taxi_assets.tlc.fetch import Origin
+    from taxi_assets.tracking.runs import Tracking
 
-@dataclass(frozen=True)
+
 class TrackedRun:
-    """The MLflow run of a month while it is open."""
+    """A block in which a month's MLflow run is begun or opened again, filled, and ended truthfully.
 
-    run_id: str
-    mlflow: Any
-    registry: Registry
+    If the block is left without an error the run is FINISHED, else FAILED, or KILLED if it was
+    interrupted. It is finished and registered before that, when the month's figures are stored.
+    """
 
-    def log_training(
+    def __init__(self, tracking: "Tracking", context: MonthContext) -> None:
+        self._tracking = tracking
+        self._server = tracking.server
+        self._context = context
+        self._active = ExitStack()
+        self._mlflow: Any = None
+        self._run: Run | None = None
+        self._ended = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
         self,
-        parameters: Mapping[str, object],
-        vectorizer: "DictVectorizer",
-        model: "LinearRegression",
-    ) -> str:
-        """Log parameters, servable model and vectorizer (``dv.pkl``); return the model's id."""
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._run is None:
+            return
+        status, reason = "FINISHED", None
+        if error is not None:
+            status = "FAILED" if isinstance(error, Exception) else "KILLED"
+            reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+        try:
+            with self._server.turn():
+                self._end(status, reason)
+        except TrackingError as unreachable:
+            if error is None:
+                raise
+            self._context.report(f"MLflow run {self.run_id} may be left RUNNING: {unreachable}")
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        assert self._run is not None
+        return str(self._run.info.run_id)
+
+    def begin(self, parameters: Mapping[str, object], origin: "Origin | None") -> None:
+        """Begin the run of a month that has been trained on trips of this origin.
+
+        Raises:
+            TrackingError: MLflow does not do its part.
+        """
+        with self._server.turn():
+            self._open(self._tracking.create_run(self._context, origin))
+            self._mlflow.log_params(dict(parameters))
+
+    def reopen(self, run_id: str) -> None:
+        """Open the run that has trained the month's model, unless it is open.
+
+        Raises:
+            TrackingError: MLflow does not do its part.
+            DeletedRunError: somebody has deleted the run.
+        """
+        if self._run is None:
+            with self._server.turn():
+                self._open(self._tracking.own_run(self._context, run_id))
+
+    def log_model(self, vectorizer: "DictVectorizer", model: "LinearRegression") -> None:
+        """Log the servable model, and the vectorizer (``dv.pkl``)."""
         import pandas as pd
 
-        self.mlflow.log_params(dict(parameters))
-        with tempfile.TemporaryDirectory() as folder:
+        with (
+            self._server.turn(),
+            tempfile.TemporaryDirectory() as folder,
+            _known_warnings_silenced(),
+        ):
             path = Path(folder) / "dv.pkl"
             path.write_bytes(pickle.dumps(vectorizer))
-            self.mlflow.log_artifact(str(path))
-        with _known_warnings_silenced():
-            logged = self.mlflow.sklearn.log_model(
+            self._mlflow.log_artifact(str(path))
+            self._mlflow.sklearn.log_model(
                 servable_pipeline(vectorizer, model),
                 name="model",
                 pip_requirements=requirements(),
@@ -53,27 +117,67 @@ class TrackedRun:
                 input_example=pd.DataFrame([INPUT_EXAMPLE]),
                 serialization_format="cloudpickle",
             )
-        return str(logged.model_id)
 
     def model_size_bytes(self) -> int:
         """The logged model's size, as its ``MLmodel`` file states it."""
         from mlflow.models import Model
 
-        client = self.mlflow.tracking_client
-        (output,) = client.get_run(self.run_id).outputs.model_outputs
-        return int(Model.load(f"models:/{output.model_id}").to_dict()["model_size_bytes"])
+        with self._server.turn():
+            model = Model.load(f"models:/{self._model_id()}")
+        return int(model.to_dict()["model_size_bytes"])
 
-    def log_metrics(self, figures: Mapping[str, float]) -> str | None:
-        """Log the month's figures; return the version of the registered model, if there is one."""
-        self.mlflow.log_metrics(dict(figures))
-        return self.registry.tag_rmse(self.run_id, figures["rmse"])
-
-    def log_pictures(self, pictures: Mapping[str, bytes]) -> None:
-        """Keep pictures (PNG), by name, with the run."""
-        with tempfile.TemporaryDirectory() as folder:
+    def log_metrics(self, figures: Mapping[str, float], pictures: Mapping[str, bytes]) -> None:
+        """Log the month's figures, and pictures (PNG) by their names."""
+        with self._server.turn(), tempfile.TemporaryDirectory() as folder:
+            self._mlflow.log_metrics(dict(figures))
             for name, picture in pictures.items():
                 (Path(folder) / f"{name}.png").write_bytes(picture)
-            self.mlflow.log_artifacts(folder, "pictures")
+            self._mlflow.log_artifacts(folder, "pictures")
+
+    def supersede_older(self) -> None:
+        """Tag the month's other runs: it is this one's model that is stored."""
+        with self._server.turn():
+            self._tracking.supersede_others(self._context, self.run_id)
+
+    def complete(self) -> dict[str, Any]:
+        """Finish the run and register its model, whose figures are stored; return the version."""
+        with self._server.turn():
+            self._end("FINISHED")
+            run = self._server.client.get_run(self.run_id)
+            registry = Registry(self._server.client, self._context.fleet.name)
+            version = registry.add(
+                self.run_id, self._model_id(), self._context.month, run.data.metrics["rmse"]
+            )
+        return {"model_version": version}
+
+    def links(self) -> dict[str, Any]:
+        """Metadata for Dagster's pages that lead to the run."""
+        return self._tracking.links(self.run_id)
+
+    def _open(self, run: "Run") -> None:
+        """Make a run the active one, which dagster-mlflow logs to."""
+        self._run = run
+        experiment = self._server.client.get_experiment(run.info.experiment_id).name
+        block = active_run(self._context.dagster, self._server.uri, experiment, run)
+        self._mlflow = self._active.enter_context(block)
+
+    def _end(self, status: str, reason: str | None = None) -> None:
+        if self._ended:
+            return
+        self._active.close()
+        client = self._server.client
+        if reason is not None:
+            client.set_tag(self.run_id, REASON, mask(reason)[:500])
+        elif self._run is not None and REASON in self._run.data.tags:
+            client.delete_tag(self.run_id, REASON)
+        client.set_terminated(self.run_id, status)
+        self._ended = True
+
+    def _model_id(self) -> str:
+        outputs = self._server.client.get_run(self.run_id).outputs
+        assert outputs is not None
+        (output,) = outputs.model_outputs
+        return str(output.model_id)
 
 
 @contextmanager

@@ -1,12 +1,17 @@
-"""Whether a span of months fits on the disk, asked before the first of them is fetched."""
+"""Month files on their way into the storage: whether they fit, and where they are fetched to."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 from taxi_assets.errors import StorageError
 from taxi_assets.storage.files import Storage
+from taxi_assets.storage.origins import stored_origin
+from taxi_assets.tlc.ahead import FetchAhead
+from taxi_assets.tlc.fetch import FetchedMonth, fetch_month
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
-from taxi_assets.tlc.source import SourceError, TripSource, UnreachableSourceError
+from taxi_assets.tlc.source import Report, SourceError, TripSource, UnreachableSourceError
 
 STORED_BYTES = 1.5
 """All assets of a month, for each byte of its file at the source; measured, they take 1.25."""
@@ -15,10 +20,34 @@ ASKED_MONTHS = 12
 """Months whose size the source is asked for; the others are taken to be like them."""
 
 
-def check_space(
+@contextmanager
+def fetched_months(
     fleet: Fleet, months: Sequence[Month], *, trip_source: TripSource, storage: Storage
+) -> Iterator[FetchAhead]:
+    """Fetch months, each when the one before is taken, unless the stored file is the source's.
+
+    Raises:
+        StorageError: several months will not fit.
+        SourceError: the source does not answer at all.
+    """
+    if len(months) > 1:
+        check_space(fleet, months, trip_source, storage)
+
+    def path_for(month: Month) -> Path:
+        return storage.temporary_file(month_file(fleet, month).rpartition("/")[0])
+
+    def fetch(month: Month, path: Path, report: Report) -> FetchedMonth:
+        stored = stored_origin(storage, month_file(fleet, month))
+        return fetch_month(trip_source, fleet, month, path, report, stored)
+
+    with closing(FetchAhead(months, fetch, path_for)) as ahead:
+        yield ahead
+
+
+def check_space(
+    fleet: Fleet, months: Sequence[Month], trip_source: TripSource, storage: Storage
 ) -> None:
-    """Make sure that the months that are not stored yet will fit.
+    """Make sure that the months that are not stored yet will fit, and a file that is ahead.
 
     Raises:
         StorageError: they will not.
@@ -30,7 +59,7 @@ def check_space(
         return
     sizes = [_size(trip_source, fleet, month) for month in new[:: -(-len(new) // ASKED_MONTHS)]]
     known = [size for size in sizes if size]
-    needed = STORED_BYTES * len(new) * sum(known) / max(1, len(known))
+    needed = (STORED_BYTES * len(new) + 1) * sum(known) / max(1, len(known))
     if needed > free:
         raise StorageError(
             f"{len(new)} months need about {needed / 1e6:,.0f} MB in {storage.shown}, and "

@@ -1,0 +1,174 @@
+"""How an asset is declared: a function that makes one month of it."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from taxi_assets.checks.month_checks import MonthCheck
+from taxi_assets.failures import ExplainedFailure
+from taxi_assets.partitions import commands
+from taxi_assets.tlc.fleets import Fleet
+from taxi_assets.tlc.months import Month
+
+MonthFunction = Callable[..., dg.MaterializeResult[Any]]
+
+Opens = Callable[..., AbstractContextManager[Any]]
+"""Opens something for several months, or for several assets of one. The function's name is that
+of the parameter by which asset functions take what it gives."""
+
+
+@dataclass(frozen=True)
+class MonthContext:
+    """Which month of which asset a function makes, and where it can say how it goes.
+
+    Attributes:
+        fleet: whose trips.
+        month: of them.
+        asset: the asset's name.
+        code_version: the asset's.
+        dagster: the context of the whole run.
+        loads: loads an asset's value of any month.
+    """
+
+    fleet: Fleet
+    month: Month
+    asset: str
+    code_version: str
+    dagster: dg.AssetExecutionContext
+    loads: Callable[[str, Month], Any]
+    _when_stored: list[Callable[[], Mapping[str, Any] | None]] = field(default_factory=list)
+
+    def report(self, line: str) -> None:
+        """Log a line about the month."""
+        self.dagster.log.info(f"{self.asset} {self.month}: {line}")
+
+    def when_stored(self, action: Callable[[], Mapping[str, Any] | None]) -> None:
+        """Have something done once the value is stored, before Dagster records it.
+
+        Metadata that ``action`` returns are recorded with the value's.
+        """
+        self._when_stored.append(action)
+
+    def after_storing(self) -> dict[str, Any]:
+        """Do what waits for the value to be stored; return the metadata."""
+        return {
+            name: value for action in self._when_stored for name, value in (action() or {}).items()
+        }
+
+    def load(self, asset: str, month: Month) -> Any:
+        """What is stored of an asset's month that is not declared as an input.
+
+        Raises:
+            NotStoredError, UnusableValueError, ServiceError: as the IO manager finds it.
+        """
+        try:
+            return self.loads(asset, month)
+        except ExplainedFailure as failure:
+            raise failure.error from None
+
+    def command(self, *assets: str, month: Month | None = None) -> str:
+        """The command that materializes assets, by default of this month."""
+        keys = [dg.AssetKey([self.fleet.name, asset]) for asset in assets]
+        (command,) = commands(keys, [month or self.month])
+        return command
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonthlyAsset:
+    """A function that makes one month of an asset, and what Dagster needs to know of it.
+
+    The function's first parameter takes a ``MonthContext``. Parameters that ``resources`` names
+    take Dagster resources; those named as ``per_run`` and ``per_month`` take what these open; all
+    others take the same month of the asset of their name. It returns the value, metadata with a
+    ``summary`` among them, and a result for each of the ``checks``.
+
+    Attributes:
+        function: makes a month.
+        io_manager: key of the IO manager that stores the months.
+        group: the asset's group on Dagster's pages.
+        kinds: the asset's kinds there.
+        code_version: changes when the function gives something else for the same inputs.
+        resources: keys of the resources that the function takes.
+        checks: those by which the function judges each month.
+        per_run: opened with the fleet and the months to be made, for all months of a run; its
+            keyword-only parameters take resources.
+        per_month: opened with a month's context, for those assets of a month that follow each
+            other and share it; its keyword-only parameters take resources.
+        stays_in_memory: whether the assets that are made next take the value itself; if not, they
+            take what the IO manager loads.
+    """
+
+    function: MonthFunction
+    io_manager: str
+    group: str
+    kinds: Set[str]
+    code_version: str
+    resources: Set[str] = frozenset()
+    checks: Sequence[MonthCheck] = ()
+    per_run: Opens | None = None
+    per_month: Opens | None = None
+    stays_in_memory: bool = True
+
+    @property
+    def name(self) -> str:
+        """The asset's name: the function's."""
+        return self.function.__name__
+
+    @property
+    def opens(self) -> list[Opens]:
+        """What has to be opened for the function."""
+        return [opens for opens in (self.per_run, self.per_month) if opens is not None]
+
+    @property
+    def upstream(self) -> list[str]:
+        """Names of the assets that the function takes."""
+        opened = {opens.__name__ for opens in self.opens}
+        _, *parameters = inspect.signature(self.function).parameters
+        return [name for name in parameters if name not in self.resources | opened]
+
+    def key(self, fleet: Fleet) -> dg.AssetKey:
+        """The asset's key: ``yellow/model``."""
+        return dg.AssetKey([fleet.name, self.name])
+
+    def spec(self, fleet: Fleet) -> dg.AssetSpec:
+        """The asset as Dagster declares it."""
+        return dg.AssetSpec(
+            self.key(fleet),
+            deps=[dg.AssetKey([fleet.name, name]) for name in self.upstream],
+            description=inspect.getdoc(self.function),
+            group_name=self.group,
+            kinds=set(self.kinds),
+            code_version=self.code_version,
+            owners=["team:taxi-assets"],
+            # A month may fail.
+            skippable=True,
+        ).with_io_manager_key(self.io_manager)
+
+    def make(
+        self, context: MonthContext, arguments: Mapping[str, Any]
+    ) -> dg.MaterializeResult[Any]:
+        """Make a month.
+
+        Raises:
+            ValueError: the function has judged other checks than were declared.
+        """
+        result = self.function(context, **arguments)
+        judged = sorted(check.check_name or "" for check in result.check_results)
+        if judged != sorted(check.name for check in self.checks):
+            raise ValueError(f"{self.name} judged {judged}; its checks are others.")
+        return result
+
+
+def resource_names(opens: Opens) -> list[str]:
+    """Keys of the resources that a function takes which opens something."""
+    parameters = inspect.signature(opens).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+
+
+def monthly_asset(**declared: Any) -> Callable[[MonthFunction], MonthlyAsset]:
+    """Declare that a function makes one month of an asset; takes ``MonthlyAsset``'s attributes."""
+    return lambda function: MonthlyAsset(function=function, **declared)

@@ -1,0 +1,289 @@
+"""The months of a run, one after the other, each through all the assets that the run makes.
+
+This is the only module that knows that a run may have several months. All assets of a fleet are
+one Dagster operation, any part of which can be selected. It makes a month's assets in the order of
+the graph, hands each value on in memory, has it stored by the asset's IO manager, and records it.
+A month that fails costs only itself; when a service is away, no further month is tried.
+"""
+
+import gc
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from itertools import groupby
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
+
+from taxi_assets.errors import MonthError, OutageError, ServiceError, explain
+from taxi_assets.failures import ExplainedFailure, explained_error
+from taxi_assets.masking import mask
+from taxi_assets.month_values import MonthValues
+from taxi_assets.monthly_assets import MonthContext, MonthlyAsset, Opens, resource_names
+from taxi_assets.partitions import commands, monthly_partitions
+from taxi_assets.records import Failed, Records
+from taxi_assets.tlc.fleets import Fleet
+from taxi_assets.tlc.months import Month
+
+RETRIES = dg.RetryPolicy(max_retries=2, delay=4, backoff=dg.Backoff.EXPONENTIAL)
+"""Further attempts of a run that an outage has stopped: after 4 and 8 seconds. The operation
+does not have the policy itself, as Dagster would then try again what somebody has interrupted."""
+
+
+def fleet_months(
+    fleet: Fleet, graph: Sequence[MonthlyAsset], backfill_policy: dg.BackfillPolicy
+) -> dg.AssetsDefinition:
+    """All assets of a fleet, as one Dagster operation over any months and any selection."""
+    months = monthly_partitions(fleet)
+
+    @dg.multi_asset(
+        name=f"{fleet.name}_months",
+        specs=[asset.spec(fleet) for asset in graph],
+        check_specs=[
+            check.spec(asset.key(fleet), months) for asset in graph for check in asset.checks
+        ],
+        can_subset=True,
+        partitions_def=months,
+        backfill_policy=backfill_policy,
+        required_resource_keys={
+            *(name for asset in graph for name in asset.resources),
+            *(name for asset in graph for opens in asset.opens for name in resource_names(opens)),
+        },
+    )
+    def make_months(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        yield from MonthsRun(context, fleet, graph).events()
+
+    return make_months
+
+
+class MonthsRun:
+    """An attempt of a run to make the selected assets of its months."""
+
+    def __init__(
+        self, context: dg.AssetExecutionContext, fleet: Fleet, graph: Sequence[MonthlyAsset]
+    ) -> None:
+        self._context = context
+        self._fleet = fleet
+        self._assets = {asset.name: asset for asset in graph}
+        self._wanted = [a for a in graph if a.key(fleet) in context.selected_asset_keys]
+        self._months = sorted(Month.parse(key) for key in context.partition_keys)
+        self._records = Records(context)
+        self._failed: dict[Month, Failed] = {}
+        self._untried: list[Month] = []
+        self._at = ""
+        self._began = time.monotonic()
+        self._done = 0
+
+    def events(self) -> Iterator[Any]:
+        """Make the months; what is yielded is for Dagster to record.
+
+        Raises:
+            dagster.Failure: after the last month, if any failed, or after an outage.
+            dagster.RetryRequested: an outage may have passed in a moment.
+        """
+        keys = [asset.key(self._fleet) for asset in self._wanted]
+        self._failed = self._records.failed(keys, self._months)
+        done = [month for month in self._months if self._is_recorded(month)]
+        left = [m for m in self._months if m not in {*self._failed, *done}]
+        try:
+            yield from self._make_months(left)
+        except ServiceError as error:
+            self._untried = [month for month in left if month > max(set(left) & set(self._failed))]
+            if isinstance(error, OutageError) and self._context.retry_number < RETRIES.max_retries:
+                self._try_again(error)
+        if self._failed:
+            raise dg.Failure(self._explain(), allow_retries=False)
+        yield from self._repeat_other_checks()
+        for key in keys:
+            # Tells Dagster, which then starts what else in the run needs the asset, that it is
+            # there, and has it record nothing.
+            unrecorded = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
+            yield dg.MaterializeResult(asset_key=key, metadata=unrecorded)
+        for name, spec in self._context.assets_def.check_specs_by_output_name.items():
+            if spec.key in self._context.selected_asset_check_keys:
+                # Dagster would log that it misses them.
+                yield dg.Output(None, output_name=name)
+
+    def _make_months(self, months: Sequence[Month]) -> Iterator[Any]:
+        """Make each month that can be made.
+
+        Raises:
+            ServiceError: other months need not be tried.
+        """
+        with ExitStack() as blocks:
+            try:
+                opened = self._open_for_run(months, blocks)
+            except ServiceError as error:
+                self._note_failure(months[0], error)
+                raise
+            for month in months:
+                begun = time.monotonic()
+                try:
+                    yield from self._make_month(month, opened)
+                except Exception as raised:
+                    cause = explained_error(raised)
+                    failed = self._note_failure(month, cause)
+                    if isinstance(cause, ServiceError):
+                        raise cause from None
+                    key = self._assets[failed.asset].key(self._fleet)
+                    yield self._records.fail(key, month, failed.reason)
+                else:
+                    self._report_progress(month, begun)
+                # A failure's traceback, and in Python 3.13 Dagster's steps, leave cycles of
+                # references that may hold a month's trips. The oldest objects, mostly of
+                # libraries, are not searched for them.
+                gc.collect(1)
+
+    def _is_recorded(self, month: Month) -> bool:
+        """Whether an earlier attempt of this run has made all that is wanted of a month."""
+        records = [self._records.earlier(self._spec(asset), month) for asset in self._wanted]
+        run_id = self._context.run_id
+        return all(record is not None and record.run_id == run_id for record in records)
+
+    def _make_month(self, month: Month, opened: Mapping[str, Any]) -> Iterator[Any]:
+        """Make a month's assets, but for those that an earlier attempt has made."""
+        to_make: list[MonthlyAsset] = []
+        for asset in self._wanted:
+            anew = {made.name for made in to_make} & set(asset.upstream)
+            earlier = None if anew else self._records.earlier(self._spec(asset), month)
+            if earlier is None:
+                to_make.append(asset)
+            else:
+                yield from self._records.take_over(earlier, month)
+        values = MonthValues(self._context, self._fleet, month)
+        for opens, assets in groupby(list(to_make), key=lambda asset: asset.per_month):
+            with self._open_for_month(opens, to_make[0], month) as block:
+                given = {**opened, opens.__name__: block} if opens else opened
+                for asset in assets:
+                    yield from self._make(asset, month, values, given)
+                    to_make.remove(asset)
+                    values.forget_all_but({name for left in to_make for name in left.upstream})
+
+    def _make(
+        self, asset: MonthlyAsset, month: Month, values: MonthValues, given: Mapping[str, Any]
+    ) -> Iterator[Any]:
+        """Make, store and record a month of an asset."""
+        self._at = asset.name
+        context = self._month_context(asset, month)
+        result = asset.make(
+            context,
+            {
+                **{name: values.load(self._assets[name]) for name in asset.upstream},
+                **{opens.__name__: given[opens.__name__] for opens in asset.opens},
+                **{name: getattr(self._context.resources, name) for name in asset.resources},
+            },
+        )
+        stored = values.store(asset, result.value)
+        metadata = {**(result.metadata or {}), **stored, **context.after_storing()}
+        yield from self._records.add(
+            self._spec(asset), month, metadata, result.data_version, result.check_results
+        )
+        context.report(str(metadata["summary"]))
+
+    def _open_for_run(self, months: Sequence[Month], blocks: ExitStack) -> dict[str, Any]:
+        """Open what assets need for all months of the run."""
+        opened = {}
+        for asset in self._wanted:
+            if asset.per_run is not None and months:
+                self._at = asset.name
+                to_make = [m for m in months if self._records.earlier(self._spec(asset), m) is None]
+                block = asset.per_run(self._fleet, to_make, **self._resources(asset.per_run))
+                opened[asset.per_run.__name__] = blocks.enter_context(block)
+        return opened
+
+    def _open_for_month(
+        self, opens: Opens | None, asset: MonthlyAsset, month: Month
+    ) -> AbstractContextManager[Any]:
+        """Open what assets of a month share that follow each other; ``asset`` is the first."""
+        if opens is None:
+            return nullcontext()
+        self._at = asset.name
+        return opens(self._month_context(asset, month), **self._resources(opens))
+
+    def _month_context(self, asset: MonthlyAsset, month: Month) -> MonthContext:
+        return MonthContext(
+            self._fleet, month, asset.name, asset.code_version, self._context, self._load
+        )
+
+    def _load(self, name: str, month: Month) -> Any:
+        return MonthValues(self._context, self._fleet, month).load(self._assets[name])
+
+    def _resources(self, opens: Opens) -> dict[str, Any]:
+        return {name: getattr(self._context.resources, name) for name in resource_names(opens)}
+
+    def _spec(self, asset: MonthlyAsset) -> dg.AssetSpec:
+        spec: dg.AssetSpec = self._context.assets_def.get_asset_spec(asset.key(self._fleet))
+        return spec
+
+    def _note_failure(self, month: Month, error: Exception) -> Failed:
+        """Say why a month could not be made."""
+        reason = explain(error)
+        if reason is None:
+            self._context.log.error(f"{self._at} {month}: unexpected error", exc_info=error)
+            reason = f"{type(error).__name__}: {error}"
+        elif isinstance(error, MonthError) and error.remake:
+            assets = dict.fromkeys([*error.remake, self._at])
+            keys = [self._assets[name].key(self._fleet) for name in assets]
+            reason = f"{reason} Make them again: {commands(keys, [month])[0]}"
+        failed = self._failed[month] = Failed(self._at, mask(reason))
+        self._context.log.error(f"{failed.asset} {month}: {failed.reason}")
+        return failed
+
+    def _try_again(self, error: OutageError) -> None:
+        """Have Dagster begin another attempt.
+
+        Raises:
+            dagster.RetryRequested: always.
+        """
+        attempt = self._context.retry_number + 1
+        seconds = RETRIES.calculate_delay(attempt)
+        self._context.log.warning(
+            f"Trying again in {seconds:g} s ({attempt} of {RETRIES.max_retries})."
+        )
+        raise dg.RetryRequested(RETRIES.max_retries, seconds) from ExplainedFailure(
+            error, str(error)
+        )
+
+    def _explain(self) -> str:
+        """Which months failed, and why."""
+        if len(self._months) == 1:
+            ((month, (asset, reason)),) = self._failed.items()
+            return f"{asset} {month}: {reason}"
+        return "\n".join(
+            [
+                f"{len(self._failed) + len(self._untried)} of {len(self._months)} months failed:",
+                *(f"  {asset} {month}: {reason}"
+                  for month, (asset, reason) in sorted(self._failed.items())),
+                *(f"  {month}: not tried" for month in self._untried),
+            ]
+        )  # fmt: skip
+
+    def _report_progress(self, month: Month, begun: float) -> None:
+        """Say that a month is done, and of a range, how long the rest may take."""
+        now = time.monotonic()
+        self._done += 1
+        line = f"{month} done in {now - begun:.1f} s"
+        if (total := len(self._months)) > 1:
+            place = self._months.index(month) + 1
+            left = (now - self._began) / self._done * (total - place)
+            line += f" ({place} of {total}, about {left:.0f} s to go)"
+        self._context.log.info(line)
+
+    def _repeat_other_checks(self) -> Iterator[Any]:
+        """Record again what checks found whose assets the run does not make.
+
+        Raises:
+            dagster.Failure: there are such checks.
+        """
+        selected = self._context.selected_asset_keys
+        others = [k for k in self._context.selected_asset_check_keys if k.asset_key not in selected]
+        if not others:
+            return
+        yield from self._records.repeat(others, self._months)
+        assets = sorted({key.asset_key for key in others})
+        raise dg.Failure(
+            "A check judges a month when its asset is made; what it found then stays. To have the "
+            "month judged anew, make it again: " + "\n".join(commands(assets, self._months)),
+            allow_retries=False,
+        )

@@ -1,0 +1,59 @@
+"""What the MLflow run of a month is tagged with."""
+
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from taxi_assets.monthly_assets import MonthContext
+from taxi_assets.tracking.owners import OWNER, Owner
+
+DAGSTER_RUN = "dagster.run_id"
+PARTITION = "dagster.partition"
+FLEET = "taxi_assets.fleet"
+DATA_VERSION = "taxi_assets.data_version"
+REASON = "taxi_assets.reason"
+BACKTEST_MONTH = "taxi_assets.backtest_month"
+SUPERSEDED_BY = "taxi_assets.superseded_by"
+DESCRIPTION = "mlflow.note.content"
+
+VERSIONED_PACKAGES = ("dagster", "dagster-mlflow", "mlflow", "numpy", "pandas", "scikit-learn")
+
+
+def run_tags(context: MonthContext, dagster_ui_url: str | None) -> dict[str, str]:
+    """The tags that a run has from its beginning."""
+    run_id = context.dagster.run_id
+    tags = {
+        DAGSTER_RUN: run_id,
+        PARTITION: context.month.partition_key,
+        FLEET: context.fleet.name,
+        OWNER: Owner.of_run(run_id).to_tag(),
+        "taxi_assets.code_version": context.code_version,
+        "python": platform.python_version(),
+        **{package: version(package) for package in VERSIONED_PACKAGES},
+    }
+    if dagster_ui_url is not None:
+        url = f"{dagster_ui_url.rstrip('/')}/runs/{run_id}"
+        tags["dagster.url"] = url
+        # The only text on a run's page that can have a link.
+        tags[DESCRIPTION] = f"Trained by [Dagster run {run_id[:8]}]({url})."
+    if (commit := _git_commit()) is not None:
+        tags["mlflow.source.git.commit"] = commit
+    return tags
+
+
+def same_month(context: MonthContext) -> str:
+    """The condition by which MLflow finds the runs of a month."""
+    month = context.month.partition_key
+    return f"tags.`{FLEET}` = '{context.fleet.name}' and tags.`{PARTITION}` = '{month}'"
+
+
+@cache
+def _git_commit() -> str | None:
+    """The commit of the project's checkout, if it is one."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

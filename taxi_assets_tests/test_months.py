@@ -1,0 +1,638 @@
+"""Several months in one run: the same values and records as month by month, whatever fails."""
+
+import json
+import re
+import shutil
+import weakref
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver
+from dagster._core.loader import LoadingContextForTest
+
+from taxi_assets import assets, definitions
+from taxi_assets.assets import GRAPH
+from taxi_assets.definitions import build_definitions
+from taxi_assets.durations import cleaning
+from taxi_assets.partitions import commands, monthly_partitions, stretches
+from taxi_assets.settings import Settings, SettingsError
+from taxi_assets.storage.files import Storage
+from taxi_assets.storage.io_managers import MonthlyIOManager
+from taxi_assets.tlc.months import Month
+from taxi_assets.tracking.servers import UnreachableTrackingError
+from taxi_assets.tracking.tracked_run import TrackedRun
+from taxi_assets_tests.conftest import latest_record, step_failures, tracked_runs
+
+Materialize = Callable[..., dg.ExecuteInProcessResult]
+
+MONTHS = ("2023-01", "2023-02", "2023-03")
+NAMES = [asset.name for asset in GRAPH]
+
+
+@pytest.fixture
+def own_source(settings: Settings, tmp_path: Path) -> Settings:
+    """Settings with a source folder that the test may change."""
+    shutil.copytree(settings.trip_source, tmp_path / "source")
+    return replace(settings, trip_source=str(tmp_path / "source"))
+
+
+def figures(settings: Settings, month: str) -> dict[str, float]:
+    """A month's figures, without the logged model's size, in which a run's id may show."""
+    path = Path(settings.storage) / f"green/metrics/{month}.json"
+    return json.loads(path.read_text()) | {"model_size_bytes": None}
+
+
+def recorded(instance: dg.DagsterInstance, asset: str, run_id: str | None = None) -> list[str]:
+    """The months that have been materialized, as often as they have been, by a run or by all."""
+    records = instance.fetch_materializations(dg.AssetKey(["green", asset]), limit=100).records
+    return sorted(str(r.partition_key) for r in records if run_id in (None, r.run_id))
+
+
+def statuses(instance: dg.DagsterInstance, settings: Settings, asset: str) -> dict[str, str]:
+    months = monthly_partitions(settings.fleet)
+    found = instance.get_status_by_partition(
+        dg.AssetKey(["green", asset]), months.get_partition_keys(), months
+    )
+    return {key[:7]: status.value for key, status in (found or {}).items() if status}
+
+
+def check_states(instance: dg.DagsterInstance, settings: Settings) -> dict[tuple[str, str], tuple]:
+    """The status of each check by its name and month, and whether it is current."""
+    graph = build_definitions(settings).resolve_asset_graph()
+    infos = instance.event_log_storage.get_asset_check_partition_info(list(graph.asset_check_keys))
+    return {
+        (info.check_key.name, info.partition_key[:7]): (
+            info.latest_execution_status.value,
+            info.is_current,
+        )
+        for info in infos
+    }
+
+
+def all_checks_current(instance: dg.DagsterInstance, settings: Settings) -> set[str]:
+    """The months that every check has judged with a result that Dagster calls current."""
+    states = check_states(instance, settings)
+    judged = {key for key, (status, current) in states.items() if status != "PLANNED" and current}
+    names = {name for name, _ in states}
+    assert len(names) == 11
+    return {month for _, month in states if all((name, month) in judged for name in names)}
+
+
+def stale(instance: dg.DagsterInstance, settings: Settings) -> dict[tuple[str, str], list[str]]:
+    """What Dagster calls stale, and why."""
+    graph = build_definitions(settings).resolve_asset_graph()
+    resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+    causes = {
+        (key.path[-1], partition[:7]): resolver.get_stale_causes(key, partition)
+        for key in graph.get_all_asset_keys()
+        for partition in instance.get_materialized_partitions(key)
+    }
+    return {key: [cause.reason for cause in found] for key, found in causes.items() if found}
+
+
+def test_every_month_of_a_span_is_stored_as_if_it_were_alone(
+    settings: Settings, materialize: Materialize, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    alone = replace(settings, storage=str(tmp_path / "alone"))
+    assert materialize("2023-01:2023-03").success
+    for month in MONTHS:
+        assert materialize(month, settings=alone).success
+
+    for month in MONTHS:
+        assert figures(settings, month) == figures(alone, month)
+        for frame in ("cleaned_trips", "zone_pairs"):
+            path = f"green/{frame}/{month}.parquet"
+            pd.testing.assert_frame_equal(
+                pd.read_parquet(Path(settings.storage) / path),
+                pd.read_parquet(Path(alone.storage) / path),
+            )
+        loaded = [
+            build_definitions(own).load_asset_value(
+                ["green", "model"], partition_key=f"{month}-01", instance=instance
+            )
+            for own in (settings, alone)
+        ]
+        assert loaded[0]["model"].coef_.tolist() == loaded[1]["model"].coef_.tolist()
+
+
+def test_every_month_has_one_record_with_its_own_figures_and_data_version(
+    settings: Settings, materialize: Materialize, instance: dg.DagsterInstance
+) -> None:
+    assert materialize("2023-01:2023-03").success
+    for name in NAMES:
+        assert recorded(instance, name) == [f"{month}-01" for month in MONTHS]
+    for month in MONTHS:
+        metrics = latest_record(instance, "metrics", month).metadata
+        expected = figures(settings, month)
+        del expected["model_size_bytes"]
+        assert {name: metrics[name].value for name in expected} == expected
+        for name in NAMES:
+            path = latest_record(instance, name, month).metadata["path"].value
+            assert f"/{name}/{month}." in path
+        raw = latest_record(instance, "raw_trips", month)
+        assert raw.tags["dagster/data_version"] == raw.metadata["sha256"].value
+    versions = {latest_record(instance, "metrics", m).tags["dagster/data_version"] for m in MONTHS}
+    assert len(versions) == len(MONTHS)
+
+
+def test_data_versions_are_those_of_single_months(
+    settings: Settings, materialize: Materialize, instance: dg.DagsterInstance
+) -> None:
+    def versions() -> dict[str, str]:
+        return {
+            name: latest_record(instance, name, "2023-02").tags["dagster/data_version"]
+            for name in NAMES
+        }
+
+    assert materialize("2023-01:2023-02").success
+    spanned = versions()
+    assert materialize("2023-02").success
+    assert versions() == spanned
+
+
+def test_a_bad_month_costs_only_itself_and_its_old_value_stays(
+    own_source: Settings, materialize: Materialize, instance: dg.DagsterInstance
+) -> None:
+    """February was good once and is corrupt now; March is gone; January and April are good."""
+    settings = own_source
+    assert materialize("2023-02", "raw_trips", settings=settings).success
+    good = (Path(settings.storage) / "green/raw_trips/2023-02.parquet").read_bytes()
+    source = Path(settings.trip_source)
+    (source / "green_tripdata_2023-02.parquet").write_bytes(good[:1000])
+    (source / "green_tripdata_2023-03.parquet").unlink()
+
+    result = materialize("2023-01:2023-04", settings=settings)
+
+    assert not result.success
+    (message,) = step_failures(result)
+    head, february, march = message.splitlines()
+    assert head == "2 of 4 months failed:"
+    assert february.startswith("  raw_trips 2023-02: ")
+    assert "not a complete Parquet file" in february
+    assert march.startswith("  raw_trips 2023-03: ")
+    assert "does not exist" in march
+
+    assert (Path(settings.storage) / "green/raw_trips/2023-02.parquet").read_bytes() == good
+    for name in NAMES:
+        assert statuses(instance, settings, name) == {
+            "2023-01": "MATERIALIZED",
+            "2023-02": "FAILED",
+            "2023-03": "FAILED",
+            "2023-04": "MATERIALIZED",
+        }
+        assert recorded(instance, name, result.run_id) == [
+            "2023-01-01",
+            "2023-04-01",
+        ]
+    assert sorted(run.data.params["month"] for run in tracked_runs(settings)) == [
+        "2023-01",
+        "2023-04",
+    ]
+    (observed,) = instance.fetch_observations(
+        dg.AssetRecordsFilter(dg.AssetKey(["green", "raw_trips"]), asset_partitions=["2023-03-01"]),
+        limit=10,
+    ).records
+    assert "does not exist" in observed.asset_observation.description
+
+
+def test_a_month_that_fails_on_its_way_keeps_what_it_has_reached(
+    own_source: Settings, materialize: Materialize, instance: dg.DagsterInstance
+) -> None:
+    february = Path(own_source.trip_source) / "green_tripdata_2023-02.parquet"
+    month = pd.read_parquet(february)
+    month.drop(columns="PULocationID").to_parquet(february)
+
+    (message,) = step_failures(materialize("2023-01:2023-03", settings=own_source))
+    assert message.splitlines() == [
+        "1 of 3 months failed:",
+        "  cleaned_trips 2023-02: The file has no column PULocationID. "
+        "Is it a file of another fleet than green?",
+    ]
+    assert statuses(instance, own_source, "raw_trips") == dict.fromkeys(MONTHS, "MATERIALIZED")
+    for name in NAMES[1:]:
+        found = statuses(instance, own_source, name)
+        assert found.pop("2023-02") == "FAILED"
+        assert set(found.values()) == {"MATERIALIZED"}
+
+
+def test_a_fault_in_the_code_costs_only_its_month(
+    settings: Settings,
+    materialize: Materialize,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    group = assets.pairs.group_by_zone_pair
+
+    def group_all_but_the_first(trips: pd.DataFrame) -> pd.DataFrame:
+        monkeypatch.setattr(assets.pairs, "group_by_zone_pair", group)
+        raise ZeroDivisionError("no pairs today")
+
+    monkeypatch.setattr(assets.pairs, "group_by_zone_pair", group_all_but_the_first)
+    (message,) = step_failures(materialize("2023-01:2023-02"))
+    assert "  zone_pairs 2023-01: ZeroDivisionError: no pairs today" in message
+    assert recorded(instance, "backtest") == ["2023-02-01"]
+
+
+def test_an_outage_stops_after_the_month_in_hand_and_the_next_attempt_goes_on(
+    own_source: Settings,
+    materialize: Materialize,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """February is bad; MLflow is away once, in March. Nothing is made or recorded twice."""
+    (Path(own_source.trip_source) / "green_tripdata_2023-02.parquet").write_bytes(b"bad")
+    cleaned, trained = [], []
+
+    def clean(opened: object, fleet: object, month: Month) -> cleaning.CleanedTrips:
+        cleaned.append(str(month))
+        return clean_trips(opened, fleet, month)
+
+    def begin(run: TrackedRun, parameters: dict[str, object], *more: object) -> None:
+        trained.append(parameters["month"])
+        if trained == ["2023-01", "2023-03"]:
+            raise UnreachableTrackingError("MLflow is away.")
+        begins(run, parameters, *more)
+
+    clean_trips, begins = cleaning.clean_trips, TrackedRun.begin
+    monkeypatch.setattr(assets.cleaning, "clean_trips", clean)
+    monkeypatch.setattr(TrackedRun, "begin", begin)
+    result = materialize("2023-01:2023-04", settings=own_source)
+    assert cleaned == ["2023-01", "2023-03", "2023-04"]
+    assert trained == ["2023-01", "2023-03", "2023-03", "2023-04"]
+    (message,) = step_failures(result)
+    head, february = message.splitlines()
+    assert head == "1 of 4 months failed:"
+    assert february.startswith("  raw_trips 2023-02: ")
+    assert "not a complete Parquet file" in february
+    for name in NAMES:
+        assert recorded(instance, name) == ["2023-01-01", "2023-03-01", "2023-04-01"]
+    assert all_checks_current(instance, own_source) == {"2023-01", "2023-03", "2023-04"}
+
+
+def test_an_outage_that_stays_names_the_months_that_were_not_tried(
+    settings: Settings,
+    materialize: Materialize,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trained = []
+
+    def refuse(run: TrackedRun, parameters: dict[str, object], *more: object) -> None:
+        trained.append(parameters["month"])
+        raise UnreachableTrackingError("MLflow is away.")
+
+    monkeypatch.setattr(TrackedRun, "begin", refuse)
+    (message,) = step_failures(materialize("2023-01:2023-03"))
+    assert message.splitlines() == [
+        "3 of 3 months failed:",
+        "  model 2023-01: MLflow is away.",
+        "  2023-02: not tried",
+        "  2023-03: not tried",
+    ]
+    assert trained == ["2023-01"] * 3
+    assert statuses(instance, settings, "cleaned_trips") == {
+        "2023-01": "MATERIALIZED",
+        "2023-02": "FAILED",
+        "2023-03": "FAILED",
+    }
+    assert statuses(instance, settings, "metrics") == dict.fromkeys(MONTHS, "FAILED")
+
+
+def test_a_resumed_run_goes_on_and_any_other_makes_all(
+    own_source: Settings, materialize: Materialize, instance: dg.DagsterInstance
+) -> None:
+    """January is good at once; February becomes good before the run is resumed."""
+    february = Path(own_source.trip_source) / "green_tripdata_2023-02.parquet"
+    good = february.read_bytes()
+    february.write_bytes(b"bad")
+    failed = materialize("2023-01:2023-02", settings=own_source)
+    assert not failed.success
+    first = {name: latest_record(instance, name, "2023-01") for name in NAMES}
+
+    february.write_bytes(good)
+    lineage = {"dagster/root_run_id": failed.run_id, "dagster/parent_run_id": failed.run_id}
+    resumed = materialize(
+        "2023-01:2023-02", settings=own_source, **lineage, **{"dagster/is_resume_retry": "true"}
+    )
+    assert resumed.success
+    for name in NAMES:
+        again = latest_record(instance, name, "2023-01")
+        assert again.metadata["made_in_run"].value == failed.run_id
+        assert again.tags == first[name].tags
+        kept = {key: value for key, value in again.metadata.items() if key != "made_in_run"}
+        assert kept == dict(first[name].metadata)
+        assert "made_in_run" not in latest_record(instance, name, "2023-02").metadata
+        assert recorded(instance, name, resumed.run_id) == ["2023-01-01", "2023-02-01"]
+        assert statuses(instance, own_source, name) == dict.fromkeys(
+            ("2023-01", "2023-02"), "MATERIALIZED"
+        )
+    assert all_checks_current(instance, own_source) == {"2023-01", "2023-02"}
+    assert len(tracked_runs(own_source)) == 2
+
+    assert materialize("2023-01:2023-02", settings=own_source, **lineage).success
+    assert "made_in_run" not in latest_record(instance, "model", "2023-01").metadata
+    assert len(tracked_runs(own_source)) == 4
+
+
+def test_a_resumed_run_makes_anew_what_is_no_longer_the_latest_or_has_new_inputs(
+    own_source: Settings, materialize: Materialize, instance: dg.DagsterInstance
+) -> None:
+    source = Path(own_source.trip_source)
+    january = source / "green_tripdata_2023-01.parquet"
+    february = source / "green_tripdata_2023-02.parquet"
+    good = february.read_bytes()
+    february.write_bytes(b"bad")
+    failed = materialize("2023-01:2023-02", settings=own_source)
+    shutil.copy(source / "green_tripdata_2023-03.parquet", january)
+    assert materialize("2023-01", "raw_trips", settings=own_source).success
+
+    february.write_bytes(good)
+    tags = {"dagster/root_run_id": failed.run_id, "dagster/is_resume_retry": "true"}
+    assert materialize("2023-01:2023-02", settings=own_source, **tags).success
+    for name in NAMES:
+        assert "made_in_run" not in latest_record(instance, name, "2023-01").metadata
+    assert figures(own_source, "2023-01") == figures_of("2023-03", own_source, materialize)
+
+
+def figures_of(month: str, settings: Settings, materialize: Materialize) -> dict[str, float]:
+    assert materialize(month, settings=settings).success
+    return figures(settings, month)
+
+
+def test_dagster_calls_stale_what_depends_on_a_month_that_changed(
+    own_source: Settings, materialize: Materialize, instance: dg.DagsterInstance
+) -> None:
+    assert materialize("2023-01:2023-02", settings=own_source).success
+    assert stale(instance, own_source) == {}
+    source = Path(own_source.trip_source)
+    shutil.copy(
+        source / "green_tripdata_2023-03.parquet", source / "green_tripdata_2023-02.parquet"
+    )
+    assert materialize("2023-01:2023-02", "raw_trips", settings=own_source).success
+    assert stale(instance, own_source) == {
+        ("cleaned_trips", "2023-02"): ["has a new dependency data version"],
+        ("metrics", "2023-02"): ["has a new dependency data version"],
+    }
+    rest = [name for name in NAMES if name != "raw_trips"]
+    assert materialize("2023-02", *rest, settings=own_source).success
+    assert stale(instance, own_source) == {}
+
+
+def test_dagster_calls_stale_what_another_code_has_made(
+    settings: Settings,
+    materialize: Materialize,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert materialize("2023-01:2023-02").success
+    newer = tuple(
+        replace(asset, code_version="new") if asset.name == "zone_pairs" else asset
+        for asset in GRAPH
+    )
+    monkeypatch.setattr(definitions, "GRAPH", newer)
+    assert stale(instance, settings) == {
+        ("zone_pairs", month): ["has a new code version"] for month in ("2023-01", "2023-02")
+    }
+
+
+@pytest.mark.parametrize("span", ["2023-01", "2023-01:2023-03"])
+def test_every_check_result_is_current(
+    settings: Settings, materialize: Materialize, instance: dg.DagsterInstance, span: str
+) -> None:
+    assert materialize(span).success
+    assert all_checks_current(instance, settings) == set(MONTHS[: 3 if ":" in span else 1])
+
+
+def test_checks_alone_end_with_a_sentence_and_change_nothing(
+    settings: Settings, materialize: Materialize, instance: dg.DagsterInstance
+) -> None:
+    assert materialize("2023-01:2023-02").success
+    before = check_states(instance, settings)
+    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+    selection = job.get_subset(
+        asset_selection=set(),
+        asset_check_selection={
+            dg.AssetCheckKey(dg.AssetKey(["green", "metrics"]), "better_than_mean")
+        },
+    )
+    result = selection.execute_in_process(
+        partition_key="2023-01-01", instance=instance, raise_on_error=False
+    )
+    (message,) = step_failures(result)
+    assert "A check judges a month when its asset is made" in message
+    assert "--select 'green/metrics' --partition 2023-01-01" in message
+    assert check_states(instance, settings) == before
+
+
+SELECTIONS = {
+    "one asset": ("zone_pairs",),
+    "model and on": ("model", "metrics", "backtest"),
+    "a gap": ("cleaned_trips", "vectorizer", "metrics"),
+    "all but the download": tuple(name for name in NAMES if name != "raw_trips"),
+}
+
+
+@pytest.mark.parametrize("selection", SELECTIONS.values(), ids=SELECTIONS)
+def test_any_selection_runs_and_loads_what_is_not_selected_once_a_month(
+    settings: Settings,
+    materialize: Materialize,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    selection: tuple[str, ...],
+) -> None:
+    assert materialize("2023-01:2023-02").success
+    before = {month: figures(settings, month) for month in ("2023-01", "2023-02")}
+    load, loaded = MonthlyIOManager.load, Counter()
+
+    def count(manager: MonthlyIOManager, key: dg.AssetKey, month: Month) -> object:
+        loaded[key.path[-1], str(month)] += 1
+        return load(manager, key, month)
+
+    monkeypatch.setattr(MonthlyIOManager, "load", count)
+    result = materialize("2023-01:2023-02", *selection)
+    assert result.success
+    for name in NAMES:
+        made = ["2023-01-01", "2023-02-01"] if name in selection else []
+        assert recorded(instance, name, result.run_id) == made
+    assert {month: figures(settings, month) for month in before} == before
+    # January's vectorizer and model are loaded for February's backtest as well.
+    again = {(name, "2023-01") for name in ("vectorizer", "model") if "backtest" in selection}
+    assert {key for key, times in loaded.items() if times > (2 if key in again else 1)} == set()
+    assert not {name for name, month in loaded if month == "2023-02"} & (
+        set(selection) - {"raw_trips"}
+    )
+
+
+def test_never_two_months_trips_are_in_memory(
+    settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: list[weakref.ref] = []
+
+    def clean_while_alone(*arguments: object) -> cleaning.CleanedTrips:
+        assert [frame() for frame in alive if frame() is not None] == []
+        cleaned = clean(*arguments)
+        alive.append(weakref.ref(cleaned.trips))
+        return cleaned
+
+    clean = cleaning.clean_trips
+    monkeypatch.setattr(assets.cleaning, "clean_trips", clean_while_alone)
+    assert materialize("2023-01:2023-03").success
+    assert len(alive) == 3
+
+
+def test_a_function_that_forgets_a_check_is_told(
+    settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forgetful = tuple(
+        replace(asset, checks=[assets.data_checks.share_kept]) if asset.name == "raw_trips"
+        else asset
+        for asset in GRAPH
+    )  # fmt: skip
+    monkeypatch.setattr(definitions, "GRAPH", forgetful)
+    (message,) = step_failures(materialize("2023-01", "raw_trips"))
+    assert "raw_trips judged ['number_of_trips'" in message
+
+
+def test_progress_is_reported_with_the_time_to_go(
+    materialize: Materialize, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert materialize("2023-01:2023-02", "raw_trips").success
+    lines = capfd.readouterr().err
+    assert re.search(r"2023-01 done in \d+\.\d s \(1 of 2, about \d+ s to go\)", lines)
+    assert re.search(r"2023-02 done in \d+\.\d s \(2 of 2, about 0 s to go\)", lines)
+
+
+def test_any_io_manager_can_keep_an_asset(
+    settings: Settings, materialize: Materialize, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    """Dagster's own keeps the figures, and a user's asset takes the model, in one run with it."""
+    taken = []
+
+    @dg.asset(
+        partitions_def=monthly_partitions(settings.fleet),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        ins={"model": dg.AssetIn(dg.AssetKey(["green", "model"]))},
+    )
+    def users_own(context: dg.AssetExecutionContext, model) -> None:
+        taken.append(model)
+
+    plain = build_definitions(settings)
+    defs = dg.Definitions(
+        assets=[*plain.assets, users_own],
+        resources={**plain.resources, "figures": dg.FilesystemIOManager(base_dir=str(tmp_path))},
+        executor=dg.in_process_executor,
+    )
+    job = defs.resolve_implicit_global_asset_job_def()
+    one = {"partition_key": "2023-01-01"}
+    several = {
+        "tags": {
+            "dagster/asset_partition_range_start": "2023-01-01",
+            "dagster/asset_partition_range_end": "2023-02-01",
+        }
+    }
+    for months in (one, several):
+        for keys in (None, [dg.AssetKey("users_own")]):
+            assert job.execute_in_process(instance=instance, asset_selection=keys, **months).success
+    assert [type(model["model"]).__name__ for model in taken[:2]] == ["LinearRegression"] * 2
+    assert [sorted(models) for models in taken[2:]] == [["2023-01-01", "2023-02-01"]] * 2
+    kept = defs.load_asset_value(
+        ["green", "metrics"], partition_key="2023-02-01", instance=instance
+    )
+    assert kept["records_loaded"] == 6_000
+    assert not (Path(settings.storage) / "green/metrics").exists()
+
+
+def test_a_users_own_asset_does_not_start_when_a_month_has_failed(
+    own_source: Settings, instance: dg.DagsterInstance
+) -> None:
+    @dg.asset(
+        partitions_def=monthly_partitions(own_source.fleet),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        deps=[dg.AssetKey(["green", "raw_trips"])],
+    )
+    def users_own() -> None:
+        raise AssertionError
+
+    (Path(own_source.trip_source) / "green_tripdata_2023-02.parquet").unlink()
+    plain = build_definitions(own_source)
+    defs = dg.Definitions(assets=[*plain.assets, users_own], resources=plain.resources)
+    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=instance,
+        raise_on_error=False,
+        asset_selection=[dg.AssetKey(["green", "raw_trips"]), dg.AssetKey("users_own")],
+        tags={
+            "dagster/asset_partition_range_start": "2023-01-01",
+            "dagster/asset_partition_range_end": "2023-02-01",
+        },
+    )
+    assert not result.success
+    assert [event.step_key for event in result.get_step_failure_events()] == ["green_months"]
+
+
+def test_only_what_changed_at_the_source_is_fetched_again(
+    own_source: Settings, materialize: Materialize, instance: dg.DagsterInstance
+) -> None:
+    assert materialize("2023-01:2023-02", "raw_trips", settings=own_source).success
+    stored = Path(own_source.storage) / "green/raw_trips"
+    before = {path.name: path.stat().st_mtime_ns for path in stored.glob("*.parquet")}
+    changed = Path(own_source.trip_source) / "green_tripdata_2023-02.parquet"
+    shutil.copyfile(Path(own_source.trip_source) / "green_tripdata_2023-03.parquet", changed)
+
+    assert materialize("2023-01:2023-02", "raw_trips", settings=own_source).success
+
+    after = {path.name: path.stat().st_mtime_ns for path in stored.glob("*.parquet")}
+    assert after["2023-01.parquet"] == before["2023-01.parquet"]
+    assert after["2023-02.parquet"] != before["2023-02.parquet"]
+    assert (stored / "2023-02.parquet").read_bytes() == changed.read_bytes()
+    for month in ("2023-01", "2023-02"):
+        assert latest_record(instance, "raw_trips", month).metadata["records_loaded"].value == 6_000
+
+
+def test_a_stored_file_that_was_altered_is_fetched_again(
+    settings: Settings, materialize: Materialize
+) -> None:
+    stored = Path(settings.storage) / "green/raw_trips/2023-01.parquet"
+    assert materialize("2023-01", "raw_trips").success
+    good = stored.read_bytes()
+    stored.write_bytes(good[:-1] + b"x")
+    assert materialize("2023-01", "raw_trips").success
+    assert stored.read_bytes() == good
+
+
+def test_a_backfill_is_cut_as_the_settings_say(settings: Settings) -> None:
+    def policies(months_per_run: int | None) -> set[dg.BackfillPolicy]:
+        definitions = build_definitions(replace(settings, months_per_run=months_per_run))
+        graph = definitions.resolve_asset_graph()
+        return {graph.get(key).backfill_policy for key in graph.get_all_asset_keys()}
+
+    assert policies(None) == {dg.BackfillPolicy.single_run()}
+    assert policies(3) == {dg.BackfillPolicy.multi_run(3)}
+
+
+def test_a_range_on_the_command_line_needs_one_run(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["dagster", "--partition-range", "2023-01-01...2023-02-01"])
+    with pytest.raises(SettingsError, match="set TAXI_MONTHS_PER_RUN to all"):
+        build_definitions(replace(settings, months_per_run=1))
+
+
+def test_commands_cover_each_stretch_of_months() -> None:
+    months = [Month(2022, 11), Month(2022, 12), Month(2023, 1), Month(2023, 3)]
+    assert stretches(months) == [months[:3], months[3:]]
+    first, second = commands([dg.AssetKey(["green", "model"])], months)
+    assert first.endswith("--select 'green/model' --partition-range 2022-11-01...2023-01-01")
+    assert second.endswith("--select 'green/model' --partition 2023-03-01")
+
+
+def test_storage_holds_nothing_but_whole_months(
+    settings: Settings, materialize: Materialize
+) -> None:
+    assert materialize("2023-01:2023-02").success
+    assert not [path for path in Path(settings.storage).rglob("*") if path.name.startswith(".")]
+    assert Storage(settings.storage).exists("green/model/2023-02.skops")
