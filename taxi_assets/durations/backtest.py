@@ -35,15 +35,21 @@ def compare_models(
     sums = ["trips", "duration_sum", "duration_sum_of_squares"]
     pairs = zone_pairs.groupby(FEATURES, observed=True)[sums].sum().reset_index()
     train, validation = split(zone_pairs, TRAIN), split(zone_pairs, VALIDATION)
-    mean = np.full(len(pairs), train["duration_sum"].sum() / train["trips"].sum())
-    return {
-        "trips": len(cleaned_trips),
-        **_score("previous", cleaned_trips, pairs, previous and predict(pairs, *previous)),
-        **_score("own", cleaned_trips, pairs, predict(pairs, *own)),
-        **_score("mean", cleaned_trips, pairs, mean),
-        "previous_validation_rmse": previous and _rmse(validation, predict(validation, *previous)),
-        "own_validation_rmse": _rmse(validation, predict(validation, *own)),
+    predictions = {
+        "previous": previous and predict(pairs, *previous),
+        "own": predict(pairs, *own),
+        "mean": np.full(len(pairs), train["duration_sum"].sum() / train["trips"].sum()),
     }
+    figures: dict[str, Any] = {"trips": len(cleaned_trips)}
+    for name, predicted in predictions.items():
+        figures |= _score(name, cleaned_trips, pairs, predicted)
+    for name in ("previous", "own"):
+        predicted = predictions[name]
+        held_out = None if predicted is None else spread(pairs, predicted, validation)
+        figures[f"{name}_validation_rmse"] = (
+            None if held_out is None else _rmse(validation, held_out)
+        )
+    return figures
 
 
 def _score(

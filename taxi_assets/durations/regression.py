@@ -61,11 +61,13 @@ class Predictor(NamedTuple):
 def fit_vectorizer(zone_pairs: "pd.DataFrame") -> "DictVectorizer":
     """Learn the zones of the training split, each as a pick-up and as a drop-off zone.
 
-    Fitted on the distinct pairs, the vocabulary is that of all training trips.
+    Fitted on the distinct zones, the vocabulary is that of all training trips.
     """
     from sklearn.feature_extraction import DictVectorizer
 
-    return DictVectorizer().fit(_records(split(zone_pairs, TRAIN)))
+    train = split(zone_pairs, TRAIN)
+    zones = [{feature: zone} for feature in FEATURES for zone in train[feature].unique()]
+    return DictVectorizer().fit(zones)
 
 
 def fit_model(zone_pairs: "pd.DataFrame", vectorizer: "DictVectorizer") -> "LinearRegression":
@@ -155,8 +157,14 @@ def predict(
 
 
 def _features(pairs: "pd.DataFrame", vectorizer: "DictVectorizer") -> "csr_matrix":
+    """The pairs' feature vectors, shape (len(pairs), features)."""
     _check_features(vectorizer)
-    return vectorizer.transform(_records(pairs))
+    # A pair's vector is the sum of its zones', of which there are few.
+    zones = [(feature, *pairs[feature].factorize()) for feature in FEATURES]
+    return sum(
+        vectorizer.transform([{feature: zone} for zone in met])[numbers]
+        for feature, numbers, met in zones
+    )
 
 
 def _check_features(vectorizer: "DictVectorizer") -> None:
@@ -166,8 +174,3 @@ def _check_features(vectorizer: "DictVectorizer") -> None:
             f"The vectorizer was fitted on {', '.join(sorted(known))}; the features are "
             f"{', '.join(FEATURES)} now."
         )
-
-
-def _records(pairs: "pd.DataFrame") -> list[dict[str, str]]:
-    columns = (pairs[feature].astype(object) for feature in FEATURES)
-    return [dict(zip(FEATURES, values, strict=True)) for values in zip(*columns, strict=True)]

@@ -75,9 +75,15 @@ def predictions_chart(validation: Validation, title: str) -> bytes:
     import numpy as np
 
     figure, axes = _figure(title)
-    edges = np.arange(0, MAX_DURATION + 1, 1.0)
-    actual = validation.trips[DURATION].to_numpy()
-    counts, _, _ = np.histogram2d(actual, validation.trip_predictions, bins=(edges, edges))
+    minutes = int(MAX_DURATION)
+    # What lies outside the picture, or on its upper edge, is not drawn.
+    actual, predicted = (
+        np.floor(values).astype(np.int64)
+        for values in (validation.trips[DURATION].to_numpy(), validation.trip_predictions)
+    )
+    within = (actual < minutes) & (predicted >= 0) & (predicted < minutes)
+    cells = actual[within] * minutes + predicted[within]
+    counts = np.bincount(cells, minlength=minutes**2).reshape(minutes, minutes)
     shown = np.ma.masked_equal(counts.T, 0)
     box = (0, MAX_DURATION, 0, MAX_DURATION)
     image = axes.imshow(
@@ -106,11 +112,12 @@ def errors_chart(validation: Validation, borough: Callable[[str], str], title: s
     figure, (left, right) = _figures(title, 2)
     actual = validation.trips[DURATION].to_numpy()
     errors = validation.trip_predictions - actual
-    bars = np.minimum(actual // MINUTES_A_BAR, MAX_DURATION / MINUTES_A_BAR - 1) * MINUTES_A_BAR
-    means = pd.DataFrame({"error": errors, "absolute": np.abs(errors)}).groupby(bars).mean()
-    left.bar(means.index, means["absolute"], MINUTES_A_BAR * 0.9, align="edge", color=GREY,
+    last = int(MAX_DURATION / MINUTES_A_BAR) - 1
+    means = _mean_by(np.minimum(actual // MINUTES_A_BAR, last).astype(np.int64), errors)
+    starts = means.index * MINUTES_A_BAR
+    left.bar(starts, means["absolute"], MINUTES_A_BAR * 0.9, align="edge", color=GREY,
              label="mean absolute error")  # fmt: skip
-    left.step([*means.index, MAX_DURATION], [*means["error"], means["error"].iloc[-1]],
+    left.step([*starts, MAX_DURATION], [*means["error"], means["error"].iloc[-1]],
               where="post", color=BLUE, label="bias (predicted - actual)")  # fmt: skip
     left.axhline(0, color="black", linewidth=0.5)
     left.set_xlabel("actual duration (minutes)")
@@ -118,11 +125,12 @@ def errors_chart(validation: Validation, borough: Callable[[str], str], title: s
     left.legend(frameon=False, fontsize=7)
 
     pickups = validation.trips[PICKUP_ZONE]
-    boroughs = pickups.cat.categories.map(borough).to_numpy()[pickups.cat.codes]
-    by_borough = pd.Series(np.abs(errors)).groupby(boroughs).agg(["mean", "size"])
-    by_borough = by_borough.sort_values("size").tail(7)
-    names = [f"{name}\n{int(trips):,} trips" for name, trips in by_borough["size"].items()]
-    right.barh(names, by_borough["mean"], color=GREEN)
+    numbers, boroughs = pd.factorize(pickups.cat.categories.map(borough))
+    by_borough = _mean_by(numbers[pickups.cat.codes], errors).sort_values("trips").tail(7)
+    names = [
+        f"{boroughs[number]}\n{trips:,} trips" for number, trips in by_borough["trips"].items()
+    ]
+    right.barh(names, by_borough["absolute"], color=GREEN)
     right.set_xlabel("mean absolute error (minutes)")
     right.set_title("by borough of the pick-up", fontsize=8)
     right.tick_params(axis="y", labelsize=7)
@@ -183,6 +191,21 @@ def trend_chart(months: "Sequence[tuple[Month, Mapping[str, Any]]]") -> bytes:
     axes.legend(frameon=False, fontsize=8)
     figure.autofmt_xdate()
     return _png(figure)
+
+
+def _mean_by(groups: "NDArray[np.int64]", errors: "NDArray[np.float64]") -> "pd.DataFrame":
+    """For each number of a group that has trips, how many, the mean error and absolute error."""
+    import numpy as np
+    import pandas as pd
+
+    trips = np.bincount(groups)
+    met = np.flatnonzero(trips)
+    sums = {
+        "error": np.bincount(groups, errors)[met],
+        "absolute": np.bincount(groups, np.abs(errors))[met],
+    }
+    means = {name: total / trips[met] for name, total in sums.items()}
+    return pd.DataFrame({"trips": trips[met], **means}, index=met)
 
 
 def _worst_pairs(validation: Validation) -> "pd.DataFrame":

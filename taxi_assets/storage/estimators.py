@@ -12,12 +12,11 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from types import ModuleType
+from typing import Any, BinaryIO
+from unittest import mock
 
 from taxi_assets.storage.formats import LAYOUT, Format, UnreadableFileError, check_layout
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 TRUSTED_TYPES = frozenset(
     {
@@ -138,21 +137,36 @@ def _nodes(part: Any) -> Iterator[dict[str, Any]]:
             yield from _nodes(child)
 
 
-def _skops() -> "ModuleType":
-    """skops.io, importing no more of scikit-learn than the two estimators kept here.
+def _skops() -> ModuleType:
+    """skops.io, looking at no more of scikit-learn and SciPy than is kept here.
 
-    To list the types that it trusts, skops imports every module of scikit-learn, which takes
-    longer than all the work of a month. It asks ``all_estimators`` for them; for the length of
-    the import that knows our two only, and so nothing else is trusted either.
+    To list the types that it trusts, skops imports every module of scikit-learn, and looks for
+    each function of ``scipy.special`` in all modules there are, which takes longer than all the
+    work of a month. For the length of the import it finds our two estimators, and no functions;
+    so nothing else is trusted either.
     """
+    import scipy.special
     import sklearn.utils
     from sklearn.feature_extraction import DictVectorizer
     from sklearn.linear_model import LinearRegression
 
-    all_estimators = sklearn.utils.all_estimators
     stored = [(kind.__name__, kind) for kind in (DictVectorizer, LinearRegression)]
-    sklearn.utils.all_estimators = lambda: stored
-    try:
+    with (
+        mock.patch.object(sklearn.utils, "all_estimators", return_value=stored),
+        mock.patch.object(scipy, "special", _Unlisted(scipy.special)),
+    ):
         return importlib.import_module("skops.io")
-    finally:
-        sklearn.utils.all_estimators = all_estimators
+
+
+class _Unlisted(ModuleType):
+    """A module that has all that another has, but does not list it."""
+
+    def __init__(self, module: ModuleType) -> None:
+        super().__init__(module.__name__)
+        self._module = module
+
+    def __dir__(self) -> list[str]:
+        return []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
