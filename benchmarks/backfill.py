@@ -1,9 +1,10 @@
 """A year of full-size months: one command, a backfill from the pages, and the row-level script.
 
-    .venv/bin/python benchmarks/backfill.py [--trips 3403766]
+    .venv/bin/python benchmarks/backfill.py [--trips 3403766] [--without-pages]
 
-All run one after the other on the same twelve synthetic months. The backfills are launched over
-GraphQL, as Dagster's pages do it. Times are only worth comparing within one run of this benchmark.
+All run one after the other on the same twelve synthetic months, which lie in a folder; once more
+they come from a web server that gives 15 MB/s. The backfills are launched over GraphQL, as
+Dagster's pages do it. Times are only worth comparing within one run of this benchmark.
 """
 
 import argparse
@@ -18,7 +19,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import requests
 from measure import DAGSTER, FULL_MONTH, PROJECT, Measured, dagster_home, make_source, measure
+from slow_server import slow_server
 
 sys.path.append(str(PROJECT))
 
@@ -27,11 +30,14 @@ from taxi_assets_tests.webserver import ask, launch_backfill, wait_for_backfill
 MONTHS = [f"2023-{month:02d}-01" for month in range(1, 13)]
 PORT = 3777
 URL = f"http://127.0.0.1:{PORT}"
+PACE = 15e6
+"""Bytes a second that the slow server gives."""
+
 LONGEST = 3600
 """Seconds that a backfill may take."""
 
 
-def command_line(folder: Path, source: Path, months: int) -> Measured:
+def command_line(folder: Path, source: object, months: int) -> Measured:
     """The whole command for the first months of the year, in a folder of its own."""
     folder.mkdir()
     span = (
@@ -43,6 +49,14 @@ def command_line(folder: Path, source: Path, months: int) -> Measured:
         DAGSTER, "asset", "materialize", "-m", "taxi_assets.definitions", "--select", "*", *span,
         cwd=folder, DAGSTER_HOME=str(dagster_home(folder)), TAXI_TRIP_SOURCE=str(source),
     )  # fmt: skip
+
+
+def fetch_all(url: str, source: Path) -> float:
+    """Seconds that it takes to do nothing but fetch all files."""
+    begun = time.perf_counter()
+    for path in sorted(source.iterdir()):
+        requests.get(f"{url}/{path.name}", timeout=600).raise_for_status()
+    return time.perf_counter() - begun
 
 
 @contextmanager
@@ -86,7 +100,9 @@ def backfill() -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trips", type=int, default=FULL_MONTH)
-    trips = parser.parse_args().trips
+    parser.add_argument("--without-pages", action="store_true", help="leave the backfills out")
+    arguments = parser.parse_args()
+    trips = arguments.trips
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -101,7 +117,12 @@ def main() -> None:
             spans[months] = command_line(folder / f"command{months}", source, months)
             seconds, peak = spans[months].seconds, spans[months].peak_mb
             print(f"command, {months:2} months          {seconds:6.1f} s   {peak:6,.0f} MB")
-        for size in ("all", "1"):
+        with slow_server(source, PACE) as url:
+            fetching = fetch_all(url, source)
+            served = command_line(folder / "served", url, 12)
+        print(f"fetching alone, 12 months   {fetching:6.1f} s")
+        print(f"command, 12 months served   {served.seconds:6.1f} s   {served.peak_mb:6,.0f} MB")
+        for size in () if arguments.without_pages else ("all", "1"):
             with dagster_dev(folder / f"pages{size}", source, TAXI_MONTHS_PER_RUN=size):
                 figures = backfill()
             print(
@@ -111,6 +132,9 @@ def main() -> None:
 
     year, month = spans[12], spans[1]
     print(f"\nyear / row-level month   {year.seconds / plain.seconds:.2f}")
+    longer = max(fetching, year.seconds)
+    print(f"served / longer of both  {served.seconds / longer:.2f}")
+    print(f"month / row-level month  {month.seconds / plain.seconds:.2f}")
     print(f"seconds a month          {year.seconds / 12:.2f}")
     marginal = (year.seconds - month.seconds) / 11
     print(f"marginal month           {marginal:.2f} s, {marginal / plain.seconds:.3f} row-level")

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from taxi_assets.durations.cleaning import DURATION, FEATURES
+from taxi_assets.durations.cleaning import DURATION
 from taxi_assets.durations.regression import Predictor, predict
 from taxi_assets.durations.scoring import spread, squared_error
 from taxi_assets.durations.zone_pairs import TRAIN, VALIDATION, split
@@ -30,53 +30,49 @@ def compare_models(
         ``previous_validation_rmse`` and ``own_validation_rmse``, on the trips that the month's
         own model was not trained on either. Without a previous model its figures are None.
     """
-    import numpy as np
-
-    sums = ["trips", "duration_sum", "duration_sum_of_squares"]
-    pairs = zone_pairs.groupby(FEATURES, observed=True)[sums].sum().reset_index()
-    train, validation = split(zone_pairs, TRAIN), split(zone_pairs, VALIDATION)
-    predictions = {
-        "previous": previous and predict(pairs, *previous),
-        "own": predict(pairs, *own),
-        "mean": np.full(len(pairs), train["duration_sum"].sum() / train["trips"].sum()),
-    }
+    train = split(zone_pairs, TRAIN)
+    mean = float(train["duration_sum"].sum() / train["trips"].sum())
     figures: dict[str, Any] = {"trips": len(cleaned_trips)}
-    for name, predicted in predictions.items():
-        figures |= _score(name, cleaned_trips, pairs, predicted)
-    for name in ("previous", "own"):
-        predicted = predictions[name]
-        held_out = None if predicted is None else spread(pairs, predicted, validation)
-        figures[f"{name}_validation_rmse"] = (
-            None if held_out is None else _rmse(validation, held_out)
-        )
+    for name, predicted in (
+        ("previous", previous and predict(zone_pairs, *previous)),
+        ("own", predict(zone_pairs, *own)),
+        ("mean", mean),
+    ):
+        figures |= _score(name, cleaned_trips, zone_pairs, predicted)
+    del figures["mean_validation_rmse"]
     return figures
 
 
 def _score(
     name: str,
     cleaned_trips: "pd.DataFrame",
-    pairs: "pd.DataFrame",
-    predicted: "NDArray[np.float64] | None",
+    zone_pairs: "pd.DataFrame",
+    predicted: "NDArray[np.float64] | float | None",
 ) -> dict[str, float | None]:
     import numpy as np
 
     share = f"{name}_share_within_{CLOSE:g}_minutes"
-    names = [f"{name}_rmse", f"{name}_mae", f"{name}_bias", share]
+    names = [f"{name}_rmse", f"{name}_mae", f"{name}_bias", share, f"{name}_validation_rmse"]
     if predicted is None:
         return dict.fromkeys(names)
     # In place, as there are millions.
-    errors = spread(pairs, predicted, cleaned_trips)
-    errors -= cleaned_trips[DURATION].to_numpy()
+    errors = cleaned_trips[DURATION].to_numpy(copy=True)
+    errors -= (
+        predicted if isinstance(predicted, float) else spread(zone_pairs, predicted, cleaned_trips)
+    )
+    bias = -float(errors.mean())
     np.abs(errors, out=errors)
-    bias = (predicted @ pairs["trips"] - pairs["duration_sum"].sum()) / len(cleaned_trips)
+    pairs = zone_pairs.assign(predicted=predicted)
+    validation = split(pairs, VALIDATION)
     figures = [
-        _rmse(pairs, predicted),
+        _rmse(pairs),
         float(errors.mean()),
-        float(bias),
+        bias,
         float((errors <= CLOSE).mean()),
+        _rmse(validation),
     ]
     return dict(zip(names, figures, strict=True))
 
 
-def _rmse(pairs: "pd.DataFrame", predicted: "NDArray[np.float64]") -> float:
-    return float((squared_error(pairs, predicted) / pairs["trips"].sum()) ** 0.5)
+def _rmse(pairs: "pd.DataFrame") -> float:
+    return float((squared_error(pairs, pairs["predicted"]) / pairs["trips"].sum()) ** 0.5)
