@@ -18,8 +18,9 @@ from taxi_assets.durations.regression import TrainedModel
 from taxi_assets.durations.survey import survey_trips
 from taxi_assets.history import earlier_rmses, neighbouring_trips, previous_model
 from taxi_assets.monthly_assets import MonthContext, monthly_asset
-from taxi_assets.reporting import charts, gallery
+from taxi_assets.reporting import charts
 from taxi_assets.reporting.gallery import Gallery
+from taxi_assets.reporting.painter import painter
 from taxi_assets.storage.incoming import fetched_months, month_file
 from taxi_assets.storage.origins import stored_origin
 from taxi_assets.tlc.parquet import open_parquet
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
     from sklearn.feature_extraction import DictVectorizer
 
+    from taxi_assets.reporting.painter import Painter
     from taxi_assets.storage.files import Storage
     from taxi_assets.storage.zone_names import ZoneNames
     from taxi_assets.tlc.ahead import FetchAhead
@@ -90,17 +92,19 @@ def raw_trips(
     io_manager="frames",
     code_version="1",
     resources={"storage"},
+    per_run=painter,
     checks=[data_checks.share_kept, data_checks.usual_durations],
 )
 def cleaned_trips(
-    context: MonthContext, raw_trips: "pq.ParquetFile", storage: "Storage"
+    context: MonthContext, raw_trips: "pq.ParquetFile", storage: "Storage", painter: "Painter"
 ) -> "dg.MaterializeResult[pd.DataFrame]":
     """Trips of 1 to 60 minutes between two known zones: zone ids and duration (minutes)."""
     cleaned = cleaning.clean_trips(raw_trips, context.fleet, context.month)
     kept = len(cleaned.trips)
     durations = cleaned.trips[cleaning.DURATION]
-    title = f"How long {context.fleet.name} taxi trips took, {context.month}"
-    pictures = {gallery.DURATIONS: charts.durations_chart(cleaned.durations, title)}
+    drawn = painter.draw(charts.cleaning_charts, cleaned.durations, context.title)
+    pictures = Gallery(storage, context.fleet, context.month)
+    context.when_stored(lambda: pictures.add(drawn()))
     return dg.MaterializeResult(
         value=cleaned.trips,
         metadata={
@@ -111,7 +115,6 @@ def cleaned_trips(
             "null_zones": cleaned.null_zones,
             "null_times": cleaned.null_times,
             "mean_duration_minutes": float(durations.mean()),
-            **Gallery(storage, context.fleet, context.month).add(pictures),
         },
         check_results=[
             data_checks.share_kept(kept, cleaned.loaded),
@@ -209,6 +212,7 @@ def model(
     io_manager="figures",
     code_version="1",
     resources={"storage", "zone_names"},
+    per_run=painter,
     per_month=tracked_run,
     checks=[model_checks.better_than_mean, model_checks.rmse_of_earlier_months],
 )
@@ -221,15 +225,13 @@ def metrics(
     model: TrainedModel,
     storage: "Storage",
     zone_names: "ZoneNames",
+    painter: "Painter",
     tracked_run: "TrackedRun",
 ) -> "dg.MaterializeResult[dict[str, float]]":
     """The month's figures on its validation trips, in minutes; also in the model's MLflow run."""
     predictor = regression.bind(vectorizer, model)
     validation = scoring.validate_model(cleaned_trips, zone_pairs, *predictor)
-    pictures = Gallery(storage, context.fleet, context.month)
-    drawn = pictures.add(
-        charts.model_charts(validation, zone_names, f"{context.fleet.name} {context.month}")
-    )
+    drawn = painter.draw(charts.model_charts, validation, zone_names.zones, context.title)
     tracked_run.reopen(model["mlflow_run_id"])
     figures = {
         "records_loaded": raw_trips.metadata.num_rows,
@@ -237,7 +239,10 @@ def metrics(
         **scoring.score_model(zone_pairs, *predictor, validation),
         "model_size_bytes": tracked_run.model_size_bytes(),
     }
-    tracked_run.log_metrics(figures, pictures.all())
+    tracked_run.log_metrics(figures)
+    pictures = Gallery(storage, context.fleet, context.month)
+    context.when_stored(lambda: pictures.add(drawn()))
+    context.when_stored(lambda: tracked_run.log_pictures(pictures.all()))
     context.when_stored(tracked_run.complete)
     earlier = earlier_rmses(storage, context.fleet, context.month)
     return dg.MaterializeResult(
@@ -248,7 +253,6 @@ def metrics(
             f"intercept {figures['intercept']:.2f}, RMSE {figures['rmse']:.2f} minutes",
             **figures,
             **tracked_run.links(),
-            **drawn,
         },
         check_results=[
             model_checks.better_than_mean(figures),

@@ -42,6 +42,11 @@ class MonthContext:
     loads: Callable[[str, Month], Any]
     _when_stored: list[Callable[[], Mapping[str, Any] | None]] = field(default_factory=list)
 
+    @property
+    def title(self) -> str:
+        """The month and its fleet: ``yellow 2023-03``."""
+        return f"{self.fleet.name} {self.month}"
+
     def report(self, line: str) -> None:
         """Log a line about the month."""
         self.dagster.log.info(f"{self.asset} {self.month}: {line}")

@@ -185,7 +185,7 @@ class MonthsRun:
         """Open what assets need for all months of the run."""
         opened = {}
         for asset in self._wanted:
-            if asset.per_run is not None and months:
+            if asset.per_run is not None and asset.per_run.__name__ not in opened and months:
                 self._at = asset.name
                 to_make = [m for m in months if self._records.earlier(self._spec(asset), m) is None]
                 block = asset.per_run(self._fleet, to_make, **self._resources(asset.per_run))

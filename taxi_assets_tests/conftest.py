@@ -16,8 +16,8 @@ from mlflow.entities import Run
 
 from taxi_assets import months
 from taxi_assets.definitions import build_definitions
-from taxi_assets.reporting import charts
-from taxi_assets.reporting.gallery import PICTURES
+from taxi_assets.reporting import charts, painter
+from taxi_assets.reporting.gallery import DURATIONS, PICTURES
 from taxi_assets.settings import Settings
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
@@ -91,6 +91,16 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
+class NoPainter:
+    """Draws in the run's own process."""
+
+    def draw(self, chart: Callable[..., object], *arguments: object) -> Callable[[], object]:
+        return lambda: chart(*arguments)
+
+    def close(self) -> None:
+        pass
+
+
 @pytest.fixture
 def materialize(
     settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
@@ -102,8 +112,9 @@ def materialize(
     follows at once.
     """
     blank = b"\x89PNG"
-    monkeypatch.setattr(charts, "durations_chart", lambda *_: blank)
+    monkeypatch.setattr(charts, "cleaning_charts", lambda *_: {DURATIONS: blank})
     monkeypatch.setattr(charts, "model_charts", lambda *_: dict.fromkeys(PICTURES[1:], blank))
+    monkeypatch.setattr(painter, "Painter", NoPainter)
     monkeypatch.setattr(months, "RETRIES", dg.RetryPolicy(max_retries=2, delay=0))
     monkeypatch.chdir(Path(instance.root_directory).parent)
 

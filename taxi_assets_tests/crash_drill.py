@@ -12,7 +12,6 @@ would be seen. After each kill:
 import contextlib
 import json
 import multiprocessing
-import multiprocessing.process
 import os
 import random
 import signal
@@ -53,8 +52,6 @@ class Kill:
 
 def materialize(folder: Path, source: Path, kill: Kill | None) -> None:
     """Run the command in this process, which has been started for it."""
-    # A command is nobody's step process: with a parent, MLflow runs would count as that one's.
-    multiprocessing.process._parent_process = None  # type: ignore[attr-defined]
     os.chdir(folder)
     os.environ |= {
         "DAGSTER_HOME": str(folder / "home"),
@@ -77,8 +74,10 @@ def materialize(folder: Path, source: Path, kill: Kill | None) -> None:
 
 def announce_phases(path: Path, kill: Kill | None) -> None:
     """Have this process note in a file what it is doing, and kill itself when it is time."""
-    from taxi_assets import records, spans
+    from taxi_assets.monthly_assets import MonthContext, MonthlyAsset
+    from taxi_assets.records import Records
     from taxi_assets.storage import files
+    from taxi_assets.tracking.tracked_run import TrackedRun
 
     notes = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     place = ["", ""]
@@ -104,7 +103,7 @@ def announce_phases(path: Path, kill: Kill | None) -> None:
 
         return announce
 
-    def make(asset: spans.MonthlyAsset, context: spans.MonthContext, *more: Any) -> Any:
+    def make(asset: MonthlyAsset, context: MonthContext, *more: Any) -> Any:
         place[:] = asset.name, str(context.month)
         begin("compute")
         return made(asset, context, *more)
@@ -117,11 +116,11 @@ def announce_phases(path: Path, kill: Kill | None) -> None:
             begin("write: flush and rename")
         begin("written")
 
-    made, replaced = spans.MonthlyAsset.make, files.Storage.replacing
-    spans.MonthlyAsset.make = make  # type: ignore[method-assign, assignment]
+    made, replaced = MonthlyAsset.make, files.Storage.replacing
+    MonthlyAsset.make = make  # type: ignore[method-assign, assignment]
     files.Storage.replacing = replacing  # type: ignore[method-assign, assignment]
-    records.MonthRecords.add = announced(records.MonthRecords.add, "record")  # type: ignore[method-assign]
-    records.MonthRecords.repeat = announced(records.MonthRecords.repeat, "record again")  # type: ignore[method-assign]
+    Records.add = announced(Records.add, "record")  # type: ignore[method-assign]
+    TrackedRun.complete = announced(TrackedRun.complete, "register")  # type: ignore[method-assign]
 
 
 def values(folder: Path) -> dict[tuple[str, str], Any]:
@@ -275,8 +274,9 @@ def drill(folder: Path, kills: int, seed: int) -> Counter[str]:
             seconds = 0 if flush else choice.choice([0, choice.uniform(0, 0.002)])
             kill = Kill(phases, choice.randint(1, writes), seconds)
         else:
-            phases = choice.choice(["compute", "record", "written"])
-            kill = Kill(phases, choice.randint(1, computes), choice.uniform(0, 0.3))
+            phases = choice.choice(["compute", "record", "register", "written"])
+            times = len(MONTHS) if phases == "register" else computes
+            kill = Kill(phases, choice.randint(1, times), choice.uniform(0, 0.3))
         phase = spans.kill(source, kill)
         inside = phase.partition(": ")[2].startswith("write") and not phase.endswith("written")
         counted["inside a write" if inside else "elsewhere"] += 1

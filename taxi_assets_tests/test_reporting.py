@@ -64,18 +64,18 @@ def test_pictures_are_drawn_of_any_number_of_pairs(zones: ZoneNames, pairs: int)
     by_pair = summed.agg(trips="size", duration_sum="sum").reset_index()
     by_pair["duration_sum_of_squares"] = by_pair["duration_sum"] ** 2
     validation = Validation(by_pair, np.full(len(by_pair), 20.0), trips, np.full(len(trips), 20.0))
-    drawn = model_charts(validation, zones, "green 2023-01")
+    drawn = model_charts(validation, zones.zones, "green 2023-01")
     assert list(drawn) == list(PICTURES[1:])
     for picture in (*drawn.values(), durations_chart(np.arange(92), "green 2023-01")):
         assert_png(picture)
 
 
 def test_zones_have_the_names_of_the_lookup_file(zones: ZoneNames, tmp_path: Path) -> None:
-    assert (zones.name("132"), zones.borough("132")) == ("JFK Airport", "Queens")
-    assert (zones.name("7"), zones.borough("7")) == ("zone 7", "unknown borough")
+    assert (zones.zones.name("132"), zones.zones.borough("132")) == ("JFK Airport", "Queens")
+    assert (zones.zones.name("7"), zones.zones.borough("7")) == ("zone 7", "unknown borough")
     (tmp_path / "source/taxi_zone_lookup.csv").unlink()
     again = ZoneNames(trip_source("synthetic", 1), Storage(str(tmp_path / "data")))
-    assert again.name("132") == "JFK Airport", "kept in the storage"
+    assert again.zones.name("132") == "JFK Airport", "kept in the storage"
 
 
 @pytest.mark.parametrize("lookup", [None, "", "<html>", "LocationID\n1\n", "\x00" * 5_000_000])
@@ -84,15 +84,17 @@ def test_without_names_zones_are_numbers(tmp_path: Path, lookup: str | None) -> 
     if lookup is not None:
         (tmp_path / "source/taxi_zone_lookup.csv").write_text(lookup)
     storage = Storage(str(tmp_path / "data"))
-    assert ZoneNames(trip_source(str(tmp_path / "source"), 1), storage).name("132") == "zone 132"
+    assert (
+        ZoneNames(trip_source(str(tmp_path / "source"), 1), storage).zones.name("132") == "zone 132"
+    )
     assert not storage.exists("tlc/taxi_zone_lookup.csv")
 
 
 @pytest.mark.real_files
 def test_tlcs_lookup_file_names_all_zones(tmp_path: Path) -> None:
     names = ZoneNames(trip_source(str(REAL_FILES), 1), Storage(str(tmp_path)))
-    assert len(names.by_id) == 265
-    assert names.by_id["132"] == ("Queens", "JFK Airport")
+    assert len(names.zones) == 265
+    assert names.zones["132"] == ("Queens", "JFK Airport")
 
 
 def test_a_month_shows_its_pictures_in_dagster_and_in_mlflow(

@@ -135,7 +135,11 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
                 f"Column {feature} has {values:,} different values, too many to be TLC's zones."
             )
     table = table.append_column(VALIDATES, pa.array(validation_mask(kept)))
-    return CleanedTrips(table.to_pandas(), loaded, null_zones, null_times, durations)
+    # A column at a time, each given back when pandas has it.
+    trips = table.to_pandas(self_destruct=True, split_blocks=True)
+    del table
+    pa.default_memory_pool().release_unused()
+    return CleanedTrips(trips, loaded, null_zones, null_times, durations)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from taxi_assets.durations.cleaning import DURATION, MAX_DURATION, MIN_DURATION
 from taxi_assets.durations.scoring import Validation
-from taxi_assets.reporting.gallery import ERRORS, PREDICTIONS, WORST_PAIRS
+from taxi_assets.reporting.gallery import DURATIONS, ERRORS, PREDICTIONS, WORST_PAIRS
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from taxi_assets.storage.zone_names import ZoneNames
+    from taxi_assets.storage.zone_names import Zones
     from taxi_assets.tlc.months import Month
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#BBBBBB"
@@ -34,7 +34,7 @@ WELL_TRAVELLED = 30
 """Validation trips that a pair of zones must have for its error to mean something."""
 
 
-def model_charts(validation: Validation, zones: "ZoneNames", month: str) -> dict[str, bytes]:
+def model_charts(validation: Validation, zones: "Zones", month: str) -> dict[str, bytes]:
     """The three pictures of how a month's model does, by name."""
     return {
         PREDICTIONS: predictions_chart(validation, f"Predicted against actual, {month}"),
@@ -43,6 +43,16 @@ def model_charts(validation: Validation, zones: "ZoneNames", month: str) -> dict
             validation, zones.name, f"Largest errors of well-travelled pairs of zones, {month}"
         ),
     }
+
+
+def cleaning_charts(durations: "NDArray[np.int64]", month: str) -> dict[str, bytes]:
+    """The picture of how long a month's trips last, kept and cut, by its name.
+
+    Args:
+        durations: numbers of trips by minute, as in ``CleanedTrips``.
+        month: with its fleet.
+    """
+    return {DURATIONS: durations_chart(durations, f"How long taxi trips took, {month}")}
 
 
 def durations_chart(durations: "NDArray[np.int64]", title: str) -> bytes:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections.abc import Mapping
 from functools import cached_property
 from typing import NamedTuple
 
@@ -23,8 +22,20 @@ class Zone(NamedTuple):
     name: str
 
 
+class Zones(dict[str, Zone]):
+    """Borough and name of each zone, by its id as a string: ``132``."""
+
+    def name(self, zone_id: str) -> str:
+        """A zone's name, or its id where the names are not known."""
+        return self[zone_id].name if zone_id in self else f"zone {zone_id}"
+
+    def borough(self, zone_id: str) -> str:
+        """A zone's borough, where it is known."""
+        return self[zone_id].borough if zone_id in self else "unknown borough"
+
+
 class ZoneNames:
-    """The zones by id; none where the source has no lookup file, as it is only for people.
+    """The zones' names; none where the source has no lookup file, as it is only for people.
 
     The file is kept in the storage, and asked for once in a process at most.
     """
@@ -34,8 +45,8 @@ class ZoneNames:
         self._storage = storage
 
     @cached_property
-    def by_id(self) -> Mapping[str, Zone]:
-        """Borough and name of each zone, by its id as a string: ``132``."""
+    def zones(self) -> Zones:
+        """The zones that have names."""
         try:
             if not self._storage.exists(LOOKUP_FILE):
                 with self._storage.replacing(LOOKUP_FILE) as temporary:
@@ -44,22 +55,12 @@ class ZoneNames:
             with self._storage.open(LOOKUP_FILE) as file:
                 return _parse(file.read(MAX_BYTES))
         except (MonthError, OSError, ValueError, KeyError, csv.Error):
-            return {}
-
-    def name(self, zone_id: str) -> str:
-        """A zone's name, or its id where the names are not known."""
-        zone = self.by_id.get(zone_id)
-        return zone.name if zone else f"zone {zone_id}"
-
-    def borough(self, zone_id: str) -> str:
-        """A zone's borough, where it is known."""
-        zone = self.by_id.get(zone_id)
-        return zone.borough if zone else "unknown borough"
+            return Zones()
 
 
-def _parse(content: bytes) -> dict[str, Zone]:
+def _parse(content: bytes) -> Zones:
     rows = csv.DictReader(io.StringIO(content[:MAX_BYTES].decode("utf-8-sig")))
-    zones = {row["LocationID"]: Zone(row["Borough"], row["Zone"]) for row in rows}
+    zones = Zones({row["LocationID"]: Zone(row["Borough"], row["Zone"]) for row in rows})
     if not zones:
         raise ValueError("the lookup file has no zones")
     return zones

@@ -65,3 +65,6 @@ def decoded_batches(
         raise
     except (pa.ArrowException, OSError) as error:
         raise ParquetError(f"damaged: {first_line(error)}") from None
+    finally:
+        # Arrow keeps what it no longer needs for later; after a month, as much as the month.
+        pa.default_memory_pool().release_unused()

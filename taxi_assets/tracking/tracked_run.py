@@ -126,10 +126,14 @@ class TrackedRun:
             model = Model.load(f"models:/{self._model_id()}")
         return int(model.to_dict()["model_size_bytes"])
 
-    def log_metrics(self, figures: Mapping[str, float], pictures: Mapping[str, bytes]) -> None:
-        """Log the month's figures, and pictures (PNG) by their names."""
-        with self._server.turn(), tempfile.TemporaryDirectory() as folder:
+    def log_metrics(self, figures: Mapping[str, float]) -> None:
+        """Log the month's figures."""
+        with self._server.turn():
             self._mlflow.log_metrics(dict(figures))
+
+    def log_pictures(self, pictures: Mapping[str, bytes]) -> None:
+        """Keep pictures (PNG), by name, with the run."""
+        with self._server.turn(), tempfile.TemporaryDirectory() as folder:
             for name, picture in pictures.items():
                 (Path(folder) / f"{name}.png").write_bytes(picture)
             self._mlflow.log_artifacts(folder, "pictures")
