@@ -53,11 +53,12 @@ def make_source(folder: Path, months: str, trips: int = FULL_MONTH) -> Path:
 
 
 def dagster_home(folder: Path) -> Path:
-    """An empty Dagster home with the project's instance settings."""
+    """A Dagster home with the project's settings and no history, as `make install` leaves it."""
     home = folder / "home"
     home.mkdir()
     settings = (PROJECT / ".dagster_home" / "dagster.yaml").read_text()
     (home / "dagster.yaml").write_text(settings)
+    measure(DAGSTER, "instance", "info", cwd=folder, DAGSTER_HOME=str(home))
     return home
 
 

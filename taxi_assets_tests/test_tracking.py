@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,10 +19,12 @@ from mlflow.entities import Run
 from taxi_assets.definitions import build_definitions
 from taxi_assets.durations import regression
 from taxi_assets.settings import Settings
+from taxi_assets.storage.formats import Json
 from taxi_assets.tlc.months import Month
 from taxi_assets.tracking.owners import OWNER, Owner
 from taxi_assets.tracking.registry import NEWEST, Registry
 from taxi_assets.tracking.relocate import relocate
+from taxi_assets.tracking.resource import active_run
 from taxi_assets.tracking.servers import TrackingServer
 from taxi_assets_tests.conftest import latest_record, step_failures, tracked_runs
 
@@ -245,6 +248,112 @@ def test_a_run_of_a_finished_dagster_run_is_put_right(
     assert run.data.tags["taxi_assets.reason"] == "the Dagster run ended as FAILURE"
 
 
+def test_a_version_is_registered_when_its_model_is_stored_and_scored(
+    settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by training alone, nor by metrics that could not be stored."""
+    name = Registry(client(settings), "green").name
+
+    def versions() -> list[str]:
+        return [v.tags["month"] for v in client(settings).search_model_versions(f"name='{name}'")]
+
+    assert materialize("2023-01").success
+    assert materialize("2023-02", *TRAINING).success
+    assert versions() == ["2023-01"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Json, "dump", refuse_to_store)
+        assert not materialize("2023-02", "metrics").success
+    assert versions() == ["2023-01"]
+    assert by_month(settings)["2023-02"].info.status == "FAILED"
+    assert client(settings).get_model_version_by_alias(name, NEWEST).tags["month"] == "2023-01"
+    assert materialize("2023-02", "metrics").success
+    assert sorted(versions()) == ["2023-01", "2023-02"]
+    assert client(settings).get_model_version_by_alias(name, NEWEST).tags["month"] == "2023-02"
+
+
+def refuse_to_store(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_the_figures_of_a_model_are_scored_in_the_run_that_trained_it_without_a_second_block(
+    settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """dagster-mlflow's resource is made once a month, on a run that exists."""
+    opened = []
+
+    def count(*arguments: object) -> object:
+        opened.append(tracked_runs(settings)[0].info.status)
+        return active_run(*arguments)
+
+    monkeypatch.setattr("taxi_assets.tracking.tracked_run.active_run", count)
+    assert materialize("2023-01:2023-02").success
+    assert opened == ["RUNNING", "RUNNING"]
+    assert materialize("2023-01", "model").success
+    assert materialize("2023-01", "metrics").success
+    assert opened == ["RUNNING", "RUNNING", "RUNNING", "FINISHED"]
+
+
+def test_no_secret_of_an_error_reaches_a_tag(
+    settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise ZeroDivisionError("https://me:secret@host/x?token=abc")
+
+    monkeypatch.setattr("taxi_assets.tracking.tracked_run.servable_pipeline", refuse)
+    assert not materialize("2023-01").success
+    (run,) = tracked_runs(settings)
+    assert run.data.tags["taxi_assets.reason"] == "ZeroDivisionError: https://***@host/x?***"
+
+
+def test_the_environment_is_never_emptied(
+    settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(os.environ), "clear", lambda _: pytest.fail("emptied"))
+    assert materialize("2023-01").success
+
+
+def test_artifacts_lie_beside_an_sqlite_database_wherever_the_run_has_started(
+    settings: Settings,
+    materialize: Materialize,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert materialize("2023-01").success
+    (run,) = tracked_runs(settings)
+    assert Path(run.info.artifact_uri).is_relative_to(tmp_path / "mlruns")
+    assert list((tmp_path / "mlruns").rglob("MLmodel"))
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_each_way_of_being_unusable_has_its_own_advice(
+    settings: Settings, materialize: Materialize
+) -> None:
+    assert materialize("2023-01").success
+    figures = (Path(settings.storage) / "green/metrics/2023-01.json").read_bytes()
+    (run,) = tracked_runs(settings)
+    experiment = run.info.experiment_id
+
+    client(settings).delete_run(run.info.run_id)
+    (message,) = step_failures(materialize("2023-01", "metrics"))
+    assert f"MLflow run {run.info.run_id}, which trained the model, was deleted." in message
+    assert "--select 'green/model,green/metrics' --partition 2023-01-01" in message
+
+    client(settings).delete_experiment(experiment)
+    (message,) = step_failures(materialize("2023-01", "model"))
+    assert f"mlflow experiments restore --experiment-id {experiment}" in message
+
+    database = settings.tracking_uri.partition("sqlite:///")[2]
+    with sqlite3.connect(database) as connection:
+        connection.execute("update alembic_version set version_num = 'cc1f77228345'")
+    older = replace(settings, tracking_uri=f"{settings.tracking_uri}?")
+    (message,) = step_failures(materialize("2023-01", "model", settings=older))
+    assert "was made by an older MLflow" in message
+    assert "mlflow db upgrade sqlite:///" in message
+    assert (Path(settings.storage) / "green/metrics/2023-01.json").read_bytes() == figures
+
+
 def test_without_tracking_training_stops_and_the_last_model_stays(
     settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,6 +366,7 @@ def test_without_tracking_training_stops_and_the_last_model_stays(
     (message,) = step_failures(result)
     assert "MLflow at http://127.0.0.1:9 fails" in message
     assert "  2023-02: not tried" in message
+    assert len(result.filter_events(lambda event: event.is_step_up_for_retry)) == 2
     assert "secret" not in message
     assert {p: p.read_bytes() for p in (Path(settings.storage) / "green/model").iterdir()} == stored
 

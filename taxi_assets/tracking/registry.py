@@ -45,8 +45,10 @@ class Registry:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+        # As a `models:/` URI it would be looked for where MLflow's global state points to.
+        source = self.client.get_logged_model(model_id).artifact_location
         version = self.client.create_model_version(
-            self.name, f"models:/{model_id}", run_id, tags=tags, model_id=model_id
+            self.name, source, run_id, tags=tags, model_id=model_id
         )
         return str(version.version)
 

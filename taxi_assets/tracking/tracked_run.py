@@ -123,7 +123,8 @@ class TrackedRun:
         from mlflow.models import Model
 
         with self._server.turn():
-            model = Model.load(f"models:/{self._model_id()}")
+            logged = self._server.client.get_logged_model(self._model_id())
+            model = Model.load(logged.artifact_location)
         return int(model.to_dict()["model_size_bytes"])
 
     def log_metrics(self, figures: Mapping[str, float]) -> None:
