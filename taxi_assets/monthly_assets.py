@@ -10,7 +10,7 @@ import dagster as dg
 
 from taxi_assets.checks.month_checks import MonthCheck
 from taxi_assets.failures import ExplainedFailure
-from taxi_assets.partitions import commands
+from taxi_assets.partitions import command
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 
@@ -78,8 +78,7 @@ class MonthContext:
     def command(self, *assets: str, month: Month | None = None) -> str:
         """The command that materializes assets, by default of this month."""
         keys = [dg.AssetKey([self.fleet.name, asset]) for asset in assets]
-        (command,) = commands(keys, [month or self.month])
-        return command
+        return command(keys, month or self.month)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from taxi_assets.failures import ExplainedFailure, explained_error
 from taxi_assets.masking import mask
 from taxi_assets.month_values import MonthValues
 from taxi_assets.monthly_assets import MonthContext, MonthlyAsset, Opens, resource_names
-from taxi_assets.partitions import commands, monthly_partitions
+from taxi_assets.partitions import command, monthly_partitions
 from taxi_assets.records import Failed, Records
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
@@ -225,7 +225,7 @@ class MonthsRun:
         elif isinstance(error, MonthError) and error.remake:
             assets = dict.fromkeys([*error.remake, self._at])
             keys = [self._assets[name].key(self._fleet) for name in assets]
-            reason = f"{reason} Make them again: {commands(keys, [month])[0]}"
+            reason = f"{reason} Make them again: {command(keys, month)}"
         failed = self._failed[month] = Failed(self._at, mask(reason))
         self._context.log.error(f"{failed.asset} {month}: {failed.reason}")
         return failed
@@ -282,8 +282,9 @@ class MonthsRun:
             return
         yield from self._records.repeat(others, self._months)
         assets = sorted({key.asset_key for key in others})
+        making = command(assets, self._months[0], self._months[-1])
         raise dg.Failure(
             "A check judges a month when its asset is made; what it found then stays. To have the "
-            "month judged anew, make it again: " + "\n".join(commands(assets, self._months)),
+            f"month judged anew, make it again: {making}",
             allow_retries=False,
         )

@@ -1,6 +1,6 @@
 """The months of a fleet, as Dagster partitions and in Dagster commands."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import dagster as dg
 
@@ -13,27 +13,18 @@ def monthly_partitions(fleet: Fleet) -> dg.MonthlyPartitionsDefinition:
     return dg.MonthlyPartitionsDefinition(start_date=fleet.first_month.partition_key)
 
 
-def stretches(months: Iterable[Month]) -> list[list[Month]]:
-    """Cut sorted months where one is missing between them."""
-    cut: list[list[Month]] = []
-    for month in months:
-        if cut and cut[-1][-1] + 1 == month:
-            cut[-1].append(month)
-        else:
-            cut.append([month])
-    return cut
-
-
-def commands(assets: Sequence[dg.AssetKey], months: Iterable[Month]) -> list[str]:
-    """Ready commands that materialize the assets, one for each stretch of months."""
-    select = ",".join(key.to_user_string() for key in assets)
-    command = f"dagster asset materialize -m taxi_assets.definitions --select '{select}'"
-    fleet = assets[0].path[0]
-    if fleet != DEFAULT_FLEET:
-        command = f"TAXI_FLEET={fleet} {command}"
-    return [
-        f"{command} --partition {first.partition_key}"
-        if first == last
-        else f"{command} --partition-range {first.partition_key}...{last.partition_key}"
-        for first, last in ((stretch[0], stretch[-1]) for stretch in stretches(months))
-    ]
+def command(assets: Iterable[dg.AssetKey], first: Month, last: Month | None = None) -> str:
+    """The command that materializes assets of a month, or of all months from one to another."""
+    keys = list(assets)
+    select = ",".join(key.to_user_string() for key in keys)
+    months = (
+        f"--partition {first.partition_key}"
+        if last in (None, first)
+        else f"--partition-range {first.partition_key}...{last.partition_key}"
+    )
+    fleet = keys[0].path[0]
+    variable = "" if fleet == DEFAULT_FLEET else f"TAXI_FLEET={fleet} "
+    return (
+        f"{variable}dagster asset materialize -m taxi_assets.definitions --select '{select}' "
+        f"{months}"
+    )

@@ -19,7 +19,7 @@ from taxi_assets import assets, definitions
 from taxi_assets.assets import GRAPH
 from taxi_assets.definitions import build_definitions
 from taxi_assets.durations import cleaning
-from taxi_assets.partitions import commands, monthly_partitions, stretches
+from taxi_assets.partitions import monthly_partitions
 from taxi_assets.settings import Settings, SettingsError
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.io_managers import MonthlyIOManager
@@ -620,14 +620,6 @@ def test_a_range_on_the_command_line_needs_one_run(
     monkeypatch.setattr("sys.argv", ["dagster", "--partition-range", "2023-01-01...2023-02-01"])
     with pytest.raises(SettingsError, match="set TAXI_MONTHS_PER_RUN to all"):
         build_definitions(replace(settings, months_per_run=1))
-
-
-def test_commands_cover_each_stretch_of_months() -> None:
-    months = [Month(2022, 11), Month(2022, 12), Month(2023, 1), Month(2023, 3)]
-    assert stretches(months) == [months[:3], months[3:]]
-    first, second = commands([dg.AssetKey(["green", "model"])], months)
-    assert first.endswith("--select 'green/model' --partition-range 2022-11-01...2023-01-01")
-    assert second.endswith("--select 'green/model' --partition 2023-03-01")
 
 
 def test_storage_holds_nothing_but_whole_months(

@@ -1,9 +1,11 @@
 """Pictures and the page over all months."""
 
 import json
+import os
 import re
+import signal
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +16,10 @@ import pandas as pd
 import pytest
 
 from taxi_assets.durations.scoring import Validation
+from taxi_assets.reporting import charts
 from taxi_assets.reporting.charts import durations_chart, model_charts
 from taxi_assets.reporting.gallery import PICTURES, Gallery
+from taxi_assets.reporting.painter import Painter
 from taxi_assets.reporting.report import write_report
 from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
@@ -151,3 +155,38 @@ def test_what_is_stored_cannot_put_code_into_the_report(settings: Settings, tmp_
     page = (tmp_path / "report.html").read_text()
     assert "<script>" not in page
     assert "<td>5.00</td>" in page
+
+
+@pytest.fixture
+def painter() -> Iterator[Painter]:
+    painting = Painter()
+    yield painting
+    painting.close()
+
+
+def test_pictures_are_drawn_by_another_process_in_any_order_of_asking_for_them(
+    painter: Painter,
+) -> None:
+    first = painter.draw(os.getpid)
+    painter.draw(charts.cleaning_charts, np.arange(92), "green 2023-01")  # Nobody takes it.
+    last = painter.draw(charts.cleaning_charts, np.arange(92), "green 2023-02")
+    assert_png(last()["durations"])
+    assert first() != os.getpid()
+
+
+def test_a_fault_in_drawing_is_the_runs_fault(painter: Painter) -> None:
+    with pytest.raises(ZeroDivisionError):
+        painter.draw(divmod, 1, 0)()
+    assert painter.draw(divmod, 7, 2)() == (3, 1)
+
+
+def die_unless(process: int) -> int:
+    if os.getpid() != process:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return process
+
+
+def test_a_run_whose_painter_dies_draws_for_itself(painter: Painter) -> None:
+    drawn = painter.draw(die_unless, os.getpid())
+    assert drawn() == os.getpid()
+    assert painter.draw(os.getpid)() == os.getpid()

@@ -9,7 +9,7 @@ from taxi_assets.durations import cleaning, regression, zone_pairs
 from taxi_assets.errors import MonthError, NotStoredError, UnusableValueError, is_memory_error
 from taxi_assets.failures import explained_failures
 from taxi_assets.masking import mask
-from taxi_assets.partitions import commands
+from taxi_assets.partitions import command
 from taxi_assets.storage.estimators import Skops
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Format, Json, MonthFile, ParquetFrame, UnreadableFileError
@@ -73,13 +73,13 @@ class MonthlyIOManager(dg.IOManager):
             UnusableValueError: it is not readable; likewise.
             ServiceError: the storage does not answer.
         """
-        (command,) = commands([asset_key], [month])
+        making = command([asset_key], month)
         name = f"{asset_key.path[-1]} {month}"
         try:
             return self._read(asset_key, month)
         except FileNotFoundError:
             raise NotStoredError(
-                f"{name} is needed, and is not stored. Materialize it first: {command}"
+                f"{name} is needed, and is not stored. Materialize it first: {making}"
             ) from None
         except Exception as error:
             # A file that anybody could have written can fail in any way.
@@ -87,7 +87,7 @@ class MonthlyIOManager(dg.IOManager):
                 raise
             why = mask(str(error)) or type(error).__name__
             raise UnusableValueError(
-                f"{name} is stored, and cannot be read: {why}. Make it anew: {command}"
+                f"{name} is stored, and cannot be read: {why}. Make it anew: {making}"
             ) from None
 
     def _read(self, asset_key: dg.AssetKey, month: Month) -> Any:
