@@ -15,7 +15,6 @@ from taxi_assets.durations import cleaning, regression, scoring
 from taxi_assets.durations import zone_pairs as pairs
 from taxi_assets.durations.backtest import compare_models
 from taxi_assets.durations.regression import TrainedModel
-from taxi_assets.durations.survey import survey_trips
 from taxi_assets.history import earlier_rmses, neighbouring_trips, previous_model
 from taxi_assets.monthly_assets import MonthContext, monthly_asset
 from taxi_assets.reporting import charts
@@ -23,7 +22,6 @@ from taxi_assets.reporting.gallery import Gallery
 from taxi_assets.reporting.painter import painter
 from taxi_assets.storage.incoming import fetched_months, month_file
 from taxi_assets.storage.origins import stored_origin
-from taxi_assets.tlc.parquet import open_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
 
     from taxi_assets.reporting.painter import Painter
     from taxi_assets.storage.files import Storage
+    from taxi_assets.storage.incoming import Incoming
     from taxi_assets.storage.zone_names import ZoneNames
     from taxi_assets.tlc.ahead import FetchAhead
     from taxi_assets.tlc.fetch import FetchedMonth
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     resources={"storage"},
     per_run=fetched_months,
     stays_in_memory=False,
+    imports=["pyarrow.parquet"],
     checks=[
         data_checks.number_of_trips,
         data_checks.trips_without_zone,
@@ -54,18 +54,11 @@ if TYPE_CHECKING:
     ],
 )
 def raw_trips(
-    context: MonthContext, fetched_months: "FetchAhead", storage: "Storage"
+    context: MonthContext, fetched_months: "FetchAhead[Incoming]", storage: "Storage"
 ) -> "dg.MaterializeResult[FetchedMonth]":
     """The month's trip records, byte for byte as TLC published them."""
-    fetched = fetched_months.take(context.month, context.report)
+    fetched, survey = fetched_months.take(context.month, context.report)
     origin = fetched.origin
-    with (
-        fetched.refused_if_damaged(),
-        open_parquet(
-            fetched.path or storage.open(month_file(context.fleet, context.month))
-        ) as opened,
-    ):
-        survey = survey_trips(opened, context.fleet, context.month)
     neighbours = neighbouring_trips(storage, context.fleet, context.month)
     return dg.MaterializeResult(
         value=fetched,
@@ -93,6 +86,7 @@ def raw_trips(
     code_version="1",
     resources={"storage"},
     per_run=painter,
+    imports=["pandas", "sklearn.model_selection"],
     checks=[data_checks.share_kept, data_checks.usual_durations],
 )
 def cleaned_trips(
@@ -145,6 +139,7 @@ def zone_pairs(
     kinds={"scikitlearn"},
     io_manager="estimators",
     code_version="1",
+    imports=["sklearn.feature_extraction"],
     checks=[model_checks.known_zones],
 )
 def vectorizer(
@@ -172,6 +167,7 @@ def tracked_run(context: MonthContext, *, tracking: "Tracking") -> "TrackedRun":
     code_version="2",
     resources={"storage"},
     per_month=tracked_run,
+    imports=["sklearn.linear_model", "mlflow", "dagster_mlflow"],
     checks=[model_checks.finite_coefficients, model_checks.thin_zones],
 )
 def model(

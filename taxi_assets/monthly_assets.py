@@ -102,6 +102,7 @@ class MonthlyAsset:
             keyword-only parameters take resources.
         per_month: opened with a month's context, for those assets of a month that follow each
             other and share it; its keyword-only parameters take resources.
+        imports: modules that take long to import; imported while the first file is fetched.
         stays_in_memory: whether the assets that are made next take the value itself; if not, they
             take what the IO manager loads.
     """
@@ -115,6 +116,7 @@ class MonthlyAsset:
     checks: Sequence[MonthCheck] = ()
     per_run: Opens | None = None
     per_month: Opens | None = None
+    imports: Sequence[str] = ()
     stays_in_memory: bool = True
 
     @property

@@ -9,7 +9,8 @@ A month that fails costs only itself; when a service is away, no further month i
 import gc
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from importlib import import_module
 from itertools import groupby
 from typing import Any
 
@@ -117,6 +118,10 @@ class MonthsRun:
             except ServiceError as error:
                 self._note_failure(months[0], error)
                 raise
+            for name in (name for asset in self._wanted for name in asset.imports):
+                # What fails here fails again where it is needed, with a month to it.
+                with suppress(ImportError, MemoryError, OSError):
+                    import_module(name)
             for month in months:
                 begun = time.monotonic()
                 try:

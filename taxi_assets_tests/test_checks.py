@@ -12,11 +12,11 @@ import pytest
 
 from taxi_assets.checks import data, model
 from taxi_assets.checks.month_checks import MonthCheck
-from taxi_assets.durations.survey import Survey, survey_trips
 from taxi_assets.settings import Settings
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
+from taxi_assets.tlc.survey import Survey, survey_trips
 from taxi_assets.tlc.synthetic import write_month
 
 Materialize = Callable[..., dg.ExecuteInProcessResult]

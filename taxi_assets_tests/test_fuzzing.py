@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from taxi_assets.durations.cleaning import clean_trips
-from taxi_assets.durations.survey import survey_trips
 from taxi_assets.errors import MonthError
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import ParquetError, open_parquet
+from taxi_assets.tlc.survey import survey_trips
 from taxi_assets.tlc.synthetic import write_month
 
 GREEN, MARCH = FLEETS["green"], Month(2023, 3)

@@ -19,7 +19,7 @@ from taxi_assets.tlc.months import Month
 if TYPE_CHECKING:
     import pandas as pd
 
-    from taxi_assets.durations.survey import Survey
+    from taxi_assets.tlc.survey import Survey
 
 
 @month_check

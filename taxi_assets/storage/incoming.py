@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from taxi_assets.errors import StorageError
 from taxi_assets.storage.files import Storage
@@ -11,7 +12,9 @@ from taxi_assets.tlc.ahead import FetchAhead
 from taxi_assets.tlc.fetch import FetchedMonth, fetch_month
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.parquet import open_parquet
 from taxi_assets.tlc.source import Report, SourceError, TripSource, UnreachableSourceError
+from taxi_assets.tlc.survey import Survey, survey_trips
 
 STORED_BYTES = 1.5
 """All assets of a month, for each byte of its file at the source; measured, they take 1.25."""
@@ -20,11 +23,18 @@ ASKED_MONTHS = 12
 """Months whose size the source is asked for; the others are taken to be like them."""
 
 
+class Incoming(NamedTuple):
+    """A month's file, not stored yet or unchanged, and what is in it."""
+
+    file: FetchedMonth
+    survey: Survey
+
+
 @contextmanager
 def fetched_months(
     fleet: Fleet, months: Sequence[Month], *, trip_source: TripSource, storage: Storage
-) -> Iterator[FetchAhead]:
-    """Fetch months, each when the one before is taken, unless the stored file is the source's.
+) -> Iterator[FetchAhead[Incoming]]:
+    """Fetch and survey months, each when the one before is taken.
 
     Raises:
         StorageError: several months will not fit.
@@ -36,9 +46,14 @@ def fetched_months(
     def path_for(month: Month) -> Path:
         return storage.temporary_file(month_file(fleet, month).rpartition("/")[0])
 
-    def fetch(month: Month, path: Path, report: Report) -> FetchedMonth:
-        stored = stored_origin(storage, month_file(fleet, month))
-        return fetch_month(trip_source, fleet, month, path, report, stored)
+    def fetch(month: Month, path: Path, report: Report) -> Incoming:
+        file = month_file(fleet, month)
+        fetched = fetch_month(trip_source, fleet, month, path, report, stored_origin(storage, file))
+        with (
+            fetched.refused_if_damaged(),
+            open_parquet(fetched.path or storage.open(file)) as opened,
+        ):
+            return Incoming(fetched, survey_trips(opened, fleet, month))
 
     with closing(FetchAhead(months, fetch, path_for)) as ahead:
         yield ahead

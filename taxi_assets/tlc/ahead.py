@@ -5,32 +5,33 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
+from typing import Generic, TypeVar
 
-from taxi_assets.tlc.fetch import FetchedMonth
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.source import Report
 
-Fetch = Callable[[Month, Path, Report], FetchedMonth]
+T = TypeVar("T")
+Fetch = Callable[[Month, Path, Report], T]
 """Fetches a month to a path where there is nothing yet, and leaves nothing there if it fails."""
 
 LAST_WORDS = 2
 """Seconds that a fetch which nobody wants any more has to end by itself."""
 
 
-class FetchAhead:
+class FetchAhead(Generic[T]):
     """Fetches months in their order, one ahead of whoever takes them."""
 
     def __init__(
-        self, months: Iterable[Month], fetch: Fetch, path_for: Callable[[Month], Path]
+        self, months: Iterable[Month], fetch: Fetch[T], path_for: Callable[[Month], Path]
     ) -> None:
         self._months = iter(months)
         self._fetch = fetch
         self._path_for = path_for
-        self._under_way: _UnderWay | None = None
+        self._under_way: _UnderWay[T] | None = None
         self._begin()
 
-    def take(self, month: Month, report: Report) -> FetchedMonth:
-        """The file of the month whose turn it is; from now on the next month's is fetched.
+    def take(self, month: Month, report: Report) -> T:
+        """What was fetched of the month whose turn it is; from now on the next month's is fetched.
 
         A fetch that has failed does so here, and what it had to report is reported here.
 
@@ -56,12 +57,12 @@ class FetchAhead:
             self._under_way = _UnderWay(month, self._fetch, self._path_for)
 
 
-class _UnderWay:
+class _UnderWay(Generic[T]):
     """A month's fetch in a thread, which does not keep the process from ending."""
 
-    def __init__(self, month: Month, fetch: Fetch, path_for: Callable[[Month], Path]) -> None:
+    def __init__(self, month: Month, fetch: Fetch[T], path_for: Callable[[Month], Path]) -> None:
         self.month = month
-        self.fetched: Future[FetchedMonth] = Future()
+        self.fetched: Future[T] = Future()
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._cancelled = False
         self._path: Path | None = None
@@ -80,7 +81,7 @@ class _UnderWay:
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
-    def _run(self, fetch: Fetch, path_for: Callable[[Month], Path]) -> None:
+    def _run(self, fetch: Fetch[T], path_for: Callable[[Month], Path]) -> None:
         try:
             self._path = path_for(self.month)
             self.fetched.set_result(fetch(self.month, self._path, self._tell))
