@@ -96,7 +96,7 @@ def cleaned_trips(
     cleaned = cleaning.clean_trips(raw_trips, context.fleet, context.month)
     kept = len(cleaned.trips)
     durations = cleaned.trips[cleaning.DURATION]
-    drawn = painter.draw(charts.cleaning_charts, cleaned.durations, context.title)
+    drawn = painter.draw(charts.cleaning_charts(cleaned.durations, context.title))
     pictures = Gallery(storage, context.fleet, context.month)
     context.when_stored(lambda: pictures.add(drawn()))
     return dg.MaterializeResult(
@@ -227,7 +227,7 @@ def metrics(
     """The month's figures on its validation trips, in minutes; also in the model's MLflow run."""
     predictor = regression.bind(vectorizer, model)
     validation = scoring.validate_model(cleaned_trips, zone_pairs, *predictor)
-    drawn = painter.draw(charts.model_charts, validation, zone_names.zones, context.title)
+    drawn = painter.draw(charts.model_charts(validation, zone_names.zones, context.title))
     tracked_run.reopen(model["mlflow_run_id"])
     figures = {
         "records_loaded": raw_trips.metadata.num_rows,

@@ -91,11 +91,15 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
+def blank() -> bytes:
+    return b"\x89PNG"
+
+
 class NoPainter:
     """Draws in the run's own process."""
 
-    def draw(self, chart: Callable[..., object], *arguments: object) -> Callable[[], object]:
-        return lambda: chart(*arguments)
+    def draw(self, pictures: dict[str, Callable[[], bytes]]) -> Callable[[], dict[str, bytes]]:
+        return lambda: {name: picture() for name, picture in pictures.items()}
 
     def close(self) -> None:
         pass
@@ -111,7 +115,6 @@ def materialize(
     time: they have tests of their own, and the drills draw them. After an outage the next attempt
     follows at once.
     """
-    blank = b"\x89PNG"
     monkeypatch.setattr(charts, "cleaning_charts", lambda *_: {DURATIONS: blank})
     monkeypatch.setattr(charts, "model_charts", lambda *_: dict.fromkeys(PICTURES[1:], blank))
     monkeypatch.setattr(painter, "Painter", NoPainter)

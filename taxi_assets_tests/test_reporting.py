@@ -7,6 +7,7 @@ import signal
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -19,7 +20,7 @@ from taxi_assets.durations.scoring import Validation
 from taxi_assets.reporting import charts
 from taxi_assets.reporting.charts import durations_chart, model_charts
 from taxi_assets.reporting.gallery import PICTURES, Gallery
-from taxi_assets.reporting.painter import Painter
+from taxi_assets.reporting.painter import Brush, Painter
 from taxi_assets.reporting.report import write_report
 from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
@@ -70,7 +71,10 @@ def test_pictures_are_drawn_of_any_number_of_pairs(zones: ZoneNames, pairs: int)
     validation = Validation(by_pair, np.full(len(by_pair), 20.0), trips, np.full(len(trips), 20.0))
     drawn = model_charts(validation, zones.zones, "green 2023-01")
     assert list(drawn) == list(PICTURES[1:])
-    for picture in (*drawn.values(), durations_chart(np.arange(92), "green 2023-01")):
+    for picture in (
+        *(draw() for draw in drawn.values()),
+        durations_chart(np.arange(92), "green 2023-01"),
+    ):
         assert_png(picture)
 
 
@@ -158,35 +162,43 @@ def test_what_is_stored_cannot_put_code_into_the_report(settings: Settings, tmp_
 
 
 @pytest.fixture
-def painter() -> Iterator[Painter]:
-    painting = Painter()
-    yield painting
-    painting.close()
+def brush() -> Iterator[Brush]:
+    drawing = Brush()
+    yield drawing
+    drawing.close()
 
 
-def test_pictures_are_drawn_by_another_process_in_any_order_of_asking_for_them(
-    painter: Painter,
-) -> None:
-    first = painter.draw(os.getpid)
-    painter.draw(charts.cleaning_charts, np.arange(92), "green 2023-01")  # Nobody takes it.
-    last = painter.draw(charts.cleaning_charts, np.arange(92), "green 2023-02")
-    assert_png(last()["durations"])
-    assert first() != os.getpid()
+def where() -> bytes:
+    return str(os.getpid()).encode()
 
 
-def test_a_fault_in_drawing_is_the_runs_fault(painter: Painter) -> None:
+def test_pictures_are_drawn_by_other_processes() -> None:
+    painter = Painter()
+    january = painter.draw(charts.cleaning_charts(np.arange(92), "green 2023-01"))
+    places = painter.draw({"one": where, "another": where})
+    assert_png(january()["durations"])
+    assert len({*places().values(), where()}) == 3
+    painter.close()
+
+
+def test_a_picture_that_nobody_takes_is_not_anothers(brush: Brush) -> None:
+    brush.draw(partial(bytes, b"January"))
+    assert brush.draw(partial(bytes, b"February"))() == b"February"
+
+
+def test_a_fault_in_drawing_is_the_runs_fault(brush: Brush) -> None:
     with pytest.raises(ZeroDivisionError):
-        painter.draw(divmod, 1, 0)()
-    assert painter.draw(divmod, 7, 2)() == (3, 1)
+        brush.draw(partial(divmod, 1, 0))()
+    assert brush.draw(partial(bytes, b"next"))() == b"next"
 
 
-def die_unless(process: int) -> int:
+def die_unless(process: int) -> bytes:
     if os.getpid() != process:
         os.kill(os.getpid(), signal.SIGKILL)
-    return process
+    return where()
 
 
-def test_a_run_whose_painter_dies_draws_for_itself(painter: Painter) -> None:
-    drawn = painter.draw(die_unless, os.getpid())
-    assert drawn() == os.getpid()
-    assert painter.draw(os.getpid)() == os.getpid()
+def test_a_run_whose_painter_dies_draws_for_itself(brush: Brush) -> None:
+    drawn = brush.draw(partial(die_unless, os.getpid()))
+    assert drawn() == where()
+    assert brush.draw(where)() == where()

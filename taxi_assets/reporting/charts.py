@@ -5,11 +5,13 @@ Colours are Okabe and Ito's, which the colour-blind tell apart too.
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from taxi_assets.durations.cleaning import DURATION, MAX_DURATION, MIN_DURATION
 from taxi_assets.durations.scoring import Validation
 from taxi_assets.reporting.gallery import DURATIONS, ERRORS, PREDICTIONS, WORST_PAIRS
+from taxi_assets.reporting.painter import Drawing
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
 
 if TYPE_CHECKING:
@@ -34,25 +36,31 @@ WELL_TRAVELLED = 30
 """Validation trips that a pair of zones must have for its error to mean something."""
 
 
-def model_charts(validation: Validation, zones: "Zones", month: str) -> dict[str, bytes]:
-    """The three pictures of how a month's model does, by name."""
-    return {
-        PREDICTIONS: predictions_chart(validation, f"Predicted against actual, {month}"),
-        ERRORS: errors_chart(validation, zones.borough, f"Error by duration and place, {month}"),
-        WORST_PAIRS: worst_pairs_chart(
-            validation, zones.name, f"Largest errors of well-travelled pairs of zones, {month}"
-        ),
-    }
-
-
-def cleaning_charts(durations: "NDArray[np.int64]", month: str) -> dict[str, bytes]:
-    """The picture of how long a month's trips last, kept and cut, by its name.
+def cleaning_charts(durations: "NDArray[np.int64]", month: str) -> dict[str, Drawing]:
+    """What draws the picture of how long a month's trips last, kept and cut, by its name.
 
     Args:
         durations: numbers of trips by minute, as in ``CleanedTrips``.
         month: with its fleet.
     """
-    return {DURATIONS: durations_chart(durations, f"How long taxi trips took, {month}")}
+    return {DURATIONS: partial(durations_chart, durations, f"How long taxi trips took, {month}")}
+
+
+def model_charts(validation: Validation, zones: "Zones", month: str) -> dict[str, Drawing]:
+    """What draws the three pictures of how a month's model does, by their names."""
+    return {
+        PREDICTIONS: partial(predictions_chart, validation, f"Predicted against actual, {month}"),
+        ERRORS: partial(
+            errors_chart, validation, zones.borough, f"Error by duration and place, {month}"
+        ),
+        WORST_PAIRS: partial(
+            worst_pairs_chart,
+            validation.pairs,
+            validation.pair_predictions,
+            zones.name,
+            f"Largest errors of well-travelled pairs of zones, {month}",
+        ),
+    }
 
 
 def durations_chart(durations: "NDArray[np.int64]", title: str) -> bytes:
@@ -147,16 +155,22 @@ def errors_chart(validation: Validation, borough: Callable[[str], str], title: s
     return _png(figure)
 
 
-def worst_pairs_chart(validation: Validation, name: Callable[[str], str], title: str) -> bytes:
+def worst_pairs_chart(
+    pairs: "pd.DataFrame",
+    predicted: "NDArray[np.float64]",
+    name: Callable[[str], str],
+    title: str,
+) -> bytes:
     """The ten well-travelled pairs of zones with the largest errors.
 
     Args:
-        validation: of the model.
+        pairs: the validation rows of ``zone_pairs``.
+        predicted: minutes for each of them.
         name: names a zone id.
         title: of the picture.
     """
     figure, axes = _figure(title, left=0.52)
-    worst = _worst_pairs(validation)
+    worst = _worst_pairs(pairs, predicted)
     labels = [
         f"{name(str(pickup))} to {name(str(dropoff))} ({trips:,})"
         for pickup, dropoff, trips in zip(
@@ -218,8 +232,7 @@ def _mean_by(groups: "NDArray[np.int64]", errors: "NDArray[np.float64]") -> "pd.
     return pd.DataFrame({"trips": trips[met], **means}, index=met)
 
 
-def _worst_pairs(validation: Validation) -> "pd.DataFrame":
-    pairs, predicted = validation.pairs, validation.pair_predictions
+def _worst_pairs(pairs: "pd.DataFrame", predicted: "NDArray[np.float64]") -> "pd.DataFrame":
     trips, total = pairs["trips"], pairs["duration_sum"]
     squares = pairs["duration_sum_of_squares"] - 2 * predicted * total + predicted**2 * trips
     scored = pairs.assign(
