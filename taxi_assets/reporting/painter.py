@@ -10,9 +10,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import cycle
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 from taxi_assets.tlc.fleets import Fleet
@@ -54,43 +57,48 @@ class Brush:
             stderr=subprocess.DEVNULL,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         )
-        self._answers: dict[int, Any] = {}
-        self._asked = self._answered = 0
+        self._awaited: SimpleQueue[Future[bytes] | None] = SimpleQueue()
+        self._listener = Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def draw(self, drawing: Drawing) -> Drawing:
         """Begin to draw; if the process is gone, the picture is drawn when it is wanted."""
         assert self._process.stdin is not None
-        try:
-            # Both processes would wait for ever if each had something to say to the other.
-            self._listen()
+        picture: Future[bytes] = Future()
+        self._awaited.put(picture)
+        with suppress(OSError):
             pickle.dump(drawing, self._process.stdin)
             self._process.stdin.flush()
-        except (OSError, EOFError):
-            return drawing
-        self._asked += 1
-        return partial(self._answer, self._asked - 1, drawing)
+        return partial(self._take, picture, drawing)
 
     def close(self) -> None:
         """End the process."""
         self._process.kill()
-        self._process.communicate()
+        self._awaited.put(None)
+        self._listener.join()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):
+                pipe.close()  # type: ignore[union-attr]
+        self._process.wait()
 
-    def _answer(self, number: int, drawing: Drawing) -> bytes:
+    def _take(self, picture: "Future[bytes]", drawing: Drawing) -> bytes:
         try:
-            self._listen()
-        except (OSError, EOFError):
+            return picture.result()
+        except EOFError:
             return drawing()
-        answer = self._answers.pop(number)
-        if isinstance(answer, Exception):
-            raise answer
-        return bytes(answer)
 
     def _listen(self) -> None:
-        """Take in all that the process has been asked for."""
+        """Take in what the process answers, also while more is asked of it."""
         assert self._process.stdout is not None
-        while self._answered < self._asked:
-            self._answers[self._answered] = pickle.load(self._process.stdout)
-            self._answered += 1
+        while (picture := self._awaited.get()) is not None:
+            try:
+                answer = pickle.load(self._process.stdout)
+            except (OSError, EOFError, pickle.UnpicklingError):
+                answer = EOFError("the process is gone")
+            if isinstance(answer, Exception):
+                picture.set_exception(answer)
+            else:
+                picture.set_result(answer)
 
 
 @contextmanager
