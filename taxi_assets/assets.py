@@ -263,6 +263,7 @@ def metrics(
     io_manager="figures",
     code_version="1",
     resources={"tracking"},
+    looks_back=True,
     checks=[model_checks.last_months_model],
 )
 def backtest(

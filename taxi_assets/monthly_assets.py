@@ -103,6 +103,8 @@ class MonthlyAsset:
         per_month: opened with a month's context, for those assets of a month that follow each
             other and share it; its keyword-only parameters take resources.
         imports: modules that take long to import; imported while the first file is fetched.
+        looks_back: whether the function also takes what is stored of earlier months, so that a
+            month is made again when an earlier one has been.
         stays_in_memory: whether the assets that are made next take the value itself; if not, they
             take what the IO manager loads.
     """
@@ -117,6 +119,7 @@ class MonthlyAsset:
     per_run: Opens | None = None
     per_month: Opens | None = None
     imports: Sequence[str] = ()
+    looks_back: bool = False
     stays_in_memory: bool = True
 
     @property

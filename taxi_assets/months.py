@@ -72,6 +72,7 @@ class MonthsRun:
         self._records = Records(context)
         self._failed: dict[Month, Failed] = {}
         self._untried: list[Month] = []
+        self._made_anew = False
         self._at = ""
         self._began = time.monotonic()
         self._done = 0
@@ -151,11 +152,15 @@ class MonthsRun:
         to_make: list[MonthlyAsset] = []
         for asset in self._wanted:
             anew = {made.name for made in to_make} & set(asset.upstream)
-            earlier = None if anew else self._records.earlier(self._spec(asset), month)
+            anew_before = asset.looks_back and self._made_anew
+            earlier = None
+            if not (anew or anew_before):
+                earlier = self._records.earlier(self._spec(asset), month)
             if earlier is None:
                 to_make.append(asset)
             else:
                 yield from self._records.take_over(earlier, month)
+        self._made_anew = self._made_anew or bool(to_make)
         values = MonthValues(self._context, self._fleet, month)
         for opens, assets in groupby(list(to_make), key=lambda asset: asset.per_month):
             with self._open_for_month(opens, to_make[0], month) as block:

@@ -339,6 +339,23 @@ def test_a_resumed_run_goes_on_and_any_other_makes_all(
     assert len(tracked_runs(own_source)) == 4
 
 
+def test_a_resumed_run_scores_a_model_that_was_missing_before(
+    own_source: Settings, materialize: Materialize, instance: dg.DagsterInstance
+) -> None:
+    """March was complete without February's model, which is there now."""
+    february = Path(own_source.trip_source) / "green_tripdata_2023-02.parquet"
+    good = february.read_bytes()
+    february.write_bytes(b"bad")
+    failed = materialize("2023-02:2023-03", settings=own_source)
+    february.write_bytes(good)
+    tags = {"dagster/root_run_id": failed.run_id, "dagster/is_resume_retry": "true"}
+    assert materialize("2023-02:2023-03", settings=own_source, **tags).success
+    assert "made_in_run" in latest_record(instance, "metrics", "2023-03").metadata
+    backtest = latest_record(instance, "backtest", "2023-03").metadata
+    assert "made_in_run" not in backtest
+    assert backtest["scored_model"].value == "2023-02"
+
+
 def test_a_resumed_run_makes_anew_what_is_no_longer_the_latest_or_has_new_inputs(
     own_source: Settings, materialize: Materialize, instance: dg.DagsterInstance
 ) -> None:
@@ -505,6 +522,27 @@ def test_progress_is_reported_with_the_time_to_go(
     lines = capfd.readouterr().err
     assert re.search(r"2023-01 done in \d+\.\d s \(1 of 2, about \d+ s to go\)", lines)
     assert re.search(r"2023-02 done in \d+\.\d s \(2 of 2, about 0 s to go\)", lines)
+
+
+def test_what_an_io_manager_logs_is_in_the_runs_log(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    class Talkative(dg.IOManager):
+        def handle_output(self, context: dg.OutputContext, obj: object) -> None:
+            context.log.info(f"keeping {context.asset_key.path[-1]} {context.partition_key}")
+
+        def load_input(self, context: dg.InputContext) -> object:
+            raise NotImplementedError
+
+    plain = build_definitions(settings)
+    defs = dg.Definitions(plain.assets, resources={**plain.resources, "month_files": Talkative()})
+    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        partition_key="2023-01-01",
+        instance=instance,
+        asset_selection=[dg.AssetKey(["green", "raw_trips"])],
+    )
+    messages = [entry.user_message for entry in instance.all_logs(result.run_id)]
+    assert "keeping raw_trips 2023-01-01" in messages
 
 
 def test_any_io_manager_can_keep_an_asset(

@@ -8,6 +8,7 @@ from threading import Thread
 
 import pytest
 
+from taxi_assets.errors import OutageError
 from taxi_assets.tlc import transfer
 from taxi_assets.tlc.download import HttpSource
 from taxi_assets.tlc.fetch import FetchedMonth, fetch_month
@@ -93,6 +94,20 @@ def test_something_that_is_not_parquet_is_refused_and_removed(
 def test_an_unknown_kind_of_location_is_named(fetch: Callable[..., FetchedMonth]) -> None:
     with pytest.raises(SourceError, match="Check TAXI_TRIP_SOURCE"):
         fetch("nonsense://somewhere")
+
+
+@pytest.mark.parametrize("error", [ConnectionRefusedError("refused"), TimeoutError("no answer")])
+def test_a_file_system_that_does_not_answer_is_an_outage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Not a month that is missing, for which the next would be tried."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("fsspec.url_to_fs", refuse)
+    with pytest.raises(OutageError, match="cannot be read .*Check TAXI_TRIP_SOURCE"):
+        trip_source("s3://bucket", 1).size(FLEETS["yellow"], Month(2023, 1))
 
 
 def test_a_download_tells_how_far_it_is(

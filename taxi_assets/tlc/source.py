@@ -24,6 +24,9 @@ SYNTHETIC_TRIP_BYTES = 20
 DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """What the operating system says of the place that is written to, never of a source."""
 
+CONNECTION_ERRORS = {"ConnectionError", "HTTPClientError", "TimeoutError"}
+"""Python's, and botocore's for S3; the libraries of other stores derive from Python's."""
+
 Report = Callable[[str], None]
 """Takes a line that tells a waiting person how far a fetch has come."""
 
@@ -151,7 +154,8 @@ def _explained(
         ):
             raise
         # Every file system has a library of its own, which raises what it likes.
-        raise SourceError(
+        names = {kind.__name__ for kind in type(error).__mro__}
+        raise (UnreachableSourceError if names & CONNECTION_ERRORS else SourceError)(
             f"{mask(location)} cannot be read ({type(error).__name__}: {mask(str(error))}). "
             "Check TAXI_TRIP_SOURCE."
         ) from None
