@@ -22,6 +22,7 @@ from taxi_assets.reporting.gallery import Gallery
 from taxi_assets.reporting.painter import painter
 from taxi_assets.storage.incoming import fetched_months, month_file
 from taxi_assets.storage.origins import stored_origin
+from taxi_assets.tracking.tracked_run import TrackedRun
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from taxi_assets.tlc.ahead import FetchAhead
     from taxi_assets.tlc.fetch import FetchedMonth
     from taxi_assets.tracking.runs import Tracking
-    from taxi_assets.tracking.tracked_run import TrackedRun
 
 
 @monthly_asset(
@@ -155,9 +155,9 @@ def vectorizer(
     )
 
 
-def tracked_run(context: MonthContext, *, tracking: "Tracking") -> "TrackedRun":
+def tracked_run(context: MonthContext, *, tracking: "Tracking") -> TrackedRun:
     """The month's MLflow run, which model and metrics share where they are made together."""
-    return tracking.month_run(context)
+    return TrackedRun(tracking, context)
 
 
 @monthly_asset(
@@ -175,7 +175,7 @@ def model(
     zone_pairs: "pd.DataFrame",
     vectorizer: "DictVectorizer",
     storage: "Storage",
-    tracked_run: "TrackedRun",
+    tracked_run: TrackedRun,
 ) -> "dg.MaterializeResult[TrainedModel]":
     """scikit-learn's LinearRegression of duration on zones, and the MLflow run that has it."""
     fitted = regression.fit_model(zone_pairs, vectorizer)
@@ -222,7 +222,7 @@ def metrics(
     storage: "Storage",
     zone_names: "ZoneNames",
     painter: "Painter",
-    tracked_run: "TrackedRun",
+    tracked_run: TrackedRun,
 ) -> "dg.MaterializeResult[dict[str, float]]":
     """The month's figures on its validation trips, in minutes; also in the model's MLflow run."""
     predictor = regression.bind(vectorizer, model)

@@ -106,7 +106,7 @@ def test_a_file_system_that_does_not_answer_is_an_outage(
         raise error
 
     monkeypatch.setattr("fsspec.url_to_fs", refuse)
-    with pytest.raises(OutageError, match="cannot be read .*Check TAXI_TRIP_SOURCE"):
+    with pytest.raises(OutageError, match=r"cannot be read .*Check TAXI_TRIP_SOURCE"):
         trip_source("s3://bucket", 1).size(FLEETS["yellow"], Month(2023, 1))
 
 

@@ -19,7 +19,6 @@ from taxi_assets.tracking.tags import (
     run_tags,
     same_month,
 )
-from taxi_assets.tracking.tracked_run import TrackedRun
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -54,10 +53,6 @@ class Tracking:
         self.experiment_name = experiment_name
         self.dagster_ui_url = dagster_ui_url
         self.mlflow_ui_url = mlflow_ui_url
-
-    def month_run(self, context: MonthContext) -> TrackedRun:
-        """A block for the month's run, which is begun or opened again within."""
-        return TrackedRun(self, context)
 
     def create_run(self, context: MonthContext, origin: Origin | None) -> "Run":
         """Create the run of a month, after those are put right that nobody can end any more."""
