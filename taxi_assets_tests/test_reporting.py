@@ -202,3 +202,15 @@ def test_a_run_whose_painter_dies_draws_for_itself(brush: Brush) -> None:
     drawn = brush.draw(partial(die_unless, os.getpid()))
     assert drawn() == where()
     assert brush.draw(where)() == where()
+
+
+def test_where_no_process_can_be_started_the_run_draws_for_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr("subprocess.Popen", refuse)
+    painter = Painter()
+    assert painter.draw({"one": where})() == {"one": where()}
+    painter.close()
