@@ -138,13 +138,45 @@ def test_killed_spans_end_like_undisturbed_ones(
                 assert record["rmse"].value == undisturbed[month]["rmse"]
 
 
+STOPPED_WHILE_A_MODEL_IS_LOGGED = """
+import os, sys
+from dagster._cli.asset import asset_materialize_command
+from taxi_assets.tracking.tracked_run import TrackedRun
+
+month, how, *arguments = sys.argv[1:]
+
+def log_model(run, *values, logged=TrackedRun.log_model):
+    if str(run._context.month) == month:
+        os.kill(os.getpid(), int(how))
+    logged(run, *values)
+
+TrackedRun.log_model = log_model
+asset_materialize_command.main(["-m", "taxi_assets.definitions", *arguments])
+"""
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_a_terminated_run_leaves_nothing_running(command: Command, how: signal.Signals) -> None:
-    """Stopped between training two months: the first is open for its metrics, the second begins."""
-    logged = stop_after(command.start(*SPAN), "model 2023-01", how)
-    assert "metrics 2023-03" not in logged
-    statuses = {run.info.status for run in runs(command.folder)}
-    assert statuses == {"KILLED"}
+    """Stopped while the second of three months is tracked: the first is done, the third unbegun."""
+    stopped = (sys.executable, "-c", STOPPED_WHILE_A_MODEL_IS_LOGGED, MONTHS[1], str(int(how)))
+    done = subprocess.run(
+        [*stopped, *SPAN],
+        cwd=command.folder,
+        env=command.variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert f"model {MONTHS[2]}" not in done.stdout
+    tracked = {run.data.tags["dagster.partition"][:7]: run for run in runs(command.folder)}
+    assert {month: run.info.status for month, run in tracked.items()} == {
+        MONTHS[0]: "FINISHED",
+        MONTHS[1]: "KILLED",
+    }
+    assert "rmse" in tracked[MONTHS[0]].data.metrics
+    assert "Interrupt" in tracked[MONTHS[1]].data.tags["taxi_assets.reason"]
 
 
 def test_the_multiprocess_executor_ends_runs_too(
