@@ -16,8 +16,8 @@ unexport VIRTUAL_ENV
 .PHONY: demo test drills cluster-test browser-test notebook dev install lint lock
 
 demo: install
-	TAXI_TRIP_SOURCE=synthetic $(BIN)/dagster asset materialize -m taxi_assets.definitions \
-		--select '*' --partition $(DEMO_MONTH)
+	$(BIN)/dagster asset materialize -m taxi_assets.definitions \
+		--select 'group:synthetic' --partition $(DEMO_MONTH)
 	@echo
 	@echo "Dagster's and MLflow's pages:  make dev"
 	@echo "then open http://localhost:$(PORT) and http://localhost:$(MLFLOW_PORT)"
@@ -38,12 +38,15 @@ browser-test: install .venv/with-browser-test
 notebook: install .venv/with-notebook
 	$(BIN)/jupyter lab notebooks/walkthrough.ipynb
 
+# Whether a port is free; $(1) is the port, $(2) who needs it, $(3) the variable that chooses it.
+free = $(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(1)))' 2> /dev/null || \
+	{ echo "Port $(1) is taken, $(2) needs another: make dev $(3)=$$(($(1) + 1))"; exit 1; }
+
 dev: install
+	@$(call free,$(PORT),Dagster,PORT)
 	@case "$$MLFLOW_TRACKING_URI" in \
 	http*) mlflow="$$MLFLOW_TRACKING_URI" ;; \
-	*) $(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(MLFLOW_PORT)))' \
-		2> /dev/null || { echo "Port $(MLFLOW_PORT) is taken, MLflow needs another:" \
-		"make dev MLFLOW_PORT=$$(($(MLFLOW_PORT) + 1))"; exit 1; }; \
+	*) $(call free,$(MLFLOW_PORT),MLflow,MLFLOW_PORT); \
 	   mlflow=http://localhost:$(MLFLOW_PORT); \
 	   $(BIN)/mlflow server --port $(MLFLOW_PORT) \
 		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" \
@@ -58,6 +61,7 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 install: $(INSTALLED) .env
 

@@ -56,7 +56,7 @@ def main() -> None:
             for name, variables in places.items():
                 done = measure(
                     DAGSTER, "asset", "materialize", "-m", "taxi_assets.definitions",
-                    "--select", "*", "--partition-range", f"2023-01-01...{last}-01",
+                    "--select", "group:yellow", "--partition-range", f"2023-01-01...{last}-01",
                     cwd=local, TAXI_TRIP_SOURCE=str(source), **variables,
                 )  # fmt: skip
                 seconds[name].append(done.seconds)

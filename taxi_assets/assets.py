@@ -5,6 +5,7 @@ raw_trips → cleaned_trips → zone_pairs → vectorizer → model → metrics,
 
 import hashlib
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -16,12 +17,16 @@ from taxi_assets.durations import zone_pairs as pairs
 from taxi_assets.durations.backtest import compare_models
 from taxi_assets.durations.regression import TrainedModel
 from taxi_assets.history import earlier_rmses, neighbouring_trips, previous_model
+from taxi_assets.incoming import fetched_months
 from taxi_assets.monthly_assets import MonthContext, monthly_asset
 from taxi_assets.reporting import charts
 from taxi_assets.reporting.gallery import Gallery
 from taxi_assets.reporting.painter import painter
-from taxi_assets.storage.incoming import fetched_months, month_file
-from taxi_assets.storage.origins import stored_origin
+from taxi_assets.reporting.zone_names import zone_names
+from taxi_assets.storage.files import Storage
+from taxi_assets.storage.layout import month_file
+from taxi_assets.storage.origins import note_trained, stored_origin
+from taxi_assets.tracking.runs import Tracking
 from taxi_assets.tracking.tracked_run import TrackedRun
 
 if TYPE_CHECKING:
@@ -29,22 +34,18 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
     from sklearn.feature_extraction import DictVectorizer
 
+    from taxi_assets.incoming import Incoming
     from taxi_assets.reporting.painter import Painter
-    from taxi_assets.storage.files import Storage
-    from taxi_assets.storage.incoming import Incoming
-    from taxi_assets.storage.zone_names import ZoneNames
+    from taxi_assets.reporting.zone_names import ZoneNames
     from taxi_assets.tlc.ahead import FetchAhead
     from taxi_assets.tlc.fetch import FetchedMonth
-    from taxi_assets.tracking.runs import Tracking
 
 
 @monthly_asset(
-    group="trips",
     kinds={"parquet"},
     io_manager="month_files",
     code_version="1",
-    resources={"storage"},
-    per_run=fetched_months,
+    per_run=[fetched_months],
     stays_in_memory=False,
     imports=["pyarrow.parquet"],
     checks=[
@@ -54,7 +55,9 @@ if TYPE_CHECKING:
     ],
 )
 def raw_trips(
-    context: MonthContext, fetched_months: "FetchAhead[Incoming]", storage: "Storage"
+    context: MonthContext,
+    fetched_months: "FetchAhead[Incoming]",
+    storage: dg.ResourceParam[Storage],
 ) -> "dg.MaterializeResult[FetchedMonth]":
     """The month's trip records, byte for byte as TLC published them."""
     fetched, survey = fetched_months.take(context.month, context.report)
@@ -80,17 +83,18 @@ def raw_trips(
 
 
 @monthly_asset(
-    group="trips",
     kinds={"pandas", "parquet"},
     io_manager="frames",
     code_version="1",
-    resources={"storage"},
-    per_run=painter,
+    per_run=[painter],
     imports=["pandas", "sklearn.model_selection"],
     checks=[data_checks.share_kept, data_checks.usual_durations],
 )
 def cleaned_trips(
-    context: MonthContext, raw_trips: "pq.ParquetFile", storage: "Storage", painter: "Painter"
+    context: MonthContext,
+    raw_trips: "pq.ParquetFile",
+    storage: dg.ResourceParam[Storage],
+    painter: "Painter",
 ) -> "dg.MaterializeResult[pd.DataFrame]":
     """Trips of 1 to 60 minutes between two known zones: zone ids and duration (minutes)."""
     cleaned = cleaning.clean_trips(raw_trips, context.fleet, context.month)
@@ -117,7 +121,7 @@ def cleaned_trips(
     )
 
 
-@monthly_asset(group="trips", kinds={"pandas", "parquet"}, io_manager="frames", code_version="1")
+@monthly_asset(kinds={"pandas", "parquet"}, io_manager="frames", code_version="1")
 def zone_pairs(
     context: MonthContext, cleaned_trips: "pd.DataFrame"
 ) -> "dg.MaterializeResult[pd.DataFrame]":
@@ -135,7 +139,6 @@ def zone_pairs(
 
 
 @monthly_asset(
-    group="durations",
     kinds={"scikitlearn"},
     io_manager="estimators",
     code_version="1",
@@ -155,17 +158,15 @@ def vectorizer(
     )
 
 
-def tracked_run(context: MonthContext, *, tracking: "Tracking") -> TrackedRun:
+def tracked_run(context: MonthContext, mlflow: dg.ResourceParam[Tracking]) -> TrackedRun:
     """The month's MLflow run, which model and metrics share where they are made together."""
-    return TrackedRun(tracking, context)
+    return TrackedRun(mlflow, context)
 
 
 @monthly_asset(
-    group="durations",
     kinds={"scikitlearn", "mlflow"},
     io_manager="estimators",
     code_version="2",
-    resources={"storage"},
     per_month=tracked_run,
     imports=["sklearn.linear_model", "mlflow", "dagster_mlflow"],
     checks=[model_checks.finite_coefficients, model_checks.thin_zones],
@@ -174,7 +175,7 @@ def model(
     context: MonthContext,
     zone_pairs: "pd.DataFrame",
     vectorizer: "DictVectorizer",
-    storage: "Storage",
+    storage: dg.ResourceParam[Storage],
     tracked_run: TrackedRun,
 ) -> "dg.MaterializeResult[TrainedModel]":
     """scikit-learn's LinearRegression of duration on zones, and the MLflow run that has it."""
@@ -183,6 +184,8 @@ def model(
     tracked_run.begin(_parameters(context), origin)
     tracked_run.log_model(vectorizer, fitted)
     context.when_stored(tracked_run.supersede_older)
+    if origin is not None:
+        context.when_stored(partial(note_trained, storage, context.fleet, context.month, origin))
     return dg.MaterializeResult(
         value=TrainedModel(
             model=fitted,
@@ -203,12 +206,10 @@ def model(
 
 
 @monthly_asset(
-    group="durations",
     kinds={"json", "mlflow"},
     io_manager="figures",
     code_version="1",
-    resources={"storage", "zone_names"},
-    per_run=painter,
+    per_run=[painter, zone_names],
     per_month=tracked_run,
     checks=[model_checks.better_than_mean, model_checks.rmse_of_earlier_months],
 )
@@ -219,7 +220,7 @@ def metrics(
     zone_pairs: "pd.DataFrame",
     vectorizer: "DictVectorizer",
     model: TrainedModel,
-    storage: "Storage",
+    storage: dg.ResourceParam[Storage],
     zone_names: "ZoneNames",
     painter: "Painter",
     tracked_run: TrackedRun,
@@ -258,11 +259,9 @@ def metrics(
 
 
 @monthly_asset(
-    group="durations",
     kinds={"json", "mlflow"},
     io_manager="figures",
     code_version="1",
-    resources={"tracking"},
     looks_back=True,
     checks=[model_checks.last_months_model],
 )
@@ -272,7 +271,7 @@ def backtest(
     zone_pairs: "pd.DataFrame",
     vectorizer: "DictVectorizer",
     model: TrainedModel,
-    tracking: "Tracking",
+    mlflow: dg.ResourceParam[Tracking],
 ) -> "dg.MaterializeResult[dict[str, Any]]":
     """Last month's model on all trips of this month, none of which it could know."""
     own = regression.bind(vectorizer, model)
@@ -284,8 +283,8 @@ def backtest(
     }
     links = {}
     if previous.mlflow_run_id is not None:
-        tracking.log_backtest(context, previous.mlflow_run_id, figures)
-        links = tracking.links(previous.mlflow_run_id)
+        mlflow.log_backtest(context, previous.mlflow_run_id, figures)
+        links = mlflow.links(previous.mlflow_run_id)
     return dg.MaterializeResult(
         value=figures,
         metadata={

@@ -33,11 +33,12 @@ class BriefLogRecord(logging.LogRecord):
 
 
 def _brief(metadata: dict[str, Any], message: str) -> str:
-    event = metadata["dagster_event"]
+    # What a sensor logs is of no event.
+    event = metadata.get("dagster_event")
     if event is not None and event.is_step_failure:
         explained = event.step_failure_data.user_failure_data
         return message if explained is None else str(explained.description)
-    return str(metadata["orig_message"])
+    return str(metadata.get("orig_message", message))
 
 
 def show_brief_lines() -> None:

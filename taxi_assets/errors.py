@@ -10,9 +10,11 @@ class MonthError(Exception):
 
     Attributes:
         remake: names of the month's assets that have to be made again before this one.
+        may_pass: whether it may be otherwise in a while, with nothing done about it.
     """
 
     remake: tuple[str, ...] = ()
+    may_pass: bool = False
 
 
 class NotStoredError(MonthError):

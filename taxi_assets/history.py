@@ -12,18 +12,22 @@ from taxi_assets.errors import MonthError, NotStoredError, UnusableValueError
 from taxi_assets.monthly_assets import MonthContext
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Json
-from taxi_assets.storage.incoming import month_file
-from taxi_assets.storage.origins import noted_origin
+from taxi_assets.storage.layout import figures_file, month_file
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.parquet import ParquetError, open_parquet
 
 
 def neighbouring_trips(storage: Storage, fleet: Fleet, month: Month) -> dict[Month, int]:
     """Numbers of trips in the months before and after, where they are stored."""
-    noted = {
-        near: noted_origin(storage, month_file(fleet, near)) for near in (month - 1, month + 1)
-    }
-    return {near: origin.trips for near, origin in noted.items() if origin is not None}
+    trips = {}
+    for near in (month - 1, month + 1):
+        try:
+            with open_parquet(storage.open(month_file(fleet, near))) as opened:
+                trips[near] = opened.metadata.num_rows
+        except (OSError, ParquetError):
+            continue
+    return trips
 
 
 def earlier_rmses(storage: Storage, fleet: Fleet, month: Month) -> dict[Month, float]:
@@ -31,7 +35,7 @@ def earlier_rmses(storage: Storage, fleet: Fleet, month: Month) -> dict[Month, f
     found = {}
     for back in range(EARLIER_MONTHS, 0, -1):
         try:
-            with storage.open(f"{fleet.name}/metrics/{month - back}.json") as file:
+            with storage.open(figures_file(fleet, "metrics", month - back)) as file:
                 found[month - back] = float(Json().load(file)["rmse"])
         except (OSError, ValueError, KeyError, TypeError):
             continue

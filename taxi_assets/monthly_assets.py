@@ -4,7 +4,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Annotated, Any, get_args, get_origin
 
 import dagster as dg
 
@@ -85,23 +86,21 @@ class MonthContext:
 class MonthlyAsset:
     """A function that makes one month of an asset, and what Dagster needs to know of it.
 
-    The function's first parameter takes a ``MonthContext``. Parameters that ``resources`` names
-    take Dagster resources; those named as ``per_run`` and ``per_month`` take what these open; all
-    others take the same month of the asset of their name. It returns the value, metadata with a
-    ``summary`` among them, and a result for each of the ``checks``.
+    The function's first parameter takes a ``MonthContext``. Parameters of type ``ResourceParam``
+    take Dagster resources; those named as a function of ``per_run`` or ``per_month`` take what it
+    opens; all others take the same month of the asset of their name. It returns the value, metadata
+    with a ``summary`` among them, and a result for each of the ``checks``.
 
     Attributes:
         function: makes a month.
         io_manager: key of the IO manager that stores the months.
-        group: the asset's group on Dagster's pages.
-        kinds: the asset's kinds there.
+        kinds: the asset's kinds on Dagster's pages.
         code_version: changes when the function gives something else for the same inputs.
-        resources: keys of the resources that the function takes.
         checks: those by which the function judges each month.
-        per_run: opened with the fleet and the months to be made, for all months of a run; its
-            keyword-only parameters take resources.
+        per_run: each opened with the fleet and the months to be made, for all months of a run; may
+            take resources, too.
         per_month: opened with a month's context, for those assets of a month that follow each
-            other and share it; its keyword-only parameters take resources.
+            other and share it; may take resources, too.
         imports: modules that take long to import; imported while the first file is fetched.
         looks_back: whether the function also takes what is stored of earlier months, so that a
             month is made again when an earlier one has been.
@@ -111,12 +110,10 @@ class MonthlyAsset:
 
     function: MonthFunction
     io_manager: str
-    group: str
     kinds: Set[str]
     code_version: str
-    resources: Set[str] = frozenset()
     checks: Sequence[MonthCheck] = ()
-    per_run: Opens | None = None
+    per_run: Sequence[Opens] = ()
     per_month: Opens | None = None
     imports: Sequence[str] = ()
     looks_back: bool = False
@@ -130,14 +127,19 @@ class MonthlyAsset:
     @property
     def opens(self) -> list[Opens]:
         """What has to be opened for the function."""
-        return [opens for opens in (self.per_run, self.per_month) if opens is not None]
+        return [*self.per_run, *([self.per_month] if self.per_month else [])]
 
-    @property
+    @cached_property
+    def resources(self) -> list[str]:
+        """Keys of the resources that the function takes."""
+        return resource_keys(self.function)
+
+    @cached_property
     def upstream(self) -> list[str]:
         """Names of the assets that the function takes."""
-        opened = {opens.__name__ for opens in self.opens}
+        others = {*self.resources, *(opens.__name__ for opens in self.opens)}
         _, *parameters = inspect.signature(self.function).parameters
-        return [name for name in parameters if name not in self.resources | opened]
+        return [name for name in parameters if name not in others]
 
     def key(self, fleet: Fleet) -> dg.AssetKey:
         """The asset's key: ``yellow/model``."""
@@ -149,7 +151,7 @@ class MonthlyAsset:
             self.key(fleet),
             deps=[dg.AssetKey([fleet.name, name]) for name in self.upstream],
             description=inspect.getdoc(self.function),
-            group_name=self.group,
+            group_name=fleet.name,
             kinds=set(self.kinds),
             code_version=self.code_version,
             owners=["team:taxi-assets"],
@@ -172,10 +174,37 @@ class MonthlyAsset:
         return result
 
 
-def resource_names(opens: Opens) -> list[str]:
-    """Keys of the resources that a function takes which opens something."""
-    parameters = inspect.signature(opens).parameters.values()
-    return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+def resource_keys(function: Callable[..., Any]) -> list[str]:
+    """Keys of the Dagster resources that a function takes: its parameters of that type."""
+    is_resource = get_args(dg.ResourceParam)[1]
+    return [
+        parameter.name
+        for parameter in inspect.signature(function).parameters.values()
+        if get_origin(parameter.annotation) is Annotated
+        and is_resource in get_args(parameter.annotation)
+    ]
+
+
+def check_graph(graph: Sequence[MonthlyAsset]) -> None:
+    """Make sure that every function can be given what it takes.
+
+    Args:
+        graph: the assets, each after those that it takes.
+
+    Raises:
+        dagster.DagsterInvalidDefinitionError: a parameter is none of an asset before, something
+            that is opened for the function, or a resource.
+    """
+    before: set[str] = set()
+    for asset in graph:
+        for name in asset.upstream:
+            if name not in before:
+                raise dg.DagsterInvalidDefinitionError(
+                    f"{asset.name} takes `{name}`, which is no asset before it in the graph, "
+                    f"nothing that is opened for it, and no ResourceParam. It could take "
+                    f"{', '.join(sorted(before))}."
+                )
+        before.add(asset.name)
 
 
 def monthly_asset(**declared: Any) -> Callable[[MonthFunction], MonthlyAsset]:

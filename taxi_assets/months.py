@@ -8,7 +8,7 @@ A month that fails costs only itself; when a service is away, no further month i
 
 import gc
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from importlib import import_module
 from itertools import groupby
@@ -21,9 +21,16 @@ from taxi_assets.errors import MonthError, OutageError, ServiceError, explain
 from taxi_assets.failures import ExplainedFailure, explained_error
 from taxi_assets.masking import mask
 from taxi_assets.month_values import MonthValues
-from taxi_assets.monthly_assets import MonthContext, MonthlyAsset, Opens, resource_names
+from taxi_assets.monthly_assets import (
+    MonthContext,
+    MonthlyAsset,
+    Opens,
+    check_graph,
+    resource_keys,
+)
 from taxi_assets.partitions import command, monthly_partitions
 from taxi_assets.records import Failed, Records
+from taxi_assets.run_process import prepare_run_process
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 
@@ -36,6 +43,7 @@ def fleet_months(
     fleet: Fleet, graph: Sequence[MonthlyAsset], backfill_policy: dg.BackfillPolicy
 ) -> dg.AssetsDefinition:
     """All assets of a fleet, as one Dagster operation over any months and any selection."""
+    check_graph(graph)
     months = monthly_partitions(fleet)
 
     @dg.multi_asset(
@@ -48,11 +56,14 @@ def fleet_months(
         partitions_def=months,
         backfill_policy=backfill_policy,
         required_resource_keys={
-            *(name for asset in graph for name in asset.resources),
-            *(name for asset in graph for opens in asset.opens for name in resource_names(opens)),
+            name
+            for asset in graph
+            for function in (asset.function, *asset.opens)
+            for name in resource_keys(function)
         },
     )
     def make_months(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        prepare_run_process()
         yield from MonthsRun(context, fleet, graph).events()
 
     return make_months
@@ -133,7 +144,7 @@ class MonthsRun:
                     if isinstance(cause, ServiceError):
                         raise cause from None
                     key = self._assets[failed.asset].key(self._fleet)
-                    yield self._records.fail(key, month, failed.reason)
+                    yield self._records.fail(key, month, failed)
                 else:
                     self._report_progress(month, begun)
                 # A failure's traceback, and in Python 3.13 Dagster's steps, leave cycles of
@@ -181,7 +192,7 @@ class MonthsRun:
             {
                 **{name: values.load(self._assets[name]) for name in asset.upstream},
                 **{opens.__name__: given[opens.__name__] for opens in asset.opens},
-                **{name: getattr(self._context.resources, name) for name in asset.resources},
+                **self._resources(asset.function),
             },
         )
         stored = values.store(asset, result.value)
@@ -194,12 +205,14 @@ class MonthsRun:
     def _open_for_run(self, months: Sequence[Month], blocks: ExitStack) -> dict[str, Any]:
         """Open what assets need for all months of the run."""
         opened = {}
-        for asset in self._wanted:
-            if asset.per_run is not None and asset.per_run.__name__ not in opened and months:
-                self._at = asset.name
-                to_make = [m for m in months if self._records.earlier(self._spec(asset), m) is None]
-                block = asset.per_run(self._fleet, to_make, **self._resources(asset.per_run))
-                opened[asset.per_run.__name__] = blocks.enter_context(block)
+        for asset in self._wanted if months else []:
+            self._at = asset.name
+            for opens in asset.per_run:
+                if opens.__name__ not in opened:
+                    spec = self._spec(asset)
+                    to_make = [m for m in months if self._records.earlier(spec, m) is None]
+                    block = opens(self._fleet, to_make, **self._resources(opens))
+                    opened[opens.__name__] = blocks.enter_context(block)
         return opened
 
     def _open_for_month(
@@ -219,8 +232,8 @@ class MonthsRun:
     def _load(self, name: str, month: Month) -> Any:
         return MonthValues(self._context, self._fleet, month).load(self._assets[name])
 
-    def _resources(self, opens: Opens) -> dict[str, Any]:
-        return {name: getattr(self._context.resources, name) for name in resource_names(opens)}
+    def _resources(self, function: Callable[..., Any]) -> dict[str, Any]:
+        return {key: getattr(self._context.resources, key) for key in resource_keys(function)}
 
     def _spec(self, asset: MonthlyAsset) -> dg.AssetSpec:
         spec: dg.AssetSpec = self._context.assets_def.get_asset_spec(asset.key(self._fleet))
@@ -236,7 +249,8 @@ class MonthsRun:
             assets = dict.fromkeys([*error.remake, self._at])
             keys = [self._assets[name].key(self._fleet) for name in assets]
             reason = f"{reason} Make them again: {command(keys, month)}"
-        failed = self._failed[month] = Failed(self._at, mask(reason))
+        may_pass = isinstance(error, MonthError) and error.may_pass
+        failed = self._failed[month] = Failed(self._at, mask(reason), may_pass)
         self._context.log.error(f"{failed.asset} {month}: {failed.reason}")
         return failed
 
@@ -258,13 +272,13 @@ class MonthsRun:
     def _explain(self) -> str:
         """Which months failed, and why."""
         if len(self._months) == 1:
-            ((month, (asset, reason)),) = self._failed.items()
+            ((month, (asset, reason, _)),) = self._failed.items()
             return f"{asset} {month}: {reason}"
         return "\n".join(
             [
                 f"{len(self._failed) + len(self._untried)} of {len(self._months)} months failed:",
                 *(f"  {asset} {month}: {reason}"
-                  for month, (asset, reason) in sorted(self._failed.items())),
+                  for month, (asset, reason, _) in sorted(self._failed.items())),
                 *(f"  {month}: not tried" for month in self._untried),
             ]
         )  # fmt: skip

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import dagster as dg
 
-from taxi_assets.tlc.fleets import DEFAULT_FLEET, Fleet
+from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 
 
@@ -15,16 +15,10 @@ def monthly_partitions(fleet: Fleet) -> dg.MonthlyPartitionsDefinition:
 
 def command(assets: Iterable[dg.AssetKey], first: Month, last: Month | None = None) -> str:
     """The command that materializes assets of a month, or of all months from one to another."""
-    keys = list(assets)
-    select = ",".join(key.to_user_string() for key in keys)
+    select = ",".join(key.to_user_string() for key in assets)
     months = (
         f"--partition {first.partition_key}"
         if last in (None, first)
         else f"--partition-range {first.partition_key}...{last.partition_key}"
     )
-    fleet = keys[0].path[0]
-    variable = "" if fleet == DEFAULT_FLEET else f"TAXI_FLEET={fleet} "
-    return (
-        f"{variable}dagster asset materialize -m taxi_assets.definitions --select '{select}' "
-        f"{months}"
-    )
+    return f"dagster asset materialize -m taxi_assets.definitions --select '{select}' {months}"

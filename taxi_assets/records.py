@@ -38,11 +38,16 @@ MADE_IN = "made_in_run"
 JUDGED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
 
 
+MAY_PASS = "may_pass"
+"""Metadata of a failure that may be none in a while."""
+
+
 class Failed(NamedTuple):
-    """An asset's month that could not be made, and why."""
+    """An asset's month that could not be made, why, and whether that may pass by itself."""
 
     asset: str
     reason: str
+    may_pass: bool
 
 
 @dataclass(frozen=True)
@@ -80,26 +85,20 @@ class Records:
         )
         yield from self._judge(spec.key, month, checks)
 
-    def fail(self, key: dg.AssetKey, month: Month, reason: str) -> dg.AssetObservation:
+    def fail(self, key: dg.AssetKey, month: Month, failed: Failed) -> dg.AssetObservation:
         """What the page of an asset says of a month that could not be made."""
         return dg.AssetObservation(
-            key, partition=month.partition_key, description=reason, metadata={"failed": reason}
+            key,
+            partition=month.partition_key,
+            description=failed.reason,
+            metadata={"failed": failed.reason, MAY_PASS: failed.may_pass},
         )
 
     def failed(self, keys: Collection[dg.AssetKey], months: Sequence[Month]) -> dict[Month, Failed]:
         """The months that earlier attempts of this run could not make."""
         if not self.context.retry_number:
             return {}
-        partitions = [month.partition_key for month in months]
-        found = {}
-        for key in keys:
-            wanted = dg.AssetRecordsFilter(key, asset_partitions=partitions)
-            for record in self.context.instance.fetch_observations(wanted, limit=1000).records:
-                observed = record.asset_observation
-                if record.run_id == self.context.run_id and observed and observed.partition:
-                    reason = str(observed.description)
-                    found[Month.parse(observed.partition)] = Failed(key.path[-1], reason)
-        return found
+        return failed_months(self.context.instance, self.context.run_id, keys, months)
 
     def earlier(self, spec: dg.AssetSpec, month: Month) -> Record | None:
         """The record of an attempt that this run continues; None if the month has to be made.
@@ -227,6 +226,26 @@ class Records:
             tags[DATA_VERSION_IS_USER_PROVIDED_TAG] = "true"
         derived = compute_logical_data_version(str(spec.code_version), inputs)
         return tags | {DATA_VERSION_TAG: (data_version or derived).value}
+
+
+def failed_months(
+    instance: dg.DagsterInstance,
+    run_id: str,
+    keys: Collection[dg.AssetKey],
+    months: Sequence[Month],
+) -> dict[Month, Failed]:
+    """The months of assets that a run has found to be bad in themselves."""
+    partitions = [month.partition_key for month in months]
+    found = {}
+    for key in keys:
+        wanted = dg.AssetRecordsFilter(key, asset_partitions=partitions)
+        for record in instance.fetch_observations(wanted, limit=1000).records:
+            observed = record.asset_observation
+            if record.run_id == run_id and observed and observed.partition:
+                may_pass = MAY_PASS in observed.metadata and observed.metadata[MAY_PASS].value
+                failed = Failed(key.path[-1], str(observed.description), bool(may_pass))
+                found[Month.parse(observed.partition)] = failed
+    return found
 
 
 def _data_version(record: "dg.EventLogRecord | None") -> dg.DataVersion:

@@ -2,130 +2,131 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 import click
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PositiveInt, ValidationError
 
 from taxi_assets.masking import mask
-from taxi_assets.tlc.fleets import DEFAULT_FLEET, FLEETS, Fleet
+from taxi_assets.tlc.fleets import FLEETS, Fleet
 
 TLC_TRIP_DATA = "https://d37ci6vzurychx.cloudfront.net/trip-data"
 """TLC's public CDN of trip records."""
 
-SYNTHETIC = "synthetic"
-
 
 class SettingsError(click.ClickException):
-    """A variable has a value that cannot be meant. On the command line only the message shows."""
+    """A variable has a value that cannot be meant. The message is all there is to see.
 
-
-@dataclass(frozen=True)
-class Settings:
-    """The variables, with defaults filled in and relative paths made absolute.
-
-    Attributes:
-        fleet: ``TAXI_FLEET``.
-        trip_source: ``TAXI_TRIP_SOURCE``, a URL, an absolute folder or ``synthetic``.
-        synthetic_trips: ``TAXI_SYNTHETIC_TRIPS``, trips in a synthetic month.
-        storage: ``TAXI_STORAGE``, a URL or an absolute folder.
-        months_per_run: ``TAXI_MONTHS_PER_RUN``; None for ``all``, a contiguous range a run.
-        tracking_uri: ``MLFLOW_TRACKING_URI``.
-        experiment_name: ``MLFLOW_EXPERIMENT_NAME``.
-        dagster_ui_url: ``DAGSTER_UI_URL``, where Dagster's pages are, for links from MLflow.
-        mlflow_ui_url: ``MLFLOW_UI_URL``, where MLflow's pages are, for links from Dagster; a
-            tracking server has them itself.
+    Click shows nothing else on the command line. Dagster's servers would add the frames that lead
+    to it, which help nobody; so it says that there are none.
     """
 
-    fleet: Fleet
-    trip_source: str = field(repr=False)
-    synthetic_trips: int
-    storage: str = field(repr=False)
-    months_per_run: int | None
-    tracking_uri: str = field(repr=False)
-    experiment_name: str
-    dagster_ui_url: str | None = None
-    mlflow_ui_url: str | None = None
+    __traceback__ = property(lambda _: None, lambda _, __: None)
+
+
+def absolute_location(text: str) -> str:
+    """An absolute folder, or a URL as it is; relative ones start from the current folder.
+
+    Raises:
+        ValueError: it looks like a URL, and is none.
+    """
+    if text == "synthetic":
+        raise ValueError("Invented months are a fleet of their own: --select 'group:synthetic'")
+    if "://" not in text:
+        return str(Path(text).expanduser().absolute().resolve())
+    urlsplit(text)
+    return text
+
+
+def absolute_tracking_uri(text: str) -> str:
+    """MLflow's database, its path made absolute, or the URL of a server.
+
+    Raises:
+        ValueError: it is a folder, which MLflow no longer tracks to.
+    """
+    scheme, separator, path = text.partition(":///")
+    if not separator and "://" not in text:
+        raise ValueError("MLflow no longer tracks to a folder")
+    if scheme == "sqlite" and path and not path.startswith("/"):
+        return f"sqlite:///{Path(path).resolve()}"
+    return text
+
+
+def _fleets(text: str) -> tuple[Fleet, ...]:
+    names = {name.strip() for name in text.split(",")}
+    if not names <= set(FLEETS):
+        raise ValueError
+    return tuple(fleet for fleet in FLEETS.values() if fleet.name in names)
+
+
+def _months_per_run(text: str) -> str | None:
+    return None if text == "all" else text
+
+
+class Settings(BaseModel, frozen=True, extra="ignore"):
+    """The variables, by their names, with defaults filled in.
+
+    A field's description is what its variable can be set to.
+    """
+
+    fleets: Annotated[tuple[Fleet, ...], BeforeValidator(_fleets)] = Field(
+        tuple(FLEETS.values()),
+        alias="TAXI_FLEET",
+        description=f"one or more of {', '.join(FLEETS)}, with commas between",
+    )
+    trip_source: Annotated[str, AfterValidator(absolute_location)] = Field(
+        TLC_TRIP_DATA,
+        alias="TAXI_TRIP_SOURCE",
+        description="a base URL, a folder, or a URL that fsspec knows",
+        repr=False,
+    )
+    synthetic_trips: PositiveInt = Field(
+        200_000, alias="TAXI_SYNTHETIC_TRIPS", description="a positive whole number"
+    )
+    storage: Annotated[str, AfterValidator(absolute_location)] = Field(
+        "data",
+        alias="TAXI_STORAGE",
+        description="a folder, or a URL that fsspec knows",
+        validate_default=True,
+        repr=False,
+    )
+    months_per_run: Annotated[PositiveInt | None, BeforeValidator(_months_per_run)] = Field(
+        None, alias="TAXI_MONTHS_PER_RUN", description="`all` or a positive whole number"
+    )
+    tracking_uri: Annotated[str, AfterValidator(absolute_tracking_uri)] = Field(
+        "sqlite:///mlflow.db",
+        alias="MLFLOW_TRACKING_URI",
+        description="a database such as sqlite:///mlflow.db or the URL of an MLflow server",
+        validate_default=True,
+        repr=False,
+    )
+    experiment_name: str = Field(
+        "nyc-taxi-trip-duration", alias="MLFLOW_EXPERIMENT_NAME", description="a name"
+    )
+    dagster_ui_url: str | None = Field(None, alias="DAGSTER_UI_URL", description="a URL")
+    mlflow_ui_url: str | None = Field(None, alias="MLFLOW_UI_URL", description="a URL")
 
     @classmethod
-    def from_environment(
-        cls, environment: Mapping[str, str] = os.environ, folder: Path | None = None
-    ) -> Self:
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Read the variables; an empty one counts as absent.
-
-        Args:
-            environment: the variables.
-            folder: what relative paths start from, by default the current folder.
 
         Raises:
             SettingsError: a value cannot be meant; the message names its variable.
         """
         given = {name: value for name, value in environment.items() if value}
-        folder = folder or Path.cwd()
-        return cls(
-            fleet=_fleet(given.get("TAXI_FLEET", DEFAULT_FLEET)),
-            trip_source=_location(given, "TAXI_TRIP_SOURCE", TLC_TRIP_DATA, folder),
-            synthetic_trips=_positive_number(given, "TAXI_SYNTHETIC_TRIPS", 200_000),
-            months_per_run=_months_per_run(given),
-            storage=_location(given, "TAXI_STORAGE", "data", folder),
-            tracking_uri=_tracking_uri(
-                given.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"), folder
-            ),
-            experiment_name=given.get("MLFLOW_EXPERIMENT_NAME", "nyc-taxi-trip-duration"),
-            dagster_ui_url=given.get("DAGSTER_UI_URL"),
-            mlflow_ui_url=given.get("MLFLOW_UI_URL"),
-        )
-
-
-def _fleet(name: str) -> Fleet:
-    if name not in FLEETS:
-        raise SettingsError(f"TAXI_FLEET is {name!r}; set it to {' or '.join(FLEETS)}.")
-    return FLEETS[name]
-
-
-def _positive_number(
-    given: Mapping[str, str], name: str, default: int, wanted: str = "a positive whole number"
-) -> int:
-    text = given.get(name, str(default))
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise SettingsError(f"{name} is {text!r}; set it to {wanted}.")
-    return number
-
-
-def _months_per_run(given: Mapping[str, str]) -> int | None:
-    if given.get("TAXI_MONTHS_PER_RUN", "all") == "all":
-        return None
-    return _positive_number(given, "TAXI_MONTHS_PER_RUN", 1, "`all` or a positive whole number")
-
-
-def _location(given: Mapping[str, str], name: str, default: str, folder: Path) -> str:
-    """An absolute folder, or a URL as it is."""
-    text = given.get(name, default)
-    if "://" in text or text == SYNTHETIC:
         try:
-            urlsplit(text)
-        except ValueError as error:
-            raise SettingsError(
-                f"{name} is {mask(text)!r}, which is no URL ({error}); set it to one, or to a "
-                "folder."
-            ) from None
-        return text
-    return str((folder / Path(text).expanduser()).resolve())
+            return cls.model_validate(given)
+        except ValidationError as error:
+            raise SettingsError(_sentence(error.errors()[0])) from None
 
 
-def _tracking_uri(text: str, folder: Path) -> str:
-    scheme, separator, path = text.partition(":///")
-    if not separator and "://" not in text:
-        raise SettingsError(
-            f"MLFLOW_TRACKING_URI is {mask(text)!r}, a folder, which MLflow no longer tracks to; "
-            "set it to a database such as sqlite:///mlflow.db or to the URL of an MLflow server."
-        )
-    if scheme == "sqlite" and path and not path.startswith("/"):
-        return f"sqlite:///{(folder / path).resolve()}"
-    return text
+def _sentence(error: Any) -> str:
+    """What is wrong with the value of a variable, and what it can be set to."""
+    variable = error["loc"][0]
+    field = next(f for f in Settings.model_fields.values() if f.alias == variable)
+    why = str(error.get("ctx", {}).get("error", "")) if error["type"] == "value_error" else ""
+    return f"{variable} is {mask(str(error['input']))!r}; set it to {field.description}." + (
+        f" {why[0].upper()}{why[1:]}." if why else ""
+    )

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -78,8 +77,19 @@ def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settings(tmp_path: Path, source_folder: Path, mlflow_database: Path) -> Settings:
     """A laptop's settings, in an empty folder."""
     shutil.copy(mlflow_database, tmp_path)
-    settings = Settings.from_environment({"TAXI_FLEET": "green"}, tmp_path)
-    return replace(settings, trip_source=str(source_folder))
+    return Settings.from_environment(
+        {
+            "TAXI_FLEET": "green",
+            "TAXI_TRIP_SOURCE": str(source_folder),
+            "TAXI_STORAGE": str(tmp_path / "data"),
+            "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
+        }
+    )
+
+
+def changed(settings: Settings, **values: object) -> Settings:
+    """The settings, with other values."""
+    return settings.model_copy(update=values)
 
 
 @pytest.fixture
@@ -125,7 +135,8 @@ def materialize(
         span: str, *assets: str, settings: Settings = settings, **more_tags: str
     ) -> dg.ExecuteInProcessResult:
         job = build_definitions(settings).resolve_implicit_global_asset_job_def()
-        keys = [dg.AssetKey([settings.fleet.name, name]) for name in assets]
+        (fleet,) = settings.fleets
+        keys = [dg.AssetKey([fleet.name, name]) for name in assets]
         first, *last = (Month.parse(month).partition_key for month in span.split(":"))
         tags = {
             "dagster/asset_partition_range_start": first,
@@ -145,7 +156,7 @@ def materialize(
 class Command:
     """``dagster asset materialize`` in a folder of its own, as a user starts it."""
 
-    def __init__(self, folder: Path, source: str) -> None:
+    def __init__(self, folder: Path, source: str = "", fleet: str = "green") -> None:
         self.folder = folder
         self.home = folder / "home"
         self.home.mkdir()
@@ -154,7 +165,7 @@ class Command:
             "DAGSTER_HOME": str(self.home),
             "DAGSTER_DISABLE_TELEMETRY": "1",
             "MLFLOW_DISABLE_TELEMETRY": "1",
-            "TAXI_FLEET": "green",
+            "TAXI_FLEET": fleet,
             "TAXI_TRIP_SOURCE": source,
         }
 

@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -24,7 +23,7 @@ from taxi_assets.storage.io_managers import MonthlyIOManager
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
-from taxi_assets_tests.conftest import latest_record, step_failures, tracked_runs
+from taxi_assets_tests.conftest import changed, latest_record, step_failures, tracked_runs
 
 Materialize = Callable[..., dg.ExecuteInProcessResult]
 GREEN = FLEETS["green"]
@@ -116,7 +115,7 @@ def test_a_later_run_of_the_backtest_alone_fills_the_gaps(
     materialize: Materialize, settings: Settings
 ) -> None:
     """Runs of a month each come in any order, so that the model before may not be there yet."""
-    one_by_one = replace(settings, months_per_run=1)
+    one_by_one = changed(settings, months_per_run=1)
     for month in ("2023-02", "2023-01"):
         assert materialize(month, settings=one_by_one).success
     assert stored(settings, "2023-02")["previous_rmse"] is None

@@ -131,7 +131,7 @@ def site() -> Iterator[Site]:
 def test_the_graph_shows_its_assets_in_groups_with_descriptions(site: Site) -> None:
     page = site.page
     site.open_graph()
-    for name in ("trips", "durations", "cleaned_trips", "zone_pairs", "vectorizer", "model",
+    for name in ("green", "cleaned_trips", "zone_pairs", "vectorizer", "model",
                  "metrics", "backtest"):  # fmt: skip
         expect(page.get_by_text(name, exact=True).first).to_be_visible()
     page.wait_for_timeout(1_000)  # The graph glides into its place.

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -18,6 +17,7 @@ from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
 from taxi_assets.tlc.survey import Survey, survey_trips
 from taxi_assets.tlc.synthetic import write_month
+from taxi_assets_tests.conftest import changed
 
 Materialize = Callable[..., dg.ExecuteInProcessResult]
 GREEN = FLEETS["green"]
@@ -192,7 +192,7 @@ def own_source(settings: Settings, tmp_path: Path) -> Settings:
     folder.mkdir()
     for month in (JANUARY, FEBRUARY, MARCH):
         write_month(folder / GREEN.file_name(month), GREEN, month, 20_000)
-    return replace(settings, trip_source=str(folder))
+    return changed(settings, trip_source=str(folder))
 
 
 def rewrite(settings: Settings, month: Month, change: Callable[[pd.DataFrame], object]) -> None:

@@ -3,6 +3,7 @@
 import re
 
 import dagster as dg
+import pytest
 
 from taxi_assets_tests.conftest import Command
 
@@ -34,14 +35,19 @@ def test_a_bad_variable_is_a_sentence_and_no_traceback(command: Command) -> None
     done = command("--select", "*", "--partition", "2023-01-01", TAXI_FLEET="blue")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "Error: TAXI_FLEET is 'blue'; set it to yellow or green."
+        "Error: TAXI_FLEET is 'blue'; set it to one or more of yellow, green, synthetic, with "
+        "commas between."
     )
 
 
-def test_a_range_of_months_needs_one_run(command: Command) -> None:
-    span = ("--select", "*", "--partition-range", "2023-01-01...2023-02-01")
-    done = command(*span, TAXI_MONTHS_PER_RUN="1")
-    assert done.returncode == 1
-    assert done.stdout.splitlines()[-1].startswith(
-        "Error: TAXI_MONTHS_PER_RUN is 1, and --partition-range is always one run; set"
-    )
+@pytest.mark.parametrize("form", ["--partition-range={}", "--partition-range {}"])
+def test_a_range_of_months_is_one_run_however_backfills_are_cut(
+    command: Command, form: str
+) -> None:
+    span = form.format("2023-01-01...2023-02-01").split()
+    done = command("--select", "green/raw_trips", *span, TAXI_MONTHS_PER_RUN="1")
+    assert done.returncode == 0, done.stdout
+    with dg.DagsterInstance.from_config(str(command.home)) as instance:
+        assert len(instance.get_runs()) == 1
+    stored = (command.folder / "data/green/raw_trips").glob("*.parquet")
+    assert sorted(path.stem for path in stored) == ["2023-01", "2023-02"]

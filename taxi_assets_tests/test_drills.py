@@ -40,9 +40,9 @@ def runs(folder: Path, uri: str | None = None) -> list[Run]:
     return list(client.search_runs([experiment.experiment_id])) if experiment else []
 
 
-def figures(folder: Path) -> dict[str, dict[str, float]]:
+def figures(folder: Path, fleet: str = "green") -> dict[str, dict[str, float]]:
     """Each month's figures, without the pickle's size, in which a run's id may show."""
-    stored = folder / "data/green/metrics"
+    stored = folder / "data" / fleet / "metrics"
     return {
         path.stem: json.loads(path.read_text()) | {"model_size_bytes": None}
         for path in stored.glob("*.json")
@@ -193,7 +193,7 @@ def test_the_multiprocess_executor_ends_runs_too(
 
 
 def test_eight_processes_train_eight_months_at_once_without_a_database(tmp_path: Path) -> None:
-    command = Command(tmp_path, "synthetic")
+    command = Command(tmp_path, fleet="synthetic")
     # Dagster's own history is there first, as after `make install`: it has the same race.
     dg.DagsterInstance.from_config(str(command.home)).dispose()
     processes = [
@@ -212,7 +212,7 @@ def test_eight_processes_train_eight_months_at_once_without_a_database(tmp_path:
         assert run.data.metrics["records_loaded"] == 3_000
         assert len(run.outputs.model_outputs) == 1
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
-    newest = client.get_model_version_by_alias("nyc-taxi-trip-duration-green", "newest")
+    newest = client.get_model_version_by_alias("nyc-taxi-trip-duration-synthetic", "newest")
     assert newest.tags["month"] == "2023-08"
 
 
@@ -336,21 +336,21 @@ LARGEST_MONTH = 16_146_923
 
 
 def test_tlcs_largest_month_takes_less_than_a_gigabyte_and_a_half(tmp_path: Path) -> None:
-    command = Command(tmp_path, "synthetic")
+    command = Command(tmp_path, fleet="synthetic")
     trips = str(LARGEST_MONTH)
     process = command.start(
         "--select", "*", "--partition", "2023-01-01", TAXI_SYNTHETIC_TRIPS=trips
     )
     output, _ = process.communicate()
     assert process.returncode == 0, output
-    assert figures(tmp_path)["2023-01"]["records_loaded"] == LARGEST_MONTH
+    assert figures(tmp_path, "synthetic")["2023-01"]["records_loaded"] == LARGEST_MONTH
     # The largest of all children that have ended, in KiB; no other drill comes near it.
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 1.5e9 / 1024
 
 
 def test_a_month_that_finds_no_memory_fails_in_a_sentence(tmp_path: Path) -> None:
     """1.6 GB of address space (``ulimit -v``) hold the libraries, and not three million trips."""
-    command = Command(tmp_path, "synthetic")
+    command = Command(tmp_path, fleet="synthetic")
     limit = 1_600_000_000
     process = command.start(
         "--select", "*", "--partition-range", "2023-01-01...2023-02-01",

@@ -1,8 +1,8 @@
 """The whole graph, as Dagster runs it: what is stored, recorded and tracked."""
 
+import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -14,7 +14,13 @@ import yaml
 from taxi_assets.assets import GRAPH
 from taxi_assets.definitions import build_definitions
 from taxi_assets.settings import Settings
-from taxi_assets_tests.conftest import REAL_FILES, latest_record, step_failures, tracked_runs
+from taxi_assets_tests.conftest import (
+    REAL_FILES,
+    changed,
+    latest_record,
+    step_failures,
+    tracked_runs,
+)
 
 Materialize = Callable[..., dg.ExecuteInProcessResult]
 
@@ -40,7 +46,7 @@ def test_the_graph_is_described_for_people(settings: Settings) -> None:
         node = graph.get(key)
         assert key.path[0] == "green"
         assert node.description
-        assert node.group_name in {"trips", "durations"}
+        assert node.group_name == "green"
         assert node.kinds
         assert node.owners
         assert node.code_version
@@ -53,6 +59,8 @@ def test_a_month_is_stored_recorded_and_tracked(
     assert materialize("2023-01").success
 
     storage = Path(settings.storage)
+    published = Path(settings.trip_source) / "green_tripdata_2023-01.parquet"
+    digest = hashlib.sha256(published.read_bytes()).hexdigest()
     stored = sorted(str(path.relative_to(storage)) for path in storage.rglob("*.*"))
     assert stored == [
         "green/backtest/2023-01.json",
@@ -64,12 +72,12 @@ def test_a_month_is_stored_recorded_and_tracked(
         "green/pictures/2023-01/predictions.png",
         "green/pictures/2023-01/worst_pairs.png",
         "green/raw_trips/2023-01.parquet",
-        "green/raw_trips/2023-01.source.json",
+        f"green/raw_trips/2023-01.source.{digest[:16]}.json",
+        "green/raw_trips/2023-01.trained.json",
         "green/vectorizer/2023-01.skops",
         "green/zone_pairs/2023-01.parquet",
     ]
     raw = (storage / "green/raw_trips/2023-01.parquet").read_bytes()
-    published = Path(settings.trip_source) / "green_tripdata_2023-01.parquet"
     assert raw == published.read_bytes()
     figures = json.loads((storage / "green/metrics/2023-01.json").read_text())
     assert figures["records_loaded"] == 6_000
@@ -187,8 +195,8 @@ FIGURES = (
 def test_real_months_give_their_known_figures(
     settings: Settings, materialize: Materialize, fleet: str, month: str
 ) -> None:
-    known = Settings.from_environment({"TAXI_FLEET": fleet}).fleet
-    settings = replace(settings, fleet=known, trip_source=str(REAL_FILES))
+    known = Settings.from_environment({"TAXI_FLEET": fleet}).fleets
+    settings = changed(settings, fleets=known, trip_source=str(REAL_FILES))
     assert materialize(month, settings=settings).success
     figures = json.loads((Path(settings.storage) / fleet / f"metrics/{month}.json").read_text())
     expected = dict(zip(FIGURES, EXPECTED[fleet, month], strict=True))

@@ -240,7 +240,7 @@ def test_what_is_planted_names_itself_and_the_command_that_makes_it_anew(
         (message,) = step_failures(materialize("2023-01", reader))
         assert f": {asset} 2023-01 is stored, and cannot be read: " in message
         assert message.endswith(
-            "Make it anew: TAXI_FLEET=green dagster asset materialize -m taxi_assets.definitions "
+            "Make it anew: dagster asset materialize -m taxi_assets.definitions "
             f"--select 'green/{asset}' --partition 2023-01-01"
         )
         (data / name).write_bytes(good)

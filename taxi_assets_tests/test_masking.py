@@ -20,6 +20,11 @@ from taxi_assets.tracking.servers import TrackingServer
         "http://host/x?sig=a(s3cret)",
         "Max retries exceeded with url: /x?sig=s3cret (Caused by y)",
         "me:s3cret@127.0.0.1:5000",
+        "connection failed: host=db user=me password=s3cret",
+        "password='my s3cret' is wrong",
+        "AWS_SECRET_ACCESS_KEY=s3cret",
+        "https://host/x, token=s3cret.",
+        '{"access_token": "s3cret", "user": "me"}',
     ],
 )
 def test_no_form_of_a_secret_is_shown(text: str) -> None:
@@ -34,10 +39,19 @@ def test_no_form_of_a_secret_is_shown(text: str) -> None:
         "http://host:5000/#/experiments/1/runs/2",
         "Is it a file of another fleet than green? Then choose it.",
         "/home/me/data: 5 files",
+        """It begins with '<?xml version="1.0"?>'. Run the month again.""",
+        "It begins with '<?php echo?>'. Run the month again (or why?).",
+        "image@sha256:0123, sha256:0123abc@host/image",
+        "The token is refused; a password: none is needed.",
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:
     assert mask(text) == text
+
+
+def test_what_stands_around_a_secret_stays() -> None:
+    text = "'http://host/x?sig=s3cret' is refused. Set password=s3cret, then go on."
+    assert mask(text) == "'http://host/x?***' is refused. Set password=***, then go on."
 
 
 @pytest.mark.parametrize("uri", ["postgresql://me:s3cret@host/db", "http://host/x?password=s3cret"])

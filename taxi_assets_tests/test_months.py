@@ -20,13 +20,13 @@ from taxi_assets.assets import GRAPH
 from taxi_assets.definitions import build_definitions
 from taxi_assets.durations import cleaning
 from taxi_assets.partitions import monthly_partitions
-from taxi_assets.settings import Settings, SettingsError
+from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.io_managers import MonthlyIOManager
 from taxi_assets.tlc.months import Month
 from taxi_assets.tracking.servers import UnreachableTrackingError
 from taxi_assets.tracking.tracked_run import TrackedRun
-from taxi_assets_tests.conftest import latest_record, step_failures, tracked_runs
+from taxi_assets_tests.conftest import changed, latest_record, step_failures, tracked_runs
 
 Materialize = Callable[..., dg.ExecuteInProcessResult]
 
@@ -38,7 +38,7 @@ NAMES = [asset.name for asset in GRAPH]
 def own_source(settings: Settings, tmp_path: Path) -> Settings:
     """Settings with a source folder that the test may change."""
     shutil.copytree(settings.trip_source, tmp_path / "source")
-    return replace(settings, trip_source=str(tmp_path / "source"))
+    return changed(settings, trip_source=str(tmp_path / "source"))
 
 
 def figures(settings: Settings, month: str) -> dict[str, float]:
@@ -54,7 +54,7 @@ def recorded(instance: dg.DagsterInstance, asset: str, run_id: str | None = None
 
 
 def statuses(instance: dg.DagsterInstance, settings: Settings, asset: str) -> dict[str, str]:
-    months = monthly_partitions(settings.fleet)
+    months = monthly_partitions(*settings.fleets)
     found = instance.get_status_by_partition(
         dg.AssetKey(["green", asset]), months.get_partition_keys(), months
     )
@@ -98,7 +98,7 @@ def stale(instance: dg.DagsterInstance, settings: Settings) -> dict[tuple[str, s
 def test_every_month_of_a_span_is_stored_as_if_it_were_alone(
     settings: Settings, materialize: Materialize, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
-    alone = replace(settings, storage=str(tmp_path / "alone"))
+    alone = changed(settings, storage=str(tmp_path / "alone"))
     assert materialize("2023-01:2023-03").success
     for month in MONTHS:
         assert materialize(month, settings=alone).success
@@ -552,7 +552,7 @@ def test_any_io_manager_can_keep_an_asset(
     taken = []
 
     @dg.asset(
-        partitions_def=monthly_partitions(settings.fleet),
+        partitions_def=monthly_partitions(*settings.fleets),
         backfill_policy=dg.BackfillPolicy.single_run(),
         ins={"model": dg.AssetIn(dg.AssetKey(["green", "model"]))},
     )
@@ -589,7 +589,7 @@ def test_a_users_own_asset_does_not_start_when_a_month_has_failed(
     own_source: Settings, instance: dg.DagsterInstance
 ) -> None:
     @dg.asset(
-        partitions_def=monthly_partitions(own_source.fleet),
+        partitions_def=monthly_partitions(*own_source.fleets),
         backfill_policy=dg.BackfillPolicy.single_run(),
         deps=[dg.AssetKey(["green", "raw_trips"])],
     )
@@ -644,20 +644,12 @@ def test_a_stored_file_that_was_altered_is_fetched_again(
 
 def test_a_backfill_is_cut_as_the_settings_say(settings: Settings) -> None:
     def policies(months_per_run: int | None) -> set[dg.BackfillPolicy]:
-        definitions = build_definitions(replace(settings, months_per_run=months_per_run))
+        definitions = build_definitions(changed(settings, months_per_run=months_per_run))
         graph = definitions.resolve_asset_graph()
         return {graph.get(key).backfill_policy for key in graph.get_all_asset_keys()}
 
     assert policies(None) == {dg.BackfillPolicy.single_run()}
     assert policies(3) == {dg.BackfillPolicy.multi_run(3)}
-
-
-def test_a_range_on_the_command_line_needs_one_run(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.argv", ["dagster", "--partition-range", "2023-01-01...2023-02-01"])
-    with pytest.raises(SettingsError, match="set TAXI_MONTHS_PER_RUN to all"):
-        build_definitions(replace(settings, months_per_run=1))
 
 
 def test_storage_holds_nothing_but_whole_months(

@@ -42,11 +42,11 @@ def test_it_shows_every_step_of_a_month(
         for output in cell.get("outputs", [])
         if output.output_type == "stream" and output.name == "stdout"
     )
-    figures = json.loads((tmp_path / "data/yellow/metrics/2023-03.json").read_text())
+    figures = json.loads((tmp_path / "data/synthetic/metrics/2023-03.json").read_text())
     for name in ("records_loaded", "records_cleaned", "intercept", "rmse"):
         assert re.search(rf"{name} +{figures[name]:,.2f}", printed), printed
     assert f"{figures['feature_count']} features" in printed
-    assert "yellow 2023-03 FINISHED" in printed
+    assert "synthetic 2023-03 FINISHED" in printed
     assert f"model_size_bytes: {figures['model_size_bytes']}" in printed
     (picture,) = [
         output.data["image/png"]

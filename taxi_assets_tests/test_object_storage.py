@@ -1,7 +1,6 @@
 """Trips and assets on an object store: whole or not there, and a sentence where it fails."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from taxi_assets.storage.files import Storage, StorageError
 from taxi_assets.storage.origins import announce_origin, stored_origin
 from taxi_assets.tlc.fetch import Origin
 from taxi_assets_tests import services as team
-from taxi_assets_tests.conftest import latest_record, step_failures
+from taxi_assets_tests.conftest import changed, latest_record, step_failures
 
 pytestmark = pytest.mark.cluster
 
@@ -38,7 +37,7 @@ def remote(settings: Settings, store: Any, source_folder: Path, request: Any) ->
     place = f"trips/{request.node.name}"
     for path in source_folder.glob("green_*"):
         store.put_file(str(path), f"{place}/source/{path.name}")
-    return replace(settings, trip_source=f"s3://{place}/source", storage=f"s3://{place}/stored")
+    return changed(settings, trip_source=f"s3://{place}/source", storage=f"s3://{place}/stored")
 
 
 def test_a_span_is_made_from_and_to_the_store(
@@ -118,7 +117,7 @@ def test_a_store_that_does_not_take_it_is_a_sentence(
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{team.free_port()}")
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
         fsspec.filesystem("s3").clear_instance_cache()
-    away = replace(remote, storage=storage, trip_source="synthetic", synthetic_trips=1000)
+    away = changed(remote, storage=storage, synthetic_trips=1000)
     (message,) = step_failures(materialize("2023-01", "raw_trips", settings=away))
     assert reason in message
     assert "TAXI_STORAGE" in message

@@ -6,7 +6,6 @@ import re
 import signal
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,13 +21,13 @@ from taxi_assets.reporting.charts import durations_chart, model_charts
 from taxi_assets.reporting.gallery import PICTURES, Gallery
 from taxi_assets.reporting.painter import Painter
 from taxi_assets.reporting.report import write_report
+from taxi_assets.reporting.zone_names import ZoneNames
 from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
-from taxi_assets.storage.zone_names import ZoneNames
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
-from taxi_assets.tlc.source import trip_source
-from taxi_assets_tests.conftest import REAL_FILES, latest_record, tracked_runs
+from taxi_assets.tlc.source import FileSource, SyntheticSource
+from taxi_assets_tests.conftest import REAL_FILES, changed, latest_record, tracked_runs
 
 Materialize = Callable[..., dg.ExecuteInProcessResult]
 GREEN, JANUARY = FLEETS["green"], Month(2023, 1)
@@ -51,7 +50,7 @@ def assert_png(picture: bytes) -> None:
 def zones(tmp_path: Path) -> ZoneNames:
     (tmp_path / "source").mkdir()
     (tmp_path / "source/taxi_zone_lookup.csv").write_text(LOOKUP)
-    return ZoneNames(trip_source(str(tmp_path / "source"), 1), Storage(str(tmp_path / "data")))
+    return ZoneNames(FileSource(str(tmp_path / "source")), Storage(str(tmp_path / "data")))
 
 
 @pytest.mark.parametrize("pairs", [0, 1, 30], ids=["no busy pair", "one", "more than are listed"])
@@ -82,7 +81,7 @@ def test_zones_have_the_names_of_the_lookup_file(zones: ZoneNames, tmp_path: Pat
     assert (zones.zones.name("132"), zones.zones.borough("132")) == ("JFK Airport", "Queens")
     assert (zones.zones.name("7"), zones.zones.borough("7")) == ("zone 7", "unknown borough")
     (tmp_path / "source/taxi_zone_lookup.csv").unlink()
-    again = ZoneNames(trip_source("synthetic", 1), Storage(str(tmp_path / "data")))
+    again = ZoneNames(SyntheticSource(1), Storage(str(tmp_path / "data")))
     assert again.zones.name("132") == "JFK Airport", "kept in the storage"
 
 
@@ -92,15 +91,13 @@ def test_without_names_zones_are_numbers(tmp_path: Path, lookup: str | None) -> 
     if lookup is not None:
         (tmp_path / "source/taxi_zone_lookup.csv").write_text(lookup)
     storage = Storage(str(tmp_path / "data"))
-    assert (
-        ZoneNames(trip_source(str(tmp_path / "source"), 1), storage).zones.name("132") == "zone 132"
-    )
+    assert ZoneNames(FileSource(str(tmp_path / "source")), storage).zones.name("132") == "zone 132"
     assert not storage.exists("tlc/taxi_zone_lookup.csv")
 
 
 @pytest.mark.real_files
 def test_tlcs_lookup_file_names_all_zones(tmp_path: Path) -> None:
-    names = ZoneNames(trip_source(str(REAL_FILES), 1), Storage(str(tmp_path)))
+    names = ZoneNames(FileSource(str(REAL_FILES)), Storage(str(tmp_path)))
     assert len(names.zones) == 265
     assert names.zones["132"] == ("Queens", "JFK Airport")
 
@@ -131,7 +128,7 @@ def test_the_report_has_every_month_and_needs_nothing_else(
     data = Path(settings.storage) / "green"
     (data / "metrics/2023-03.json").write_text("damaged")
     (data / "metrics/notes.json").write_text("{}")
-    assert write_report(Storage(settings.storage), GREEN, tmp_path / "report.html") == 2
+    assert write_report(Storage(settings.storage), [GREEN], tmp_path / "report.html") == 2
     page = (tmp_path / "report.html").read_text()
     for month in ("2023-01", "2023-02"):
         figures = json.loads((data / f"metrics/{month}.json").read_text())
@@ -146,8 +143,8 @@ def test_the_report_has_every_month_and_needs_nothing_else(
 
 
 def test_a_report_of_nothing_says_so(settings: Settings, tmp_path: Path) -> None:
-    nothing = replace(settings, storage=str(tmp_path / "empty"))
-    assert write_report(Storage(nothing.storage), GREEN, tmp_path / "report.html") == 0
+    nothing = changed(settings, storage=str(tmp_path / "empty"))
+    assert write_report(Storage(nothing.storage), [GREEN], tmp_path / "report.html") == 0
     assert "No month is stored yet." in (tmp_path / "report.html").read_text()
 
 
@@ -155,7 +152,7 @@ def test_what_is_stored_cannot_put_code_into_the_report(settings: Settings, tmp_
     metrics = Path(settings.storage) / "green/metrics"
     metrics.mkdir(parents=True)
     (metrics / "2023-01.json").write_text('{"rmse": "<script>alert(1)</script>", "mae": 5.0}')
-    write_report(Storage(settings.storage), GREEN, tmp_path / "report.html")
+    write_report(Storage(settings.storage), [GREEN], tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "<script>" not in page
     assert "<td>5.00</td>" in page

@@ -1,65 +1,131 @@
 """The environment's variables: defaults, absolute paths, and sentences for bad values."""
 
+import sys
 from pathlib import Path
 
+import dagster as dg
 import pytest
+from dagster._utils.error import serializable_error_info_from_exc_info
 
 from taxi_assets.settings import TLC_TRIP_DATA, Settings, SettingsError
 
-FOLDER = Path("/somewhere")
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the command starts."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 def read(**environment: str) -> Settings:
-    return Settings.from_environment(environment, FOLDER)
+    return Settings.from_environment(environment)
 
 
-def test_defaults_are_a_laptop_and_tlcs_site() -> None:
+def test_defaults_are_a_laptop_and_tlcs_site(folder: Path) -> None:
     settings = read()
-    assert settings.fleet.name == "yellow"
+    assert [fleet.name for fleet in settings.fleets] == ["yellow", "green", "synthetic"]
     assert settings.trip_source == TLC_TRIP_DATA
     assert settings.synthetic_trips == 200_000
-    assert settings.storage == "/somewhere/data"
-    assert settings.tracking_uri == "sqlite:////somewhere/mlflow.db"
+    assert settings.months_per_run is None
+    assert settings.storage == f"{folder}/data"
+    assert settings.tracking_uri == f"sqlite:///{folder}/mlflow.db"
     assert settings.experiment_name == "nyc-taxi-trip-duration"
 
 
 @pytest.mark.parametrize(
     ("given", "meant"),
     [
-        pytest.param("../tlc", "/tlc", id="relative"),
-        pytest.param("/tlc", "/tlc", id="absolute"),
-        pytest.param("s3://bucket/tlc", "s3://bucket/tlc", id="fsspec URL"),
-        pytest.param("http://host/tlc", "http://host/tlc", id="web"),
-        pytest.param("synthetic", "synthetic", id="made up"),
-        pytest.param("", TLC_TRIP_DATA, id="empty counts as absent"),
+        pytest.param("green", ["green"], id="one"),
+        pytest.param("synthetic, yellow", ["yellow", "synthetic"], id="two"),
     ],
 )
-def test_trip_source(given: str, meant: str) -> None:
-    assert read(TAXI_TRIP_SOURCE=given).trip_source == meant
+def test_fleets(given: str, meant: list[str]) -> None:
+    assert [fleet.name for fleet in read(TAXI_FLEET=given).fleets] == meant
 
 
 @pytest.mark.parametrize(
     ("given", "meant"),
     [
-        pytest.param("sqlite:///runs.db", "sqlite:////somewhere/runs.db", id="relative"),
+        pytest.param("tlc", "{folder}/tlc", id="relative"),
+        pytest.param("/tlc", "/tlc", id="absolute"),
+        pytest.param("s3://bucket/tlc", "s3://bucket/tlc", id="fsspec URL"),
+        pytest.param("http://host/tlc", "http://host/tlc", id="web"),
+        pytest.param("", TLC_TRIP_DATA, id="empty counts as absent"),
+    ],
+)
+def test_trip_source(given: str, meant: str, folder: Path) -> None:
+    assert read(TAXI_TRIP_SOURCE=given).trip_source == meant.format(folder=folder)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        pytest.param("sqlite:///runs.db", "sqlite:///{folder}/runs.db", id="relative"),
         pytest.param("sqlite:////runs.db", "sqlite:////runs.db", id="absolute"),
         pytest.param("http://mlflow:5000", "http://mlflow:5000", id="server"),
     ],
 )
-def test_tracking_uri(given: str, meant: str) -> None:
-    assert read(MLFLOW_TRACKING_URI=given).tracking_uri == meant
+def test_tracking_uri(given: str, meant: str, folder: Path) -> None:
+    assert read(MLFLOW_TRACKING_URI=given).tracking_uri == meant.format(folder=folder)
+
+
+@pytest.mark.parametrize(("given", "meant"), [("all", None), ("3", 3)])
+def test_months_per_run(given: str, meant: int | None) -> None:
+    assert read(TAXI_MONTHS_PER_RUN=given).months_per_run == meant
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "advice"),
+    ("name", "value", "sentence"),
     [
-        ("TAXI_FLEET", "blue", "TAXI_FLEET is 'blue'; set it to yellow or green."),
-        ("TAXI_SYNTHETIC_TRIPS", "many", "set it to a positive whole number"),
-        ("TAXI_SYNTHETIC_TRIPS", "0", "set it to a positive whole number"),
-        ("MLFLOW_TRACKING_URI", "mlruns", "set it to a database such as sqlite:///mlflow.db"),
+        (
+            "TAXI_FLEET",
+            "blue",
+            "is 'blue'; set it to one or more of yellow, green, synthetic, with commas between.",
+        ),
+        ("TAXI_SYNTHETIC_TRIPS", "many", "is 'many'; set it to a positive whole number."),
+        ("TAXI_SYNTHETIC_TRIPS", "0", "is '0'; set it to a positive whole number."),
+        ("TAXI_MONTHS_PER_RUN", "-1", "is '-1'; set it to `all` or a positive whole number."),
+        (
+            "TAXI_TRIP_SOURCE",
+            "synthetic",
+            "is 'synthetic'; set it to a base URL, a folder, or a URL that fsspec knows. Invented "
+            "months are a fleet of their own: --select 'group:synthetic'.",
+        ),
+        (
+            "TAXI_STORAGE",
+            "s3://[bucket",
+            "is 's3://[bucket'; set it to a folder, or a URL that fsspec knows. Invalid IPv6 URL.",
+        ),
+        (
+            "MLFLOW_TRACKING_URI",
+            "mlruns",
+            "is 'mlruns'; set it to a database such as sqlite:///mlflow.db or the URL of an MLflow "
+            "server. MLflow no longer tracks to a folder.",
+        ),
     ],
 )
-def test_a_bad_value_is_answered_with_advice(name: str, value: str, advice: str) -> None:
-    with pytest.raises(SettingsError, match=advice) as error:
+def test_a_bad_value_is_one_sentence_that_names_its_variable(
+    name: str, value: str, sentence: str
+) -> None:
+    with pytest.raises(SettingsError) as error:
         read(**{name: value})
-    assert name in str(error.value)
+    assert error.value.message == f"{name} {sentence}"
+
+
+def test_a_secret_in_a_bad_value_is_not_shown() -> None:
+    with pytest.raises(SettingsError) as error:
+        read(TAXI_STORAGE="s3://me:s3cret@[bucket")
+    assert "s3cret" not in error.value.message
+
+
+def test_a_server_that_loads_a_bad_value_shows_the_sentence_alone() -> None:
+    try:
+        try:
+            read(TAXI_FLEET="blue")
+        except SettingsError as error:
+            raise dg.DagsterError("Error occurred during the loading") from error
+    except dg.DagsterError:
+        shown = serializable_error_info_from_exc_info(sys.exc_info())
+    assert shown.cause is not None
+    assert "TAXI_FLEET is 'blue'" in shown.cause.to_string()
+    assert "Stack Trace" not in shown.cause.to_string()

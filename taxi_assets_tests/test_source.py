@@ -14,7 +14,8 @@ from taxi_assets.tlc.download import HttpSource
 from taxi_assets.tlc.fetch import FetchedMonth, fetch_month
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
-from taxi_assets.tlc.source import SourceError, trip_source
+from taxi_assets.tlc.source import FileSource, SourceError
+from taxi_assets.tlc.sources import trip_sources
 
 GREEN = FLEETS["green"]
 JANUARY = Month(2023, 1)
@@ -41,7 +42,7 @@ def fetch(tmp_path: Path) -> Callable[..., FetchedMonth]:
     lines: list[str] = []
 
     def fetch(location: str, month: Month = JANUARY) -> FetchedMonth:
-        source = trip_source(location, synthetic_trips=1_000)
+        source = trip_sources(location, synthetic_trips=1_000).published
         return fetch_month(source, GREEN, month, tmp_path / "fetched", lines.append)
 
     return fetch
@@ -58,8 +59,13 @@ def test_folder_and_web_server_give_the_file_byte_for_byte(
         fetched.path.unlink()
 
 
-def test_synthetic_months_need_no_source(fetch: Callable[..., FetchedMonth]) -> None:
-    assert fetch("synthetic").origin.trips == 1_000
+def test_invented_months_come_from_nowhere_and_others_from_the_source(tmp_path: Path) -> None:
+    sources = trip_sources(str(tmp_path), synthetic_trips=1_000)
+    synthetic = FLEETS["synthetic"]
+    fetched = fetch_month(sources.of(synthetic), synthetic, JANUARY, tmp_path / "x", print)
+    assert fetched.origin.trips == 1_000
+    assert fetched.origin.location == "synthetic (2023-01, 1,000 trips)"
+    assert sources.of(GREEN) == FileSource(str(tmp_path))
 
 
 def test_a_month_that_the_source_does_not_have_leaves_nothing_behind(
@@ -107,7 +113,7 @@ def test_a_file_system_that_does_not_answer_is_an_outage(
 
     monkeypatch.setattr("fsspec.url_to_fs", refuse)
     with pytest.raises(OutageError, match=r"cannot be read .*Check TAXI_TRIP_SOURCE"):
-        trip_source("s3://bucket", 1).size(FLEETS["yellow"], Month(2023, 1))
+        FileSource("s3://bucket").size(FLEETS["yellow"], Month(2023, 1))
 
 
 def test_a_download_tells_how_far_it_is(

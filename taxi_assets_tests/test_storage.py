@@ -1,6 +1,8 @@
 """Stored values: they come back as they were, and replacing one is all or nothing."""
 
 import os
+import socket
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -69,13 +71,30 @@ def test_what_killed_processes_left_is_removed_and_what_others_write_is_not(
 ) -> None:
     storage = Storage(str(tmp_path))
     living = storage.temporary_file("model")
-    killed = living.with_name(living.name.replace(f".{os.getpid()}.", f".{2**22 + 1}."))
-    elsewhere = living.with_name(f".another-host.{2**22 + 1}.abc.tmp")
+    killed = living.with_name(living.name.replace(f"-{os.getpid()}-", f"-{2**22 + 1}-"))
+    elsewhere = living.with_name(f".taxi_assets-another-host-{2**22 + 1}-{'a' * 32}.tmp")
     for path in (living, killed, elsewhere):
         path.touch()
     storage.temporary_file("model")
     assert sorted(path.exists() for path in (living, elsewhere)) == [True, True]
     assert not killed.exists()
+
+
+def test_what_other_programs_left_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where files are made ready that go to another machine."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    theirs = [
+        tmp_path / f".{socket.gethostname()}.{2**22 + 1}.c.tmp",
+        tmp_path / f".taxi_assets-{socket.gethostname()}-{2**22 + 1}-c.tmp",
+        tmp_path / "taxi_assets-notes.tmp",
+    ]
+    for path in theirs:
+        path.touch()
+        os.utime(path, (1, 1))
+    Storage(str(tmp_path)).temporary_file("model")
+    made = Storage("memory://stored").temporary_file("green/model")
+    assert made.parent == tmp_path / f"taxi_assets-{os.getuid()}"
+    assert all(path.exists() for path in theirs)
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

@@ -116,12 +116,16 @@ def test_between_the_note_and_the_file_either_month_counts(tmp_path: Path) -> No
 
 def test_a_planted_note_of_the_origin_is_no_note(tmp_path: Path) -> None:
     path = "green/raw_trips/2023-01.parquet"
-    beside = tmp_path / "green/raw_trips/2023-01.source.json"
+    digest = hashlib.sha256(b"trips").hexdigest()
+    beside = tmp_path / f"green/raw_trips/2023-01.source.{digest[:16]}.json"
     beside.parent.mkdir(parents=True)
-    sound = {"location": "x", "version": "1", "trips": 1, "size": 1, "sha256": "0"}
+    (tmp_path / path).write_bytes(b"trips")
+    sound = {"location": "x", "version": "1", "trips": 1, "size": 1, "sha256": digest}
+    beside.write_text(json.dumps(sound))
+    assert stored_origin(Storage(str(tmp_path)), path) == Origin(**sound)
     for text in (
-        *("", "[" * 100_000, "7", '{"origins": [{"sha256": 1}]}', '{"origins": 7}', "null"),
-        *(json.dumps({"origins": [sound | {name: None}]}) for name in sound),
+        *("", "[" * 100_000, "7", '{"sha256": 1}', "null"),
+        *(json.dumps(sound | {name: None}) for name in sound),
     ):
         beside.write_text(text)
         assert stored_origin(Storage(str(tmp_path)), path) is None

@@ -26,7 +26,7 @@ from taxi_assets.tracking.registry import NEWEST, Registry
 from taxi_assets.tracking.relocate import relocate
 from taxi_assets.tracking.resource import active_run
 from taxi_assets.tracking.servers import TrackingServer
-from taxi_assets_tests.conftest import latest_record, step_failures, tracked_runs
+from taxi_assets_tests.conftest import changed, latest_record, step_failures, tracked_runs
 
 Materialize = Callable[..., dg.ExecuteInProcessResult]
 
@@ -124,7 +124,7 @@ def test_nothing_global_is_left_behind(settings: Settings, materialize: Material
 def test_runs_say_what_is_needed_to_do_them_again(
     settings: Settings, materialize: Materialize, instance: dg.DagsterInstance
 ) -> None:
-    linked = replace(
+    linked = changed(
         settings, dagster_ui_url="http://dagster:3000/", mlflow_ui_url="http://mlflow:5000/"
     )
     result = materialize("2023-01", settings=linked)
@@ -347,7 +347,7 @@ def test_each_way_of_being_unusable_has_its_own_advice(
     database = settings.tracking_uri.partition("sqlite:///")[2]
     with sqlite3.connect(database) as connection:
         connection.execute("update alembic_version set version_num = 'cc1f77228345'")
-    older = replace(settings, tracking_uri=f"{settings.tracking_uri}?")
+    older = changed(settings, tracking_uri=f"{settings.tracking_uri}?")
     (message,) = step_failures(materialize("2023-01", "model", settings=older))
     assert "was made by an older MLflow" in message
     assert "mlflow db upgrade sqlite:///" in message
@@ -361,7 +361,7 @@ def test_without_tracking_training_stops_and_the_last_model_stays(
     stored = {p: p.read_bytes() for p in (Path(settings.storage) / "green/model").iterdir()}
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
-    down = replace(settings, tracking_uri="http://someone:secret@127.0.0.1:9")
+    down = changed(settings, tracking_uri="http://someone:secret@127.0.0.1:9")
     result = materialize("2023-01:2023-02", settings=down)
     (message,) = step_failures(result)
     assert "MLflow at http://127.0.0.1:9 fails" in message

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from taxi_assets.storage.zone_names import Zones
+    from taxi_assets.reporting.zone_names import Zones
     from taxi_assets.tlc.months import Month
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#BBBBBB"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import dagster as dg
 
 from taxi_assets.storage.files import Storage
+from taxi_assets.storage.layout import picture_file
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 
@@ -22,12 +23,13 @@ class Gallery:
 
     def __init__(self, storage: Storage, fleet: Fleet, month: Month) -> None:
         self._storage = storage
-        self._folder = f"{fleet.name}/pictures/{month}"
+        self._fleet = fleet
+        self._month = month
 
     def add(self, pictures: Mapping[str, bytes]) -> dict[str, dg.MetadataValue]:
         """Store pictures; return metadata that shows them on Dagster's pages."""
         for name, picture in pictures.items():
-            with self._storage.replacing(f"{self._folder}/{name}.png") as temporary:
+            with self._storage.replacing(self._path(name)) as temporary:
                 temporary.write_bytes(picture)
         return {
             name: dg.MetadataValue.md(f"![{name}]({inline(picture)})")
@@ -38,11 +40,14 @@ class Gallery:
         """The month's pictures that are stored."""
         found = {}
         for name in PICTURES:
-            path = f"{self._folder}/{name}.png"
+            path = self._path(name)
             if self._storage.exists(path):
                 with self._storage.open(path) as file:
                     found[name] = file.read()
         return found
+
+    def _path(self, name: str) -> str:
+        return picture_file(self._fleet, self._month, name)
 
 
 def inline(picture: bytes) -> str:

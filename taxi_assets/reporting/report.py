@@ -1,4 +1,4 @@
-"""All stored months of a fleet on one page: ``python -m taxi_assets.reporting.report``.
+"""All stored months on one page, fleet by fleet: ``python -m taxi_assets.reporting.report``.
 
 The page is a single HTML file with its pictures in it, and opens from disk.
 """
@@ -16,6 +16,7 @@ from taxi_assets.reporting.gallery import Gallery, inline
 from taxi_assets.settings import Settings, SettingsError
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Json
+from taxi_assets.storage.layout import figures_file, folder, months_among
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 
@@ -38,7 +39,7 @@ PAGE = Template(
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
-<title>$title</title>
+<title>Taxi trip durations, by month</title>
 <style>
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100% }
@@ -48,7 +49,13 @@ th:first-child, td:first-child { text-align: left }
 img { max-width: 100% }
 figure { display: inline-block; margin: 0; max-width: 30rem }
 </style>
-<h1>$title</h1>
+$fleets
+</html>
+"""
+)
+
+FLEET = Template(
+    """<h1>$title</h1>
 <p>$summary</p>
 <img alt="RMSE by month" src="$trend">
 <h2>Months</h2>
@@ -60,7 +67,6 @@ $rows
 </table>
 <h2>$latest</h2>
 $pictures
-</html>
 """
 )
 
@@ -75,40 +81,37 @@ class StoredMonth:
 
 def stored_months(storage: Storage, fleet: Fleet) -> list[StoredMonth]:
     """The months that have readable metrics, in order, with those of their backtests."""
+    first = figures_file(fleet, "metrics", fleet.first_month)
     months = []
-    for name in storage.names(f"{fleet.name}/metrics"):
-        try:
-            month = Month.parse(name.removesuffix(".json"))
-        except ValueError:
-            continue
-        figures = _figures(storage, f"{fleet.name}/metrics/{name}")
+    for month in months_among(storage.names(folder(first)), first):
+        figures = _figures(storage, figures_file(fleet, "metrics", month))
         if figures:
-            backtest = _figures(storage, f"{fleet.name}/backtest/{name}")
+            backtest = _figures(storage, figures_file(fleet, "backtest", month))
             months.append(StoredMonth(month, backtest | figures))
-    return sorted(months, key=lambda stored: stored.month)
+    return months
 
 
-def write_report(storage: Storage, fleet: Fleet, path: Path) -> int:
-    """Write the page to ``path``; return how many months it has."""
-    months = stored_months(storage, fleet)
-    title = f"{fleet.name.capitalize()} taxi trip durations, by month"
-    if months:
-        trips = sum(_number(stored, "records_loaded") or 0 for stored in months)
-        span = f"{months[0].month} to {months[-1].month}"
-        summary = f"{len(months)} months, {span}, {trips:,.0f} trips."
-    else:
-        summary = "No month is stored yet."
-    page = PAGE.substitute(
-        title=escape(title),
-        summary=escape(summary),
+def write_report(storage: Storage, fleets: Sequence[Fleet], path: Path) -> int:
+    """Write the page to ``path``, with the fleets that have months; return how many months."""
+    stored = {fleet: stored_months(storage, fleet) for fleet in fleets}
+    parts = [_part(storage, fleet, months) for fleet, months in stored.items() if months]
+    nothing = "<p>No month is stored yet.</p>"
+    path.write_text(PAGE.substitute(fleets="\n".join(parts) or nothing), encoding="utf-8")
+    return sum(map(len, stored.values()))
+
+
+def _part(storage: Storage, fleet: Fleet, months: Sequence[StoredMonth]) -> str:
+    trips = sum(_number(stored, "records_loaded") or 0 for stored in months)
+    span = f"{months[0].month} to {months[-1].month}"
+    return FLEET.substitute(
+        title=escape(f"{fleet.name.capitalize()} taxi trip durations, by month"),
+        summary=escape(f"{len(months)} months, {span}, {trips:,.0f} trips."),
         trend=inline(trend_chart([(one.month, one.figures) for one in months])),
         headings="".join(f"<th>{escape(heading)}</th>" for heading, _ in COLUMNS.values()),
         rows="\n".join(map(_row, reversed(months))),
-        latest=f"Pictures of {months[-1].month}" if months else "",
+        latest=f"Pictures of {months[-1].month}",
         pictures=_pictures(storage, fleet, months[-1:]),
     )
-    path.write_text(page, encoding="utf-8")
-    return len(months)
 
 
 def _figures(storage: Storage, path: str) -> dict[str, Any]:
@@ -140,7 +143,7 @@ def _pictures(storage: Storage, fleet: Fleet, months: Sequence[StoredMonth]) -> 
 
 
 def main() -> None:
-    """Write the report of the fleet and the storage that the environment names."""
+    """Write the report of the fleets and the storage that the environment names."""
     parser = ArgumentParser(prog="python -m taxi_assets.reporting.report", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("report.html"), help="the page's file")
     output = parser.parse_args().output
@@ -148,7 +151,7 @@ def main() -> None:
         settings = Settings.from_environment()
     except SettingsError as error:
         parser.error(error.message)
-    months = write_report(Storage(settings.storage), settings.fleet, output)
+    months = write_report(Storage(settings.storage), settings.fleets, output)
     print(f"{output}: {months} months")
 
 

@@ -26,6 +26,9 @@ SAFE_PATH = re.compile(r"\w[\w-]*(/\w[\w-]*)*(\.\w+)*", re.ASCII)
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci"}
 """Where an object shows only when it is complete; elsewhere it is renamed when it is."""
 
+TEMPORARY = re.compile(r"\.taxi_assets-(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]{32}\.tmp", re.ASCII)
+"""Names of files that are being written, and of no others."""
+
 FORGOTTEN = 24 * 60 * 60
 """Seconds after which a temporary file is litter, whoever was to finish it."""
 
@@ -204,22 +207,27 @@ class Storage:
             StorageError: the folder cannot be made or read.
         """
         target = self.full_path(folder)
-        local_folder = Path(target if self.is_local else tempfile.gettempdir())
+        elsewhere = Path(tempfile.gettempdir()) / f"taxi_assets-{os.getuid()}"
+        local_folder = Path(target) if self.is_local else elsewhere
         with writing_to(mask(str(local_folder))):
             local_folder.mkdir(parents=True, exist_ok=True)
             _remove_litter(local_folder)
-        return local_folder / f".{socket.gethostname()}.{os.getpid()}.{uuid4().hex}.tmp"
+        name = f".taxi_assets-{socket.gethostname()}-{os.getpid()}-{uuid4().hex}.tmp"
+        return local_folder / name
 
 
 def _remove_litter(folder: Path) -> None:
     """Remove the temporary files that nobody can be writing any more."""
-    for path in folder.glob(".*.*.*.tmp"):
+    for path in folder.glob(".taxi_assets-*.tmp"):
+        name = TEMPORARY.fullmatch(path.name)
+        if name is None:
+            continue
         # Somebody else may remove it first, or have put something else there.
         with suppress(OSError):
             written = path.stat().st_mtime
-            host, pid, _, _ = path.name.removeprefix(".").rsplit(".", 3)
-            here = host == socket.gethostname() and pid.isdecimal()
-            if (here and not _ran_at(int(pid), written)) or time.time() - written > FORGOTTEN:
+            here = name["host"] == socket.gethostname()
+            ended = here and not _ran_at(int(name["pid"]), written)
+            if ended or time.time() - written > FORGOTTEN:
                 path.unlink()
 
 

@@ -1,5 +1,6 @@
 """How Dagster stores the assets: one file a month, under ``<fleet>/<asset>/``."""
 
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from taxi_assets.partitions import command
 from taxi_assets.storage.estimators import Skops
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Format, Json, MonthFile, ParquetFrame, UnreadableFileError
+from taxi_assets.storage.layout import stored_value
 from taxi_assets.storage.origins import announce_origin, is_altered
 from taxi_assets.tlc.fetch import FetchedMonth
 from taxi_assets.tlc.months import Month
@@ -36,7 +38,7 @@ class MonthlyIOManager(dg.IOManager):
 
     def path(self, asset_key: dg.AssetKey, month: Month) -> str:
         """Where a month is kept, relative to the storage."""
-        return "/".join([*asset_key.path, f"{month}{self._format(asset_key).extension}"])
+        return stored_value(asset_key.path, month, self._format(asset_key).extension)
 
     def _format(self, asset_key: dg.AssetKey) -> Format:
         return self._formats[asset_key.path[-1]]
@@ -127,19 +129,19 @@ class FrameIOManager(MonthlyIOManager):
         }
 
 
-def io_managers(storage: Storage) -> dict[str, MonthlyIOManager]:
-    """The IO managers by the keys under which assets name them."""
+def io_managers() -> dict[str, dg.IOManagerDefinition]:
+    """The IO managers by the keys under which assets name them; all take ``storage``."""
     return {
-        "month_files": MonthFileIOManager(storage, {"raw_trips": MonthFile()}),
-        "frames": FrameIOManager(
-            storage,
+        "month_files": _in_storage(MonthFileIOManager, {"raw_trips": MonthFile()}),
+        "frames": _in_storage(
+            FrameIOManager,
             {
                 "cleaned_trips": ParquetFrame(cleaning.COLUMNS),
                 "zone_pairs": ParquetFrame(zone_pairs.COLUMNS),
             },
         ),
-        "estimators": MonthlyIOManager(
-            storage,
+        "estimators": _in_storage(
+            MonthlyIOManager,
             {
                 "vectorizer": Skops("DictVectorizer"),
                 "model": Skops(
@@ -147,5 +149,16 @@ def io_managers(storage: Storage) -> dict[str, MonthlyIOManager]:
                 ),
             },
         ),
-        "figures": MonthlyIOManager(storage, {"metrics": Json(), "backtest": Json()}),
+        "figures": _in_storage(MonthlyIOManager, {"metrics": Json(), "backtest": Json()}),
     }
+
+
+def _in_storage(
+    kind: type[MonthlyIOManager], formats: Mapping[str, Format]
+) -> dg.IOManagerDefinition:
+    """An IO manager that asks for the resource, and does not hold one: a run may change it."""
+    return dg.IOManagerDefinition(
+        lambda context: kind(context.resources.storage, formats),
+        required_resource_keys={"storage"},
+        description=inspect.getdoc(kind),
+    )

@@ -1,8 +1,8 @@
-"""The origin of a stored month file, in a small JSON file beside it: ``2023-03.source.json``.
+"""The origin of a stored month file, in a small JSON file beside it: where its bytes came from.
 
-Two files cannot be replaced at once. So the new origin is noted before the month file is replaced,
-and the old one stays noted with it: whatever happens in between, the file's is among them, and its
-sha256 says which.
+Two files cannot be replaced at once. So the note is written before the month file is, and bears the
+digest of the bytes in its name (``2023-03.source.<sha256>.json``): whatever happens in between, and
+whoever else writes another, the file's own note is there.
 """
 
 import hashlib
@@ -10,29 +10,22 @@ from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 
+from taxi_assets.storage import layout
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Json
 from taxi_assets.tlc.fetch import Origin
-
-NOTED = 5
-"""Origins that are kept of a month file at most."""
+from taxi_assets.tlc.fleets import Fleet
+from taxi_assets.tlc.months import Month
 
 
 def stored_origin(storage: Storage, path: str) -> Origin | None:
     """The origin of the month file at ``path``; None if nothing, or something else, is there."""
-    origins = _read(storage, path)
     try:
-        if not origins or not storage.exists(path):
-            return None
-        digest = _digest(storage, path)
+        digest = _digest(storage, path) if storage.exists(path) else None
     except OSError:
         return None
-    return next((origin for origin in origins if origin.sha256 == digest), None)
-
-
-def noted_origin(storage: Storage, path: str) -> Origin | None:
-    """The newest origin noted for ``path``, without a look at the file."""
-    return next(iter(_read(storage, path)), None)
+    origin = digest and _read(storage, layout.origin_note(path, digest))
+    return origin if origin and origin.sha256 == digest else None
 
 
 def is_altered(storage: Storage, path: str) -> bool:
@@ -43,27 +36,40 @@ def is_altered(storage: Storage, path: str) -> bool:
     """
     return (
         storage.is_local
-        and bool(_read(storage, path))
         and storage.exists(path)
         and stored_origin(storage, path) is None
+        and bool(layout.origin_notes(path, storage.names(layout.folder(path))))
     )
 
 
 def announce_origin(storage: Storage, path: str, origin: Origin) -> None:
     """Note the origin of the month file that is about to be stored at ``path``."""
-    # Also those that other runs have announced meanwhile, and may still be about to store.
-    stored, announced = stored_origin(storage, path), _read(storage, path)
-    origins = dict.fromkeys([origin, *([stored] if stored else []), *announced])
-    with storage.replacing(_beside(path)) as temporary:
-        Json().dump({"origins": [asdict(noted) for noted in list(origins)[:NOTED]]}, temporary)
+    _write(storage, layout.origin_note(path, origin.sha256), origin)
 
 
-def _read(storage: Storage, path: str) -> list[Origin]:
+def trained_origin(storage: Storage, fleet: Fleet, month: Month) -> Origin | None:
+    """The origin of the file that the month's stored model was trained on, where it is noted."""
+    if not storage.exists(layout.model_file(fleet, month)):
+        return None
+    return _read(storage, layout.trained_note(fleet, month))
+
+
+def note_trained(storage: Storage, fleet: Fleet, month: Month, origin: Origin) -> None:
+    """Note the origin of the file that the model was trained on which has just been stored."""
+    _write(storage, layout.trained_note(fleet, month), origin)
+
+
+def _write(storage: Storage, path: str, origin: Origin) -> None:
+    with storage.replacing(path) as temporary:
+        Json().dump(asdict(origin), temporary)
+
+
+def _read(storage: Storage, path: str) -> Origin | None:
     try:
-        noted = [Origin(**origin) for origin in Json().load(storage.open(_beside(path)))["origins"]]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return []
-    return [origin for origin in noted if _is_sound(origin)]
+        origin = Origin(**Json().load(storage.open(path)))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None
+    return origin if _is_sound(origin) else None
 
 
 def _is_sound(origin: Origin) -> bool:
@@ -94,7 +100,3 @@ def _local_digest(full_path: str, *_version: int) -> str:
     """The sha256 of a file; a month's file is asked for several times in a run."""
     with Path(full_path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _beside(path: str) -> str:
-    return f"{path.removesuffix('.parquet')}.source.json"

@@ -14,6 +14,7 @@ from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.source import (
     BusySourceError,
+    RefusedSourceError,
     Report,
     SourceError,
     TripSource,
@@ -37,12 +38,12 @@ class HttpSource(TripSource):
         """The file's URL, secrets masked."""
         return mask(self._url(fleet, month))
 
-    def version(self, fleet: Fleet, month: Month) -> str:
+    def version(self, fleet: Fleet, month: Month, *, patient: bool = True) -> str:
         """The server's ETag, or time of change, and the size."""
         from taxi_assets.tlc.transfer import ask_stamp
 
         with _explained(self._url(fleet, month)):
-            return str(ask_stamp(self._url(fleet, month)))
+            return str(ask_stamp(self._url(fleet, month), patient=patient))
 
     def size(self, fleet: Fleet, month: Month) -> int | None:
         """The size that the server gives."""
@@ -90,12 +91,18 @@ def _explained(url: str) -> Iterator[None]:
     from requests import RequestException
     from urllib3.exceptions import HTTPError
 
-    from taxi_assets.tlc.transfer import BadStatusError, EndlessFileError
+    from taxi_assets.tlc.transfer import BUSY, BadStatusError, EndlessFileError
 
     try:
         yield
     except BadStatusError as error:
-        kind = BusySourceError if error.status == HTTPStatus.TOO_MANY_REQUESTS else SourceError
+        kind = (
+            BusySourceError
+            if error.status in BUSY
+            else RefusedSourceError
+            if error.status == HTTPStatus.FORBIDDEN
+            else SourceError
+        )
         raise kind(f"{mask(url)} {_status_explained(error)}") from None
     except EndlessFileError as error:
         raise SourceError(f"{mask(url)} is refused: {error}. Check TAXI_TRIP_SOURCE.") from None

@@ -1,4 +1,7 @@
-"""The fleets whose months can be modelled, and what TLC calls their files and columns."""
+"""The fleets whose months can be modelled, and what TLC calls their files and columns.
+
+One of them never drove: the months of ``synthetic`` are invented, with yellow cabs' columns.
+"""
 
 from dataclasses import dataclass
 
@@ -6,8 +9,6 @@ from taxi_assets.tlc.months import Month
 
 PICKUP_ZONE = "PULocationID"
 DROPOFF_ZONE = "DOLocationID"
-
-DEFAULT_FLEET = "yellow"
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,14 @@ class Fleet:
         first_month: the first month whose file has zone ids. Yellow files of 2009 and 2010
             carry coordinates instead; green taxis started in August 2013, and TLC publishes
             their files from January 2014.
+        invented: whether nobody has published the months, and nobody will.
     """
 
     name: str
     pickup_time: str
     dropoff_time: str
     first_month: Month
+    invented: bool = False
 
     @property
     def needed_columns(self) -> list[str]:
@@ -34,7 +37,7 @@ class Fleet:
         return [self.pickup_time, self.dropoff_time, PICKUP_ZONE, DROPOFF_ZONE]
 
     def file_name(self, month: Month) -> str:
-        """TLC's name of the month's file."""
+        """The month's file, as TLC names it."""
         return f"{self.name}_tripdata_{month}.parquet"
 
 
@@ -43,5 +46,12 @@ FLEETS = {
     for fleet in (
         Fleet("yellow", "tpep_pickup_datetime", "tpep_dropoff_datetime", Month(2011, 1)),
         Fleet("green", "lpep_pickup_datetime", "lpep_dropoff_datetime", Month(2014, 1)),
+        Fleet(
+            "synthetic",
+            "tpep_pickup_datetime",
+            "tpep_dropoff_datetime",
+            Month(2011, 1),
+            invented=True,
+        ),
     )
 }

@@ -33,7 +33,7 @@ def month_schema(fleet: Fleet, month: Month) -> "pa.Schema":
         (fleet.pickup_time, time),
         (fleet.dropoff_time, time),
     ]
-    if fleet.name == "yellow":
+    if fleet.name != "green":
         columns += [
             ("passenger_count", code),
             ("trip_distance", money),

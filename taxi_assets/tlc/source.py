@@ -36,7 +36,13 @@ class SourceError(MonthError):
 
 
 class BusySourceError(SourceError):
-    """The source asks to be left alone for a while."""
+    """The source asks to be left alone for a while, or has a fault of its own."""
+
+    may_pass = True
+
+
+class RefusedSourceError(SourceError):
+    """The source refuses to give the month, as it also does when it is asked too often."""
 
 
 class UnreachableSourceError(SourceError, OutageError):
@@ -51,10 +57,11 @@ class TripSource(ABC):
         """Where the month's file is, for people to read: passwords and tokens are masked."""
 
     @abstractmethod
-    def version(self, fleet: Fleet, month: Month) -> str:
+    def version(self, fleet: Fleet, month: Month, *, patient: bool = True) -> str:
         """What changes whenever the month's file does: an ETag, or size and time of change.
 
-        It is empty if the source says nothing of the kind.
+        It is empty if the source says nothing of the kind. A source is tried again only for who
+        is ``patient``.
 
         Raises:
             SourceError: the source does not have the month, or cannot be reached.
@@ -95,7 +102,7 @@ class FileSource(TripSource):
         """The file's URL, or its path in a local folder."""
         return mask(self._file(fleet, month))
 
-    def version(self, fleet: Fleet, month: Month) -> str:
+    def version(self, fleet: Fleet, month: Month, *, patient: bool = True) -> str:
         """The ETag where the file system has one, else the time of change; and the size."""
         with _explained(self._file(fleet, month)) as (file_system, path):
             return _file_version(file_system.info(path))
@@ -168,15 +175,15 @@ def _file_version(info: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class SyntheticSource(TripSource):
-    """Months made up on the spot."""
+    """Months made up on the spot, for fleets that nobody has ever seen."""
 
     trips: int
 
     def location(self, fleet: Fleet, month: Month) -> str:
         """What the month is made from."""
-        return f"synthetic ({fleet.name}, {month}, {self.trips:,} trips)"
+        return f"synthetic ({month}, {self.trips:,} trips)"
 
-    def version(self, fleet: Fleet, month: Month) -> str:
+    def version(self, fleet: Fleet, month: Month, *, patient: bool = True) -> str:
         """That of the generator; the month and the number of trips are part of the location."""
         from taxi_assets.tlc.synthetic import GENERATOR_VERSION
 
@@ -196,14 +203,3 @@ class SyntheticSource(TripSource):
     def fetch_lookup(self, path: Path) -> None:
         """There are no names for made-up zones."""
         raise SourceError("Synthetic zones have no names.")
-
-
-def trip_source(location: str, synthetic_trips: int) -> TripSource:
-    """The source at ``location``: ``synthetic``, a base URL, a folder or an fsspec URL."""
-    from taxi_assets.tlc.download import HttpSource
-
-    if location == "synthetic":
-        return SyntheticSource(synthetic_trips)
-    if location.startswith(("http://", "https://")):
-        return HttpSource(location)
-    return FileSource(location)

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
     from urllib3.connectionpool import ConnectionPool
 
-TIMEOUT = (10, 20)
-"""Seconds to wait for a connection, and for the next bytes of an answer."""
+TIMEOUT, SHORT_TIMEOUT = (10, 20), (2, 4)
+"""Seconds to wait for a connection, and for the next bytes of an answer; and for who is in a
+hurry."""
 
 RETRIES = 4
 """Further tries in a row that bring nothing."""
@@ -87,10 +88,10 @@ class Patience(Retry):
             return 0
 
 
-def patience() -> Retry:
+def patience(retries: int = RETRIES) -> Retry:
     """A full budget of further tries."""
     return Patience(
-        RETRIES, backoff_factor=BACKOFF, status_forcelist=BUSY, raise_on_status=False, redirect=None
+        retries, backoff_factor=BACKOFF, status_forcelist=BUSY, raise_on_status=False, redirect=None
     )
 
 
@@ -228,8 +229,8 @@ class Transfer:
                 self._next_report = written + PROGRESS
 
 
-def ask_stamp(url: str) -> Stamp:
-    """The stamp of a file, without the file.
+def ask_stamp(url: str, *, patient: bool = True) -> Stamp:
+    """The stamp of a file, without the file; asked once and briefly for who is not patient.
 
     Raises:
         BadStatusError: the server has no such file, or does not give it.
@@ -238,7 +239,9 @@ def ask_stamp(url: str) -> Stamp:
     with requests.Session() as session:
         for method in ("HEAD", "GET"):
             try:
-                with get(session, method, url, patience()) as answer:
+                tries = patience() if patient else patience(0)
+                timeout = TIMEOUT if patient else SHORT_TIMEOUT
+                with get(session, method, url, tries, timeout=timeout) as answer:
                     return Stamp.of(answer)
             except BadStatusError as error:
                 # Some servers do not know HEAD, or sign URLs for GET alone, and say so variously.
@@ -253,6 +256,7 @@ def get(
     url: str,
     tries: Retry,
     headers: Mapping[str, str] = MappingProxyType({}),
+    timeout: tuple[float, float] = TIMEOUT,
 ) -> requests.Response:
     """A server's answer, its body still to be read."""
     for scheme in ("http://", "https://"):
@@ -261,7 +265,7 @@ def get(
     headers = {"Accept-Encoding": "identity", **headers}
     try:
         answer = session.request(
-            method, url, headers=headers, stream=True, timeout=TIMEOUT, allow_redirects=True
+            method, url, headers=headers, stream=True, timeout=timeout, allow_redirects=True
         )
     except requests.RequestException:
         raise

@@ -9,7 +9,7 @@ import argparse
 import sqlite3
 from pathlib import Path
 
-from taxi_assets.settings import Settings
+from taxi_assets.settings import Settings, SettingsError
 
 PLACES = {
     "experiments": "artifact_location",
@@ -40,7 +40,10 @@ def main() -> None:
     )
     parser.add_argument("old", type=Path, help="the absolute path that the folder had")
     old = parser.parse_args().old
-    scheme, _, path = Settings.from_environment().tracking_uri.partition(":///")
+    try:
+        scheme, _, path = Settings.from_environment().tracking_uri.partition(":///")
+    except SettingsError as error:
+        parser.error(error.message)
     if scheme != "sqlite" or not Path(path).is_file():
         parser.error("MLFLOW_TRACKING_URI is not an SQLite database that exists here.")
     print(f"{relocate(Path(path), old, Path.cwd())} paths changed")

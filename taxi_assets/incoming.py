@@ -5,8 +5,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import dagster as dg
+
 from taxi_assets.errors import StorageError
 from taxi_assets.storage.files import Storage
+from taxi_assets.storage.layout import folder, month_file
 from taxi_assets.storage.origins import stored_origin
 from taxi_assets.tlc.ahead import FetchAhead
 from taxi_assets.tlc.fetch import FetchedMonth, fetch_month
@@ -14,6 +17,7 @@ from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
 from taxi_assets.tlc.source import Report, SourceError, TripSource, UnreachableSourceError
+from taxi_assets.tlc.sources import TripSources
 from taxi_assets.tlc.survey import Survey, survey_trips
 
 STORED_BYTES = 1.5
@@ -32,7 +36,10 @@ class Incoming(NamedTuple):
 
 @contextmanager
 def fetched_months(
-    fleet: Fleet, months: Sequence[Month], *, trip_source: TripSource, storage: Storage
+    fleet: Fleet,
+    months: Sequence[Month],
+    trip_source: dg.ResourceParam[TripSources],
+    storage: dg.ResourceParam[Storage],
 ) -> Iterator[FetchAhead[Incoming]]:
     """Fetch and survey months, each when the one before is taken.
 
@@ -40,15 +47,16 @@ def fetched_months(
         StorageError: several months will not fit.
         SourceError: the source does not answer at all.
     """
+    source = trip_source.of(fleet)
     if len(months) > 1:
-        check_space(fleet, months, trip_source, storage)
+        check_space(fleet, months, source, storage)
 
     def path_for(month: Month) -> Path:
-        return storage.temporary_file(month_file(fleet, month).rpartition("/")[0])
+        return storage.temporary_file(folder(month_file(fleet, month)))
 
     def fetch(month: Month, path: Path, report: Report) -> Incoming:
         file = month_file(fleet, month)
-        fetched = fetch_month(trip_source, fleet, month, path, report, stored_origin(storage, file))
+        fetched = fetch_month(source, fleet, month, path, report, stored_origin(storage, file))
         with (
             fetched.refused_if_damaged(),
             open_parquet(fetched.path or storage.open(file)) as opened,
@@ -81,11 +89,6 @@ def check_space(
             f"{free / 1e6:,.0f} MB are free. Make room, choose fewer months, or set TAXI_STORAGE "
             "to another place."
         )
-
-
-def month_file(fleet: Fleet, month: Month) -> str:
-    """Where ``raw_trips`` keeps the month's file."""
-    return f"{fleet.name}/raw_trips/{month}.parquet"
 
 
 def _size(source: TripSource, fleet: Fleet, month: Month) -> int | None:

@@ -2,15 +2,20 @@
 
 import csv
 import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import NamedTuple
 
+import dagster as dg
+
 from taxi_assets.errors import MonthError
 from taxi_assets.storage.files import Storage
+from taxi_assets.storage.layout import ZONE_LOOKUP
+from taxi_assets.tlc.fleets import Fleet
+from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.source import TripSource
-
-LOOKUP_FILE = "tlc/taxi_zone_lookup.csv"
-"""Where the file is kept, relative to the storage."""
+from taxi_assets.tlc.sources import TripSources
 
 MAX_BYTES = 1 << 20
 
@@ -37,7 +42,7 @@ class Zones(dict[str, Zone]):
 class ZoneNames:
     """The zones' names; none where the source has no lookup file, as it is only for people.
 
-    The file is kept in the storage, and asked for once in a process at most.
+    The file is kept in the storage, and asked for once in a run at most.
     """
 
     def __init__(self, source: TripSource, storage: Storage) -> None:
@@ -48,14 +53,25 @@ class ZoneNames:
     def zones(self) -> Zones:
         """The zones that have names."""
         try:
-            if not self._storage.exists(LOOKUP_FILE):
-                with self._storage.replacing(LOOKUP_FILE) as temporary:
+            if not self._storage.exists(ZONE_LOOKUP):
+                with self._storage.replacing(ZONE_LOOKUP) as temporary:
                     self._source.fetch_lookup(temporary)
                     _parse(temporary.read_bytes())
-            with self._storage.open(LOOKUP_FILE) as file:
+            with self._storage.open(ZONE_LOOKUP) as file:
                 return _parse(file.read(MAX_BYTES))
         except (MonthError, OSError, ValueError, KeyError, csv.Error):
             return Zones()
+
+
+@contextmanager
+def zone_names(
+    fleet: Fleet,
+    _months: Sequence[Month],
+    trip_source: dg.ResourceParam[TripSources],
+    storage: dg.ResourceParam[Storage],
+) -> Iterator[ZoneNames]:
+    """The names for all months of a run."""
+    yield ZoneNames(trip_source.of(fleet), storage)
 
 
 def _parse(content: bytes) -> Zones:

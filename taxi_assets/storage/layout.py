@@ -1,0 +1,73 @@
+"""Where everything lies in the storage: the only place that makes paths or reads names there.
+
+All paths are relative to the storage. What is stored of an asset's month is called by the month:
+``yellow/model/2023-03.skops``.
+"""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+from taxi_assets.tlc.fleets import Fleet
+from taxi_assets.tlc.months import Month
+
+ZONE_LOOKUP = "tlc/taxi_zone_lookup.csv"
+"""TLC's names of the taxi zones."""
+
+
+def stored_value(asset_key: Sequence[str], month: Month, extension: str) -> str:
+    """A month of an asset, by the asset's key: ``yellow/model/2023-03.skops``."""
+    return "/".join([*asset_key, f"{month}{extension}"])
+
+
+def month_file(fleet: Fleet, month: Month) -> str:
+    """The month's file, as it was fetched."""
+    return stored_value([fleet.name, "raw_trips"], month, ".parquet")
+
+
+def model_file(fleet: Fleet, month: Month) -> str:
+    """The month's model."""
+    return stored_value([fleet.name, "model"], month, ".skops")
+
+
+def figures_file(fleet: Fleet, asset: str, month: Month) -> str:
+    """The figures of ``metrics`` or of ``backtest``."""
+    return stored_value([fleet.name, asset], month, ".json")
+
+
+def folder(path: str) -> str:
+    """The folder that a path is in."""
+    return path.rpartition("/")[0]
+
+
+def months_among(names: Iterable[str], like: str) -> list[Month]:
+    """The months that a folder has files of, in order, by the names with the ending of a path."""
+    ending = f".{like.rpartition('.')[2]}"
+    months = []
+    for name in names:
+        with suppress(ValueError):
+            months.append(Month.parse(name.removesuffix(ending)))
+    return sorted(months)
+
+
+def origin_note(path: str, sha256: str) -> str:
+    """The note of where a file of these bytes came from, beside the file."""
+    return f"{_origin_notes(path)}{sha256[:16]}.json"
+
+
+def origin_notes(path: str, names: Iterable[str]) -> list[str]:
+    """Those names in a file's folder that are of notes of its origin."""
+    return [name for name in names if name.startswith(_origin_notes(path).rpartition("/")[2])]
+
+
+def _origin_notes(path: str) -> str:
+    return f"{path.rpartition('.')[0]}.source."
+
+
+def trained_note(fleet: Fleet, month: Month) -> str:
+    """The note of the file that the month's model was trained on, beside the month's files."""
+    return stored_value([fleet.name, "raw_trips"], month, ".trained.json")
+
+
+def picture_file(fleet: Fleet, month: Month, name: str) -> str:
+    """A picture of the month."""
+    return f"{fleet.name}/pictures/{month}/{name}.png"
