@@ -16,6 +16,7 @@ class Script:
         steps: called with the request's handler.
         asked: the ``Range`` header of every GET so far, None where it had none.
         head: the status of every answer to HEAD.
+        heads: how many of these there were.
         released: set when the test is over, so that a stalled answer ends.
     """
 
@@ -24,6 +25,7 @@ class Script:
     released: Event = field(default_factory=Event)
     url: str = ""
     head: int = 501
+    heads: int = 0
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -37,6 +39,7 @@ class Handler(BaseHTTPRequestHandler):
         self.script.steps[min(number, len(self.script.steps) - 1)](self)
 
     def do_HEAD(self) -> None:
+        self.script.heads += 1
         self.send_error(self.script.head)
 
     def log_message(self, *args: object) -> None:

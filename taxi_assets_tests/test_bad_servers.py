@@ -14,7 +14,7 @@ from taxi_assets.tlc.download import HttpSource
 from taxi_assets.tlc.fetch import fetch_month
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
-from taxi_assets.tlc.source import SourceError
+from taxi_assets.tlc.source import BusySourceError, SourceError, UnreachableSourceError
 from taxi_assets_tests.bad_server import Handler, file, serving, status
 
 GREEN, JANUARY = FLEETS["green"], Month(2023, 1)
@@ -232,6 +232,27 @@ def test_a_server_that_never_answers_is_given_up(fetch: Fetch) -> None:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(ServiceError, match="the server stopped sending"):
             fetch(url)
+
+
+@pytest.mark.parametrize("code", [429, 500, 503])
+def test_who_is_in_a_hurry_asks_a_busy_server_once(month: bytes, code: int) -> None:
+    with serving(file(month)) as server:
+        server.head = code
+        with pytest.raises(BusySourceError, match=f"HTTP {code}"):
+            HttpSource(server.url).version(GREEN, JANUARY, patient=False)
+        assert (server.heads, server.asked) == (1, [])
+
+
+def test_who_is_in_a_hurry_asks_a_silent_server_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "SHORT_TIMEOUT", (0.1, 0.1))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        source = HttpSource(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(UnreachableSourceError, match="the server stopped sending"):
+            source.version(GREEN, JANUARY, patient=False)
+        silent.setblocking(False)
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            silent.accept()
 
 
 def test_a_part_that_is_shorter_than_asked_for_is_followed_by_the_next(

@@ -239,9 +239,8 @@ def ask_stamp(url: str, *, patient: bool = True) -> Stamp:
     with requests.Session() as session:
         for method in ("HEAD", "GET"):
             try:
-                tries = patience() if patient else patience(0)
-                timeout = TIMEOUT if patient else SHORT_TIMEOUT
-                with get(session, method, url, tries, timeout=timeout) as answer:
+                tries = patience(RETRIES if patient else 0)
+                with get(session, method, url, tries, patient=patient) as answer:
                     return Stamp.of(answer)
             except BadStatusError as error:
                 # Some servers do not know HEAD, or sign URLs for GET alone, and say so variously.
@@ -256,7 +255,8 @@ def get(
     url: str,
     tries: Retry,
     headers: Mapping[str, str] = MappingProxyType({}),
-    timeout: tuple[float, float] = TIMEOUT,
+    *,
+    patient: bool = True,
 ) -> requests.Response:
     """A server's answer, its body still to be read."""
     for scheme in ("http://", "https://"):
@@ -265,7 +265,12 @@ def get(
     headers = {"Accept-Encoding": "identity", **headers}
     try:
         answer = session.request(
-            method, url, headers=headers, stream=True, timeout=timeout, allow_redirects=True
+            method,
+            url,
+            headers=headers,
+            stream=True,
+            timeout=TIMEOUT if patient else SHORT_TIMEOUT,
+            allow_redirects=True,
         )
     except requests.RequestException:
         raise
