@@ -88,7 +88,10 @@ $(INSTALLED): requirements.lock pyproject.toml
 		'MLFLOW_UI_URL="$${MLFLOW_UI_URL:-http://localhost:$(MLFLOW_PORT)}"' > $@
 	DAGSTER_HOME="$(CURDIR)/.dagster_home" $(BIN)/dagster instance info > /dev/null
 
+# The second lock is a part of the first: what the image runs, without tests and notebooks.
+LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet
+
 lock:
-	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet \
-		--output-file requirements.lock
+	$(LOCK) --all-extras --output-file requirements.lock
+	$(LOCK) --extra cluster --constraint requirements.lock --output-file deploy/requirements.lock

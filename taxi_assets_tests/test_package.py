@@ -61,3 +61,14 @@ def test_every_import_is_a_declared_dependency() -> None:
     # The web server is a command that people start; skops is imported by name, in a block.
     used = {name.lower() for module in outside for name in packages[module]}
     assert names - used == {"dagster-webserver", "skops"}
+
+
+def test_the_image_has_a_part_of_the_lock_without_tests_and_notebooks() -> None:
+    def locked(path: str) -> set[str]:
+        return set(re.findall(r"^[\w.-]+==[^ ;\\]+", (PROJECT / path).read_text(), re.MULTILINE))
+
+    image = locked("deploy/requirements.lock")
+    assert image < locked("requirements.lock")
+    names = {one.partition("==")[0] for one in image}
+    assert names >= {"dagster", "mlflow", "ray", "s3fs", "psycopg2-binary"}
+    assert not names & {"pytest", "jupyterlab", "playwright", "moto", "mypy", "ruff"}
