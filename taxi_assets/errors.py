@@ -70,6 +70,8 @@ def is_memory_error(error: Exception) -> bool:
         or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
         # The dynamic linker, when it finds no room for a library.
         or (isinstance(error, ImportError) and "failed to map segment" in str(error))
+        # Python, when it finds none for a thread's stack.
+        or (isinstance(error, RuntimeError) and "can't start new thread" in str(error))
     )
 
 

@@ -132,7 +132,9 @@ def values(folder: Path) -> dict[tuple[str, str], Any]:
     from taxi_assets.storage.io_managers import io_managers
     from taxi_assets.tlc.months import Month
 
-    managers = io_managers(Storage(str(folder / "data")))
+    storage = Storage(str(folder / "data"))
+    context = dg.build_init_resource_context(resources={"storage": storage})
+    managers = {name: defined(context) for name, defined in io_managers().items()}
     kept_by = dict(
         zip(
             ASSETS,

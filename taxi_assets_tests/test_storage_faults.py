@@ -1,5 +1,6 @@
 """Disks that are full, files that are damaged, and other things in their places."""
 
+import errno
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from taxi_assets.errors import explain
 from taxi_assets.settings import Settings
 from taxi_assets.storage.estimators import Skops
 from taxi_assets.storage.files import Storage
@@ -175,3 +177,16 @@ def test_a_place_that_takes_nothing_stops_a_span_at_its_first_month(
     assert rest == ["  2023-02: not tried", "  2023-03: not tried"]
     shutil.rmtree(data)
     assert materialize("2023-01:2023-03", "raw_trips").success
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        ImportError("libx.so: failed to map segment from shared object"),
+        RuntimeError("can't start new thread"),
+    ],
+)
+def test_every_way_of_finding_no_memory_has_the_same_advice(error: Exception) -> None:
+    assert str(explain(error)).startswith("The memory is used up. Run fewer months at once")
