@@ -29,6 +29,7 @@ CHROMIUM_OPTIONS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
+LOCATION = "/locations/__repository__@taxi_assets.definitions"
 MOMENT, MINUTES = 30_000, 180_000
 """Milliseconds that a page may take, and a run with the daemon's waiting."""
 
@@ -49,9 +50,8 @@ class Site:
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
     def open_graph(self) -> None:
-        """The graph with both groups open, as a double click on each opens them."""
-        groups = "%2C".join(f"global%40global%3A{group}" for group in ("trips", "durations"))
-        self.page.goto(f"{self.dagster}/asset-groups/?expanded={groups}")
+        """The graph of a fleet, which is a group."""
+        self.page.goto(f"{self.dagster}{LOCATION}/asset-groups/green")
         self.page.get_by_text("raw_trips", exact=True).first.wait_for(timeout=MOMENT)
 
     def launch(self, partitions: str, button: str) -> None:
@@ -99,7 +99,6 @@ def start_pages(running: Services) -> tuple[str, str]:
         "DAGSTER_HOME": str(home),
         "DAGSTER_UI_URL": dagster,
         "MLFLOW_UI_URL": mlflow,
-        "TAXI_FLEET": "green",
         "TAXI_TRIP_SOURCE": str(make_source(running.folder / "source")),
     }
     running.start(
@@ -128,10 +127,34 @@ def site() -> Iterator[Site]:
         browser.close()
 
 
-def test_the_graph_shows_its_assets_in_groups_with_descriptions(site: Site) -> None:
+def test_every_fleet_is_a_group_with_a_sensor(site: Site) -> None:
+    page = site.page
+    page.goto(f"{site.dagster}/asset-groups/")
+    for fleet in FLEETS:
+        expect(page.get_by_text(fleet, exact=True).first).to_be_visible()
+    site.picture("fleets")
+    page.goto(f"{site.dagster}/automation")
+    for fleet in FLEETS:
+        expect(page.get_by_text(f"new_{fleet}_months").first).to_be_visible()
+    site.picture("sensors")
+
+
+def test_resources_show_how_they_are_configured(site: Site) -> None:
+    page = site.page
+    page.goto(f"{site.dagster}{LOCATION}/resources/trip_source")
+    expect(page.get_by_text("TAXI_TRIP_SOURCE").first).to_be_visible()
+    expect(page.get_by_text("200000").first).to_be_visible()
+    site.picture("resource")
+    page.goto(f"{site.dagster}{LOCATION}/resources")
+    for key in ("storage", "trip_source", "mlflow"):
+        expect(page.get_by_text(key, exact=True).first).to_be_visible()
+    site.picture("resources")
+
+
+def test_the_graph_shows_its_assets_with_descriptions(site: Site) -> None:
     page = site.page
     site.open_graph()
-    for name in ("green", "cleaned_trips", "zone_pairs", "vectorizer", "model",
+    for name in ("cleaned_trips", "zone_pairs", "vectorizer", "model",
                  "metrics", "backtest"):  # fmt: skip
         expect(page.get_by_text(name, exact=True).first).to_be_visible()
     page.wait_for_timeout(1_000)  # The graph glides into its place.
