@@ -8,6 +8,7 @@ import click
 import dagster as dg
 from dagster._core.storage.tags import PARTITION_NAME_TAG, SENSOR_NAME_TAG
 
+from taxi_assets.errors import ServiceError
 from taxi_assets.monthly_assets import MonthlyAsset
 from taxi_assets.partitions import monthly_partitions
 from taxi_assets.publications import FIRST_WAIT, LONGEST_WAIT, Publications
@@ -81,6 +82,14 @@ def new_months(fleet: Fleet, graph: Sequence[MonthlyAsset]) -> dg.SensorDefiniti
     ) -> dg.SensorResult | dg.SkipReason:
         if fleet.invented:
             return dg.SkipReason("Synthetic months are not published by anybody: materialize them.")
+        try:
+            return look(context, trip_source, storage)
+        except ServiceError as error:
+            return dg.SkipReason(str(error))
+
+    def look(
+        context: dg.SensorEvaluationContext, trip_source: TripSources, storage: Storage
+    ) -> dg.SensorResult:
         source, now = trip_source.of(fleet), time.time()
         models = model_file(fleet, fleet.first_month)
         trained = months_among(storage.names(folder(models)), models)

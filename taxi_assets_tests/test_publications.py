@@ -13,6 +13,7 @@ from dagster._core.events import AssetObservationData
 from taxi_assets import publications
 from taxi_assets.automation import FILE
 from taxi_assets.definitions import build_definitions
+from taxi_assets.errors import UnreachableStorageError
 from taxi_assets.publications import ALL_AFTER, LONGEST_SILENCE, LONGEST_WAIT, Publications
 from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
@@ -328,6 +329,17 @@ def test_the_sensor_looks_at_what_is_stored(
         str(month) for month in (FEBRUARY, MARCH, APRIL)
     ]
     assert len({request.tags[FILE] for request in tick.run_requests}) == 3
+
+
+def test_a_storage_that_is_away_is_a_sentence(
+    settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise UnreachableStorageError("The storage cannot be reached.")
+
+    monkeypatch.setattr(Storage, "names", away)
+    tick = requested(settings, instance)
+    assert (tick.run_requests, tick.skip_message) == ([], "The storage cannot be reached.")
 
 
 def test_synthetic_months_are_published_by_nobody(
