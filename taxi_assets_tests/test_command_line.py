@@ -3,7 +3,6 @@
 import re
 
 import dagster as dg
-import pytest
 
 from taxi_assets_tests.conftest import Command
 
@@ -40,12 +39,10 @@ def test_a_bad_variable_is_a_sentence_and_no_traceback(command: Command) -> None
     )
 
 
-@pytest.mark.parametrize("form", ["--partition-range={}", "--partition-range {}"])
-def test_a_range_of_months_is_one_run_however_backfills_are_cut(
-    command: Command, form: str
-) -> None:
-    span = form.format("2023-01-01...2023-02-01").split()
-    done = command("--select", "green/raw_trips", *span, TAXI_MONTHS_PER_RUN="1")
+def test_a_range_of_months_is_one_run_however_backfills_are_cut(command: Command) -> None:
+    """In either spelling of the option: the drills have the other one."""
+    span = "--partition-range=2023-01-01...2023-02-01"
+    done = command("--select", "green/raw_trips", span, TAXI_MONTHS_PER_RUN="1")
     assert done.returncode == 0, done.stdout
     with dg.DagsterInstance.from_config(str(command.home)) as instance:
         assert len(instance.get_runs()) == 1
