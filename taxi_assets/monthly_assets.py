@@ -130,14 +130,9 @@ class MonthlyAsset:
         return [*self.per_run, *([self.per_month] if self.per_month else [])]
 
     @cached_property
-    def resources(self) -> list[str]:
-        """Keys of the resources that the function takes."""
-        return resource_keys(self.function)
-
-    @cached_property
     def upstream(self) -> list[str]:
         """Names of the assets that the function takes."""
-        others = {*self.resources, *(opens.__name__ for opens in self.opens)}
+        others = {*resource_keys(self.function), *(opens.__name__ for opens in self.opens)}
         _, *parameters = inspect.signature(self.function).parameters
         return [name for name in parameters if name not in others]
 
