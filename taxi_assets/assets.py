@@ -88,7 +88,11 @@ def raw_trips(
     code_version="1",
     per_run=[painter],
     imports=["pandas", "sklearn.model_selection"],
-    checks=[data_checks.share_kept, data_checks.usual_durations],
+    checks=[
+        data_checks.readable_values,
+        data_checks.share_kept,
+        data_checks.usual_durations,
+    ],
 )
 def cleaned_trips(
     context: MonthContext,
@@ -112,9 +116,11 @@ def cleaned_trips(
             "share_kept": cleaned.share_kept,
             "null_zones": cleaned.null_zones,
             "null_times": cleaned.null_times,
+            "unreadable_values": cleaned.unreadable.counts.total(),
             "mean_duration_minutes": float(durations.mean()),
         },
         check_results=[
+            data_checks.readable_values(cleaned.unreadable),
             data_checks.share_kept(kept, cleaned.loaded),
             data_checks.usual_durations(durations),
         ],

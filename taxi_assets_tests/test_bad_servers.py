@@ -140,7 +140,7 @@ def test_a_content_length_that_is_too_short_gives_no_parquet_file(
 def test_a_page_in_the_place_of_the_file_is_shown(fetch: Fetch) -> None:
     page = file(b"<html><h1>Please log in</h1></html>", content_type="text/html")
     with serving(page) as server:
-        with pytest.raises(SourceError, match="It begins with '<html><h1>Please log in"):
+        with pytest.raises(SourceError, match="is a web page that says 'Please log in'"):
             fetch(server.url)
         assert len(server.asked) == 1
 

@@ -1,6 +1,7 @@
 """Checks: which bad month makes which check speak, and how Dagster learns of it."""
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from taxi_assets.checks import data, model
 from taxi_assets.checks.month_checks import MonthCheck
+from taxi_assets.durations.columns import Unreadable
 from taxi_assets.settings import Settings
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
@@ -24,7 +26,13 @@ GREEN = FLEETS["green"]
 JANUARY, FEBRUARY, MARCH = (Month(2023, number) for number in (1, 2, 3))
 CHECKS = [
     *(data.number_of_trips, data.trips_without_zone, data.pickups_in_month),
-    *(data.share_kept, data.usual_durations, model.known_zones, model.finite_coefficients),
+    *(
+        data.readable_values,
+        data.share_kept,
+        data.usual_durations,
+        model.known_zones,
+        model.finite_coefficients,
+    ),
     *(model.thin_zones, model.better_than_mean, model.rmse_of_earlier_months),
     model.last_months_model,
 ]
@@ -60,10 +68,10 @@ def test_a_month_without_neighbours_has_nothing_to_be_compared_with() -> None:
 @pytest.mark.parametrize(
     ("check", "survey", "passed"),
     [
-        (data.trips_without_zone, Survey(1000, 10, 0), True),
-        (data.trips_without_zone, Survey(1000, 11, 0), False),
-        (data.pickups_in_month, Survey(1000, 0, 10), True),
-        (data.pickups_in_month, Survey(1000, 0, 11), False),
+        (data.trips_without_zone, Survey(1000, 10, 1000, 0, None, ()), True),
+        (data.trips_without_zone, Survey(1000, 11, 1000, 0, None, ()), False),
+        (data.pickups_in_month, Survey(1200, 0, 1000, 10, None, ()), True),
+        (data.pickups_in_month, Survey(1200, 0, 1000, 11, None, ()), False),
     ],
 )
 def test_shares_are_judged_by_their_thresholds(
@@ -166,9 +174,59 @@ def test_each_check_says_what_to_do() -> None:
         assert re.search(r"\bIf (not|it is|many do|many trips do): ", description)
 
 
-def test_a_file_without_the_columns_has_no_trips_with_them(tmp_path: Path) -> None:
-    pd.DataFrame({"fare_amount": [1.0, 2.0]}).to_parquet(tmp_path / "month.parquet")
-    assert survey_trips(open_parquet(tmp_path / "month.parquet"), GREEN, JANUARY) == Survey(2, 2, 2)
+def survey_of(folder: Path, **columns: object) -> Survey:
+    pd.DataFrame(columns).to_parquet(folder / "month.parquet")
+    return survey_trips(open_parquet(folder / "month.parquet"), GREEN, JANUARY)
+
+
+def test_what_a_file_has_no_column_for_is_not_judged(tmp_path: Path) -> None:
+    survey = survey_of(tmp_path, fare_amount=[1.0, 2.0])
+    assert (survey.trips, survey.null_zones, survey.timed, survey.outside_month) == (2, 2, 0, 0)
+    for check, columns in (
+        (data.trips_without_zone, "PULocationID or DOLocationID"),
+        (data.pickups_in_month, "lpep_pickup_datetime or lpep_dropoff_datetime"),
+    ):
+        judged = check(survey)
+        assert not passes(judged)
+        assert judged.description == f"Not judged: the file has no column {columns}"
+
+
+def test_times_that_cannot_be_read_are_in_no_other_month(tmp_path: Path) -> None:
+    text = ["01/02/2023 0:30", "01/03/2023 0:45"]
+    zones = {"PULocationID": [1, 2], "DOLocationID": [None, 3]}
+    times = dict.fromkeys(("lpep_pickup_datetime", "lpep_dropoff_datetime"), text)
+    survey = survey_of(tmp_path, **times, **zones)
+    assert (survey.null_zones, survey.timed, survey.outside_month) == (1, 0, 0)
+    judged = data.pickups_in_month(survey)
+    assert not passes(judged)
+    assert judged.description == (
+        "Not judged: no pick-up time can be read; the first is '01/02/2023 0:30'"
+    )
+
+
+def test_trips_without_a_zone_are_counted_as_trips(tmp_path: Path) -> None:
+    """Not the column that has more of them: cleaning leaves out trips that lack either."""
+    survey = survey_of(
+        tmp_path,
+        lpep_pickup_datetime=pd.to_datetime(["2023-01-05"] * 4),
+        lpep_dropoff_datetime=pd.to_datetime(["2023-01-05"] * 4),
+        PULocationID=[1.0, None, 3.0, 4.5],
+        DOLocationID=[None, 2.0, 3.0, 4.0],
+    )
+    assert (survey.null_zones, survey.timed, survey.outside_month) == (3, 4, 0)
+
+
+@pytest.mark.parametrize(("unreadable", "passed"), [(0, True), (10, True), (11, False)])
+def test_values_that_cannot_be_read_are_judged_by_column(unreadable: int, passed: bool) -> None:
+    found = Unreadable(
+        Counter({"PULocationID": unreadable, "DOLocationID": 0}),
+        Counter({"PULocationID": 1000 - unreadable, "DOLocationID": 9000}),
+        {"PULocationID": "'JFK'"} if unreadable else {},
+    )
+    judged = data.readable_values(found)
+    assert passes(judged) == passed
+    assert figure(judged, "unreadable_values") == unreadable
+    assert ("the first is 'JFK'" in str(judged.description)) == bool(unreadable)
 
 
 def evaluations(
@@ -209,11 +267,11 @@ def test_every_check_is_evaluated_for_the_months_of_the_run_and_recorded_with_th
     assert materialize("2023-03", settings=own_source).success
     by_asset = {
         "raw_trips": CHECKS[:3],
-        "cleaned_trips": CHECKS[3:5],
-        "vectorizer": CHECKS[5:6],
-        "model": CHECKS[6:8],
-        "metrics": CHECKS[8:10],
-        "backtest": CHECKS[10:],
+        "cleaned_trips": CHECKS[3:6],
+        "vectorizer": CHECKS[6:7],
+        "model": CHECKS[7:9],
+        "metrics": CHECKS[9:11],
+        "backtest": CHECKS[11:],
     }
     for asset, checks in by_asset.items():
         for check in checks:

@@ -6,6 +6,8 @@
 import io
 import os
 import random
+import re
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +20,14 @@ from hypothesis import strategies as st
 
 from taxi_assets.durations.cleaning import clean_trips
 from taxi_assets.errors import MonthError
+from taxi_assets.tlc.clock import read_times
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import ParquetError, open_parquet
+from taxi_assets.tlc.readings import is_text
 from taxi_assets.tlc.survey import survey_trips
 from taxi_assets.tlc.synthetic import write_month
+from taxi_assets.tlc.zone_ids import read_zone_ids
 
 GREEN, MARCH = FLEETS["green"], Month(2023, 3)
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
@@ -54,9 +59,13 @@ TYPES = st.sampled_from(
     [
         *(pa.int8(), pa.uint8(), pa.int32(), pa.int64(), pa.uint64()),
         *(pa.float32(), pa.float64(), pa.decimal128(20, 2), pa.bool_(), pa.null()),
-        *(pa.string(), pa.large_string(), pa.binary(), pa.date32(), pa.time64("us")),
+        *(pa.decimal256(60, 3), pa.float16(), pa.date32(), pa.time64("us")),
+        *(pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.binary_view()),
         *(pa.timestamp(unit) for unit in ("s", "ms", "us", "ns")),
-        *(pa.timestamp("us", zone) for zone in ("UTC", "America/New_York")),
+        *(
+            pa.timestamp("us", zone)
+            for zone in ("UTC", "America/New_York", "-05:00", "Mars/Phobos")
+        ),
         *(pa.list_(pa.int64()), pa.struct([("a", pa.int64())]), pa.duration("us")),
         pa.dictionary(pa.int32(), pa.int64()),
         pa.dictionary(pa.int8(), pa.string()),
@@ -64,11 +73,48 @@ TYPES = st.sampled_from(
 )
 
 
+DIGITS = st.text("0123456789", min_size=1, max_size=3)
+ZONES = st.one_of(
+    *[st.integers(1, 265).map(str)] * 3,
+    st.builds(
+        "{}{}{}{}".format,
+        st.sampled_from(["", " ", "+", "-"]),
+        DIGITS,
+        st.sampled_from(["", ".", ".0", ".00", ".5", "e2", " ", "\n"]),
+        st.sampled_from(["", "", " ", "x"]),
+    ),
+    st.sampled_from(["", "nan", "None", "0x84", "JFK", "inf", "\x00", "1_000", "٣"]),
+)
+TIMES = st.one_of(
+    *[st.integers(1_677_931_200, 1_677_938_400).map(lambda s: str(pd.Timestamp(s, unit="s")))] * 3,
+    st.builds(
+        "{:04d}-{:02d}-{:02d}{}{:02d}:{:02d}:{:02d}{}{}".format,
+        st.integers(1, 9999), st.integers(0, 13), st.integers(0, 32), st.sampled_from(" T_"),
+        st.integers(0, 24), st.integers(0, 60), st.integers(0, 60),
+        st.sampled_from(["", ".5", ".123456", ".123456789", "."]),
+        st.sampled_from(["", "Z", " UTC", "+00:00", "-05:00", "-0400", "+99:99", "-05", "x"]),
+    ),
+    st.sampled_from(["", "NaT", "2023-03-04", "03/04/2023 12:00", "1677931200", "noon"]),
+)  # fmt: skip
+
+
+@st.composite
+def texts(draw: st.DrawFn, rows: int, name: str, kind: pa.DataType) -> pa.Array:
+    """A column of text: spelled well, nearly well, anyhow, or no text at all."""
+    usual = TIMES if name.endswith("datetime") else ZONES
+    value = st.one_of(*[usual] * 4, st.none(), st.text(max_size=30))
+    if "binary" in str(kind):
+        value = st.one_of(value.map(lambda text: text and text.encode()), st.binary(max_size=30))
+    return pa.array(draw(st.lists(value, min_size=rows, max_size=rows)), kind)
+
+
 @st.composite
 def columns(draw: st.DrawFn, rows: int, name: str) -> pa.Array:
     """A column of the type that it should have more often than not, with values of all kinds."""
     usual = pa.timestamp("us") if name.endswith("datetime") else pa.int64()
     kind = draw(st.one_of(st.just(usual), TYPES))
+    if is_text(kind):
+        return draw(texts(rows, name, kind))
     near = st.integers(0, 7200 * 10**6).map(lambda us: 1_677_931_200_000_000 + us)
     number = st.one_of(
         *([near] * 3 if pa.types.is_timestamp(kind) else [st.integers(1, 265)] * 3),
@@ -112,6 +158,34 @@ def files(draw: st.DrawFn) -> bytes:
 @given(files())
 def test_any_schema_and_any_values_are_cleaned_or_refused(content: bytes) -> None:
     clean(content)
+
+
+@fuzzed
+@given(st.lists(st.one_of(ZONES, st.text(max_size=8)), max_size=20))
+def test_zone_ids_are_read_as_python_reads_them(written: list[str]) -> None:
+    for text, read in zip(
+        written, read_zone_ids(pa.array(written, pa.string())).values, strict=True
+    ):
+        if read.is_valid:
+            assert int(float(text)) == read.as_py()
+        else:
+            assert not re.fullmatch(r"[+-]?[0-9]{1,15}(\.0+)?", text)
+
+
+@fuzzed
+@given(st.lists(st.one_of(TIMES, st.text(max_size=30)), max_size=20))
+def test_times_are_read_as_python_reads_them(written: list[str]) -> None:
+    times = read_times(pa.array(written, pa.string())).values.cast(pa.timestamp("us"))
+    for text, read in zip(written, times, strict=True):
+        try:
+            moment = datetime.fromisoformat(
+                re.sub(r"(\.\d{6})\d+|\.(?!\d)| UTC$", r"\1", text.strip())
+            )
+        except ValueError:
+            assert not read.is_valid
+            continue
+        if read.is_valid:
+            assert moment.replace(tzinfo=None) == read.as_py()
 
 
 @pytest.fixture(scope="module")

@@ -92,7 +92,7 @@ def test_something_that_is_not_parquet_is_refused_and_removed(
     folder = tmp_path / "pages"
     folder.mkdir()
     (folder / GREEN.file_name(Month(2023, 1))).write_text("<html>Sorry</html>")
-    with pytest.raises(SourceError, match="not a complete Parquet file"):
+    with pytest.raises(SourceError, match="is a web page that says 'Sorry'"):
         fetch(str(folder))
     assert list(tmp_path.iterdir()) == [folder]
 

@@ -9,16 +9,19 @@ from taxi_assets.checks.thresholds import (
     LONG_DURATION,
     MAX_NULL_ZONES,
     MAX_OUTSIDE_MONTH,
+    MAX_UNREADABLE,
     MEDIAN_DURATION,
     MIN_SHARE_KEPT,
     ROWS_OF_NEIGHBOURS,
 )
 from taxi_assets.durations.cleaning import MAX_DURATION, MIN_DURATION
+from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
 from taxi_assets.tlc.months import Month
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from taxi_assets.durations.columns import Unreadable
     from taxi_assets.tlc.survey import Survey
 
 
@@ -50,6 +53,9 @@ def trips_without_zone(survey: "Survey") -> Judgement:
     If many do: the file was written by another tool, or a column was damaged. Such trips are left
     out; see how many are kept in cleaned_trips before you use the model.
     """
+    absent = [name for name in (PICKUP_ZONE, DROPOFF_ZONE) if name in survey.missing]
+    if absent:
+        return _not_judged(f"the file has no column {' or '.join(absent)}")
     return Judgement(
         survey.null_zones <= MAX_NULL_ZONES * survey.trips,
         f"{survey.null_zones:,} of {survey.trips:,} trips have no zone; "
@@ -65,14 +71,48 @@ def pickups_in_month(survey: "Survey") -> Judgement:
     If not: it is probably another month's file under this month's name. Look at the source, and
     materialize raw_trips again.
     """
+    if not survey.timed:
+        times = [name for name in survey.missing if name not in (PICKUP_ZONE, DROPOFF_ZONE)]
+        reason = f"the file has no column {' or '.join(times)}" if times else "no trip has a time"
+        if survey.example is not None:
+            reason = f"no pick-up time can be read; the first is {survey.example}"
+        return _not_judged(reason)
     return Judgement(
-        survey.outside_month <= MAX_OUTSIDE_MONTH * survey.trips,
-        f"{survey.outside_month:,} of {survey.trips:,} trips were picked up in another month; "
+        survey.outside_month <= MAX_OUTSIDE_MONTH * survey.timed,
+        f"{survey.outside_month:,} of {survey.timed:,} trips were picked up in another month; "
         f"up to {MAX_OUTSIDE_MONTH:.0%} are usual",
         {
             "outside_month": survey.outside_month,
-            "share": survey.outside_month / max(1, survey.trips),
+            "share": survey.outside_month / survey.timed,
         },
+    )
+
+
+def _not_judged(reason: str) -> Judgement:
+    """A warning that says that nothing is known."""
+    return Judgement(False, f"Not judged: {reason}", {})
+
+
+@month_check
+def readable_values(unreadable: "Unreadable") -> Judgement:
+    """Hardly any values of the needed columns defy reading.
+
+    If many do: look at the first of them, and at the tool that wrote the file. Trips with such
+    a value are left out, as if they had none.
+    """
+    columns = [name for name, count in unreadable.counts.items() if count]
+    if not columns:
+        return Judgement(True, "All values can be read", {"unreadable_values": 0})
+    said = [
+        f"{unreadable.counts[name]:,} in {name} ({unreadable.share(name):.2%}; "
+        f"the first is {unreadable.examples[name]})"
+        for name in columns
+    ]
+    return Judgement(
+        all(unreadable.share(name) <= MAX_UNREADABLE for name in columns),
+        f"Values that cannot be read: {', '.join(said)}; up to {MAX_UNREADABLE:.0%} of a column "
+        "are let pass",
+        {"unreadable_values": unreadable.counts.total()},
     )
 
 

@@ -13,6 +13,9 @@ MAX_NULL_ZONES = 0.01
 MAX_OUTSIDE_MONTH = 0.01
 """Share of the trips picked up in another month. Published months have some dozens."""
 
+MAX_UNREADABLE = 0.01
+"""Share of a column's values that cannot be read. Published months have none."""
+
 MIN_SHARE_KEPT = 0.9
 """Share of the trips of 1 to 60 minutes. Published months keep 0.966 to 0.979."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from taxi_assets.durations import columns
-from taxi_assets.durations.columns import Trips, UnusableTripsError
+from taxi_assets.durations.columns import Trips, Unreadable, UnusableTripsError
 from taxi_assets.errors import first_line
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE, Fleet
 from taxi_assets.tlc.months import Month
@@ -64,6 +64,7 @@ class CleanedTrips:
         loaded: number of trips in the file.
         null_zones: trips without a pick-up or drop-off zone, which are left out.
         null_times: trips without a pick-up or drop-off time, which are left out.
+        unreadable: values that cannot be read, which count as missing.
         durations: number of trips that last less than no time, then up to each full minute up to
             90, then longer; kept or not.
     """
@@ -72,6 +73,7 @@ class CleanedTrips:
     loaded: int
     null_zones: int
     null_times: int
+    unreadable: Unreadable
     durations: "NDArray[np.int64]"
 
     @property
@@ -86,8 +88,8 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
     Only the four needed columns are decoded, a batch at a time.
 
     Raises:
-        UnusableTripsError: a needed column is missing, of a useless type or damaged; no trip is
-            of the month; or too few trips are left to split.
+        UnusableTripsError: a needed column is missing, damaged, or has no value that can be read;
+            no trip is of the month; or too few trips are left to split.
     """
     import numpy as np
     import pyarrow as pa
@@ -95,16 +97,18 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
     # Before the trips are in memory: a library that finds no room may wait for ever.
     import sklearn.model_selection  # noqa: F401
 
-    columns.check_types(month_file.schema_arrow, fleet)
+    schema = month_file.schema_arrow
+    columns.check_names(schema.names, fleet)
     loaded = month_file.metadata.num_rows
     batches, null_zones, null_times, near, decoded = [], 0, 0, 0, 0
     durations = np.zeros(LONGEST_COUNTED + 2, np.int64)
+    unreadable = Unreadable()
     with _damage_explained():
         for batch in decoded_batches(month_file, fleet.needed_columns):
             decoded += len(batch)
             if decoded > min(loaded, MAX_TRIPS):
                 break
-            trips = columns.read(batch, fleet)
+            trips = columns.read(batch, fleet, unreadable)
             null_zones += trips.null_zones
             null_times += trips.null_times
             near += trips.picked_up_about(month)
@@ -113,6 +117,7 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
     kept = sum(map(len, batches))
     if decoded != loaded:
         raise UnusableTripsError(f"The file's footer announces {loaded:,} trips; it has others.")
+    columns.check_readable(unreadable, schema)
     if kept < MIN_TRIPS:
         raise UnusableTripsError(
             f"{kept:,} of its {loaded:,} trips have both zones and last between "
@@ -139,7 +144,7 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
     trips = table.to_pandas(self_destruct=True, split_blocks=True)
     del table
     pa.default_memory_pool().release_unused()
-    return CleanedTrips(trips, loaded, null_zones, null_times, durations)
+    return CleanedTrips(trips, loaded, null_zones, null_times, unreadable, durations)
 
 
 @contextmanager

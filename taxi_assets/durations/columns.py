@@ -1,27 +1,56 @@
-"""The four columns that a model needs, in whatever types a file has them.
+"""The four columns that a model needs of a batch of trips, in whatever types a file has them."""
 
-Over the years TLC has written zone ids as int64, int32 and double, and times in microseconds;
-other tools that touch a file make dictionaries, nanoseconds or time zones of them.
-"""
-
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from taxi_assets.errors import MonthError
+from taxi_assets.tlc import clock, zone_ids
+from taxi_assets.tlc.clock import Times, read_times
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE, Fleet
+from taxi_assets.tlc.foreign import describe_columns
 from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.readings import Reading
+from taxi_assets.tlc.zone_ids import read_zone_ids
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 TICKS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
-COORDINATES = {"Start_Lon", "pickup_longitude"}
-"""Columns of TLC's files of 2009 and of 2010."""
+REACH = ("1700-01-01", "2250-01-01")
+"""Times in between can be subtracted in any unit; others are no trip's."""
 
 
 class UnusableTripsError(MonthError):
     """A month's trips cannot give a model; the message says why."""
+
+
+@dataclass
+class Unreadable:
+    """The values of columns that cannot be read, of all batches so far.
+
+    Attributes:
+        counts: their number, by column.
+        read: number of values that can be read, by column.
+        examples: the first of each column, by column.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    read: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def add(self, column: str, reading: Reading) -> None:
+        """Count a batch."""
+        self.counts[column] += reading.unreadable
+        self.read[column] += len(reading.values) - reading.values.null_count
+        if reading.example is not None:
+            self.examples.setdefault(column, reading.example)
+
+    def share(self, column: str) -> float:
+        """Those that cannot be read, as a share of a column's values."""
+        return self.counts[column] / max(1, self.counts[column] + self.read[column])
 
 
 @dataclass(frozen=True)
@@ -29,7 +58,7 @@ class Trips:
     """A batch of trips; all arrays have its length, and nulls where the file has no value.
 
     Attributes:
-        pickup_times: as timestamps.
+        pickup_times: as timestamps, on New York's clock.
         seconds: from pick-up to drop-off, float64.
         pickup_zones: zone ids as dictionary-encoded strings without a decimal point: ``132``.
         dropoff_zones: likewise.
@@ -58,101 +87,111 @@ class Trips:
         return pc.sum(near).as_py() or 0
 
 
-def check_types(schema: "pa.Schema", fleet: Fleet) -> None:
-    """Make sure that a file has the fleet's needed columns, in types that can be read.
+def check_names(names: Sequence[str], fleet: Fleet) -> None:
+    """Make sure that a file has the fleet's needed columns.
 
     Raises:
-        UnusableTripsError: names the column.
+        UnusableTripsError: names the column, and what the file seems to be.
     """
-    from pyarrow import types
-
-    missing = [name for name in fleet.needed_columns if schema.get_field_index(name) < 0]
+    missing = [name for name in fleet.needed_columns if names.count(name) != 1]
     if missing:
-        reason = (
-            "It has coordinates in place of zone ids, as TLC's files of 2009 and 2010."
-            if COORDINATES & set(schema.names)
-            else f"Is it a file of another fleet than {fleet.name}?"
+        raise UnusableTripsError(
+            f"The file has no column {' or '.join(missing)}. {describe_columns(names, fleet)}"
         )
-        raise UnusableTripsError(f"The file has no column {' or '.join(missing)}. {reason}")
-    for name in fleet.needed_columns:
-        kind = schema.field(name).type
-        kind = kind.value_type if types.is_dictionary(kind) else kind
-        times = name in (fleet.pickup_time, fleet.dropoff_time)
-        readable = (
-            types.is_timestamp(kind) if times else types.is_integer(kind) or types.is_floating(kind)
-        )
-        if not (readable or types.is_null(kind)):
-            wanted = "timestamps" if times else "zone ids, which are whole numbers"
-            raise UnusableTripsError(f"Column {name} has type {kind}; it should hold {wanted}.")
 
 
-def read(batch: "pa.RecordBatch", fleet: Fleet) -> Trips:
-    """Read a batch whose schema ``check_types`` has accepted.
+def check_readable(unreadable: Unreadable, schema: "pa.Schema") -> None:
+    """Make sure that something can be read of each column that has values.
+
+    Args:
+        unreadable: of the whole month.
+        schema: of its file.
 
     Raises:
-        UnusableTripsError: a value cannot be a zone id, or times are too far apart to subtract.
+        UnusableTripsError: names the column, its first value, and what would be understood.
     """
+    for name, example in unreadable.examples.items():
+        if not unreadable.read[name]:
+            wanted = zone_ids if name in (PICKUP_ZONE, DROPOFF_ZONE) else clock
+            raise UnusableTripsError(
+                f"None of the {unreadable.counts[name]:,} values in column {name} can be read. "
+                f"The first is {example}, of type {schema.field(name).type}. Understood are "
+                f"{wanted.UNDERSTOOD}.{wanted.advise(example)}"
+            )
+
+
+def read(batch: "pa.RecordBatch", fleet: Fleet, unreadable: Unreadable) -> Trips:
+    """Read a batch that has the fleet's columns, and count what cannot be read of it."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     pickup_zones, dropoff_zones = (
-        _zone_ids(batch[name], name) for name in (PICKUP_ZONE, DROPOFF_ZONE)
+        read_zone_ids(batch[name]) for name in (PICKUP_ZONE, DROPOFF_ZONE)
     )
     pickup_times, dropoff_times = (
-        _times(batch[name]) for name in (fleet.pickup_time, fleet.dropoff_time)
+        read_times(batch[name]) for name in (fleet.pickup_time, fleet.dropoff_time)
     )
     try:
-        unit = max(
-            pickup_times.type.unit, dropoff_times.type.unit, key=lambda unit: TICKS_PER_SECOND[unit]
-        )
-        same = pa.timestamp(unit)
-        elapsed = pc.subtract_checked(dropoff_times.cast(same), pickup_times.cast(same))
+        seconds = _seconds(pickup_times, dropoff_times)
     except pa.ArrowInvalid:
-        raise UnusableTripsError(
-            f"Columns {fleet.pickup_time} and {fleet.dropoff_time} hold dates that are too far "
-            "from each other, or from now, to be times."
-        ) from None
-    ticks = elapsed.cast(pa.int64()).cast(pa.float64(), safe=False)
+        # Some are further from each other, or from now, than any unit reaches.
+        pickup_times, dropoff_times = (_within_reach(t) for t in (pickup_times, dropoff_times))
+        seconds = _seconds(pickup_times, dropoff_times)
+    readings = (pickup_times, dropoff_times, pickup_zones, dropoff_zones)
+    for name, reading in zip(fleet.needed_columns, readings, strict=True):
+        unreadable.add(name, reading)
     return Trips(
-        pickup_times=pickup_times,
-        seconds=pc.divide(ticks, float(TICKS_PER_SECOND[unit])),
-        pickup_zones=_as_category(pickup_zones),
-        dropoff_zones=_as_category(dropoff_zones),
-        null_zones=_nulls(pickup_zones, dropoff_zones),
-        null_times=_nulls(pickup_times, dropoff_times),
+        pickup_times=pickup_times.values,
+        seconds=seconds,
+        pickup_zones=_as_category(pickup_zones.values),
+        dropoff_zones=_as_category(dropoff_zones.values),
+        null_zones=_nulls(pickup_zones.values, dropoff_zones.values),
+        null_times=_nulls(pickup_times.values, dropoff_times.values),
     )
 
 
-def _plain(column: "pa.Array") -> "pa.Array":
-    """The column's values where it is a dictionary of them."""
-    import pyarrow as pa
+def _seconds(pickup: Times, dropoff: Times) -> "pa.Array":
+    """Seconds from pick-up to drop-off, float64: between moments, where both are known.
 
-    return column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
+    Raises:
+        pyarrow.ArrowInvalid: times are too far from each other, or from now.
+    """
+    import pyarrow.compute as pc
+
+    clocks = _difference(pickup.values, dropoff.values)
+    if pickup.instants is None or dropoff.instants is None:
+        return clocks
+    return pc.coalesce(_difference(pickup.instants, dropoff.instants), clocks)
 
 
-def _zone_ids(column: "pa.Array", name: str) -> "pa.Array":
+def _difference(start: "pa.Array", end: "pa.Array") -> "pa.Array":
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    values = _plain(column)
-    if pa.types.is_floating(values.type):
-        values = pc.if_else(pc.is_nan(values), None, values)
-    try:
-        return values.cast(pa.int64())
-    except pa.ArrowInvalid as error:
-        raise UnusableTripsError(
-            f"Column {name} holds what cannot be a zone id, a whole number ({error})."
-        ) from None
+    unit = max(start.type.unit, end.type.unit, key=lambda unit: TICKS_PER_SECOND[unit])
+    same = pa.timestamp(unit)
+    elapsed = pc.subtract_checked(end.cast(same), start.cast(same))
+    ticks = elapsed.cast(pa.int64()).cast(pa.float64(), safe=False)
+    return pc.divide(ticks, float(TICKS_PER_SECOND[unit]))
 
 
-def _times(column: "pa.Array") -> "pa.Array":
-    """Timestamps without a zone: with one they are instants, whose distances are the same."""
+def _within_reach(times: Times) -> Times:
+    """Count as unreadable what is out of any trip's reach."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    values = _plain(column)
-    if pa.types.is_null(values.type):
-        return values.cast(pa.timestamp("us"))
-    return values.cast(pa.timestamp(values.type.unit))
+    first, last = (pa.scalar(day).cast(pa.timestamp("s")) for day in REACH)
+    kind = times.values.type
+    near = pc.and_(
+        pc.greater_equal(times.values, first.cast(kind)), pc.less(times.values, last.cast(kind))
+    )
+    lost = pc.sum(pc.invert(near)).as_py() or 0
+    nothing = pa.scalar(None, kind)
+    return Times(
+        pc.if_else(near, times.values, nothing),
+        times.unreadable + lost,
+        times.example or (f"a time before {REACH[0]} or after {REACH[1]}" if lost else None),
+        times.instants and pc.if_else(near, times.instants, nothing),
+    )
 
 
 def _as_category(zone_ids: "pa.Array") -> "pa.DictionaryArray":

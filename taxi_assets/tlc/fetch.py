@@ -8,8 +8,9 @@ from pathlib import Path
 
 from taxi_assets.errors import writing_to
 from taxi_assets.tlc.fleets import Fleet
+from taxi_assets.tlc.foreign import BEGINNING, describe_file
 from taxi_assets.tlc.months import Month
-from taxi_assets.tlc.parquet import ParquetError, open_parquet
+from taxi_assets.tlc.parquet import NoParquetError, ParquetError, open_parquet
 from taxi_assets.tlc.source import Report, SourceError, TripSource
 
 
@@ -92,12 +93,15 @@ def fetch_month(
         with writing_to(str(path.parent)):
             version = source.fetch(fleet, month, path, report)
             return FetchedMonth(_origin(location, version, path), path)
+    except NoParquetError:
+        with path.open("rb") as file:
+            what = describe_file(file.read(BEGINNING), path.stat().st_size)
+        path.unlink()
+        raise SourceError(f"{location} {what}") from None
     except ParquetError as error:
-        beginning = _text_at_the_beginning(path)
-        path.unlink(missing_ok=True)
+        path.unlink()
         raise SourceError(
-            f"{location} is {error}.{beginning} Run the month again; if it stays so, check "
-            "TAXI_TRIP_SOURCE."
+            f"{location} is {error}. Run the month again; if it stays so, check TAXI_TRIP_SOURCE."
         ) from None
     except BaseException:
         path.unlink(missing_ok=True)
@@ -110,12 +114,3 @@ def _origin(location: str, version: str, path: Path) -> Origin:
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return Origin(location, version, trips, path.stat().st_size, sha256)
-
-
-def _text_at_the_beginning(path: Path) -> str:
-    """What a page that was sent in the place of the file has to say, if it is text."""
-    with path.open("rb") as file:
-        beginning = file.read(60)
-    if beginning.startswith(b"PAR1") or not beginning.isascii():
-        return ""
-    return f" It begins with {beginning.decode('ascii')!r}."

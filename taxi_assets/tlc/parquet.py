@@ -24,11 +24,16 @@ class ParquetError(ValueError):
     """The file is not Parquet, is damaged, or claims more than any month can have."""
 
 
+class NoParquetError(ParquetError):
+    """The file has no footer that can be read: it is cut off, or something else altogether."""
+
+
 def open_parquet(file: Path | BinaryIO) -> "pq.ParquetFile":
     """Open a Parquet file after a look at its footer; nothing else of it has been read.
 
     Raises:
-        ParquetError: the footer cannot be read, contradicts itself or exceeds the limits.
+        NoParquetError: the footer cannot be read.
+        ParquetError: the footer contradicts itself or exceeds the limits.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -39,7 +44,7 @@ def open_parquet(file: Path | BinaryIO) -> "pq.ParquetFile":
         groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
         rows, size = footer.num_rows, sum(group.total_byte_size for group in groups)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise ParquetError(f"not a complete Parquet file: {first_line(error)}") from None
+        raise NoParquetError(f"not a complete Parquet file: {first_line(error)}") from None
     if rows != sum(group.num_rows for group in groups) or any(g.num_rows < 0 for g in groups):
         raise ParquetError("damaged: its footer contradicts itself about the number of rows")
     if rows > MAX_TRIPS:

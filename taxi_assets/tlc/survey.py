@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from taxi_assets.tlc.clock import read_times
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE, Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import decoded_batches
+from taxi_assets.tlc.zone_ids import read_zone_ids
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -17,20 +19,26 @@ class Survey:
 
     Attributes:
         trips: in the file.
-        null_zones: without a pick-up or drop-off zone; at least, as the columns are counted apart.
-        outside_month: picked up in another month, or with no pick-up time.
+        null_zones: without a pick-up or drop-off zone.
+        timed: whose pick-up time can be read.
+        outside_month: of these, picked up in another month.
+        example: the first pick-up time that cannot be read; None if all can.
+        missing: needed columns that the file does not have.
     """
 
     trips: int
     null_zones: int
+    timed: int
     outside_month: int
+    example: str | None
+    missing: tuple[str, ...]
 
 
 def survey_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Survey:
     """Look at the pick-up times and the zones.
 
-    All needed columns are decoded, so that damaged data is noticed before it is stored. Where a
-    column is missing, or is not of times, no trip has a value in it.
+    All needed columns are decoded, so that damaged data is noticed before it is stored. Where one
+    is missing, no trip has a value in it.
 
     Raises:
         ParquetError: the data is damaged.
@@ -38,22 +46,28 @@ def survey_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Su
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    first, end = (pa.scalar(day.first_day) for day in (month, month + 1))
     # A name that two columns bear has no index either.
     schema = month_file.schema_arrow
     columns = [name for name in fleet.needed_columns if schema.get_field_index(name) >= 0]
-    trips = inside = 0
-    nulls = dict.fromkeys((PICKUP_ZONE, DROPOFF_ZONE), 0)
+    missing = tuple(name for name in fleet.needed_columns if name not in columns)
+    trips = zoned = timed = inside = 0
+    example = None
     for batch in decoded_batches(month_file, columns):
         trips += len(batch)
-        for zone in nulls:
-            nulls[zone] += batch[zone].null_count if zone in columns else len(batch)
-        if fleet.pickup_time in columns and pa.types.is_timestamp(batch[fleet.pickup_time].type):
-            # Nanoseconds reach from 1677 to 2262 only, which is as good as any other time here.
-            times = batch[fleet.pickup_time].cast(pa.timestamp("us"), safe=False)
-            within = pc.and_(
-                pc.greater_equal(times, first.cast(times.type)),
-                pc.less(times, end.cast(times.type)),
+        if PICKUP_ZONE in columns and DROPOFF_ZONE in columns:
+            pickup, dropoff = (
+                read_zone_ids(batch[zone]).values for zone in (PICKUP_ZONE, DROPOFF_ZONE)
             )
+            zoned += pc.sum(pc.and_(pickup.is_valid(), dropoff.is_valid())).as_py() or 0
+        if fleet.pickup_time in columns:
+            times = read_times(batch[fleet.pickup_time])
+            example = example or times.example
+            timed += len(batch) - times.values.null_count
+            # Nanoseconds reach from 1677 to 2262 only, which is as good as any other time here.
+            picked_up = times.values.cast(pa.timestamp("us"), safe=False)
+            first, end = (
+                pa.scalar(day.first_day).cast(picked_up.type) for day in (month, month + 1)
+            )
+            within = pc.and_(pc.greater_equal(picked_up, first), pc.less(picked_up, end))
             inside += pc.sum(within).as_py() or 0
-    return Survey(trips, max(nulls.values()), trips - inside)
+    return Survey(trips, trips - zoned, timed, timed - inside, example, missing)

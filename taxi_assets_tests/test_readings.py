@@ -1,0 +1,263 @@
+"""Values, whatever type a file has them in: what is read, and what counts as missing."""
+
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from taxi_assets.durations.cleaning import CleanedTrips, clean_trips
+from taxi_assets.tlc.clock import read_times
+from taxi_assets.tlc.fleets import FLEETS
+from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.parquet import open_parquet
+from taxi_assets.tlc.synthetic import write_month
+from taxi_assets.tlc.zone_ids import read_zone_ids
+from taxi_assets_tests.conftest import REAL_FILES
+
+GREEN, MARCH = FLEETS["green"], Month(2023, 3)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        *(pa.array([132, 4, None], kind) for kind in (pa.int16(), pa.uint64(), pa.uint8())),
+        pa.array(np.array([132, 4, np.nan], np.float16)),
+        pa.array([132.0, 4.0, float("nan")], pa.float32()),
+        *(
+            pa.array([Decimal(132), Decimal("4.00"), None], kind)
+            for kind in (pa.decimal32(9, 2), pa.decimal128(20, 2), pa.decimal256(60, 2))
+        ),
+        *(
+            pa.array(["132", "4", None], kind)
+            for kind in (pa.string(), pa.large_string(), pa.string_view(), pa.binary())
+        ),
+        pa.array([b"132", b"4  ", b"nan"], pa.binary(3)),
+        pa.array([b"132", b"4", None], pa.binary_view()),
+        pa.array([" 132 ", "4.0", ""]),
+        pa.array(["132.", "+4.000", "NaN"]),
+        pa.array(["0132", "4", "<NA>"]),
+        pa.array(["132", "4", None]).dictionary_encode(),
+        pa.array([132.0, 4.0, None]).dictionary_encode(),
+        pa.DictionaryArray.from_arrays([0, 1, None], pa.array(["132", "4"], pa.string_view())),
+        pa.array([132, 4, None]).dictionary_encode().dictionary_encode(),
+        pa.RunEndEncodedArray.from_arrays([1, 2, 3], pa.array([132, 4, None])),
+    ],
+    ids=lambda column: str(column.type)[:40],
+)
+def test_a_zone_id_is_a_whole_number_in_any_type(column: pa.Array) -> None:
+    read = read_zone_ids(column)
+    assert read.values.to_pylist() == [132, 4, None]
+    assert read.values.type == pa.int64()
+    assert (read.unreadable, read.example) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("bad", "shown"),
+    [
+        pytest.param("0x84", "'0x84'", id="a cast to int64 reads 132"),
+        pytest.param("1e2", "'1e2'", id="a cast to float reads 100"),
+        pytest.param("132.5", "'132.5'", id="a fraction as text"),
+        pytest.param("JFK", "'JFK'", id="a name"),
+        pytest.param("1 32", "'1 32'", id="a blank inside"),
+        pytest.param("١٣٢", "'١٣٢'", id="digits of another script"),
+        pytest.param("9" * 19, f"'{'9' * 19}'", id="too long for int64"),
+        pytest.param("x" * 1000, "'" + "x" * 39 + "…", id="a long text"),
+        pytest.param("-", "'-'", id="a sign alone"),
+        pytest.param(132.5, "132.5", id="a fraction"),
+        pytest.param(float("inf"), "inf", id="infinity"),
+        pytest.param(1e300, "1e+300", id="a float beyond int64"),
+        pytest.param(Decimal("132.50"), "132.50", id="a decimal fraction"),
+        pytest.param(b"\xff\xfe", "'��'", id="bytes that are not UTF-8"),
+    ],
+)
+def test_what_is_no_whole_number_is_missing_and_the_others_are_read(
+    bad: object, shown: str
+) -> None:
+    """One bad value fails a whole cast."""
+    others = {str: "132", bytes: b"132", float: 132.0, Decimal: Decimal("132.00")}[type(bad)]
+    read = read_zone_ids(pa.array([others, bad, None, bad, others]))
+    assert read.values.to_pylist() == [132, None, None, None, 132]
+    assert (read.unreadable, read.example) == (2, shown)
+
+
+def test_an_unsigned_number_beyond_int64_is_missing() -> None:
+    read = read_zone_ids(pa.array([2**64 - 1, 4], pa.uint64()))
+    assert read.values.to_pylist() == [None, 4]
+    assert (read.unreadable, read.example) == (1, str(2**64 - 1))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [pa.array([True]), pa.array([[132]]), pa.array([datetime(2023, 3, 4)]), pa.array([{"a": 1}])],
+    ids=lambda column: str(column.type),
+)
+def test_types_without_numbers_have_no_zone_ids(column: pa.Array) -> None:
+    read = read_zone_ids(column)
+    assert read.values.to_pylist() == [None]
+    assert read.unreadable == 1
+
+
+NOON = datetime(2023, 3, 4, 12)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "2023-03-04 12:00:00",
+            "2023-03-04T12:00:00",
+            "2023-03-04 12:00",
+            " 2023-03-04 12:00:00 ",
+        ),
+        *("2023-03-04 12:00:00.000", "2023-03-04 12:00:00.000000", "2023-03-04 12:00:00.000000999"),
+        *("2023-03-04 12:00:00+00:00", "2023-03-04 12:00:00.0+0000"),
+        *("2023-03-04T12:00:00-05:00", "2023-03-04 12:00:00.0-0500"),
+    ],
+)
+def test_iso_text_says_what_new_yorks_clock_showed(text: str) -> None:
+    for column in (
+        pa.array([text, None, "nat"]),
+        pa.array([text, None, "nat"], pa.string_view()),
+        pa.array([text, None, "nat"]).dictionary_encode(),
+        pa.array([text.encode(), None, b"NaT"]),
+    ):
+        read = read_times(column)
+        assert read.values.to_pylist() == [NOON, None, None]
+        assert (read.unreadable, read.example) == (0, None)
+
+
+def test_fractions_of_a_second_are_read_to_the_microsecond() -> None:
+    times = ["2023-03-04 12:00:00.5", "2023-03-04 12:00:00.123456789", "2023-03-04 12:00:00.25Z"]
+    microseconds = [value.microsecond for value in read_times(pa.array(times)).values.to_pylist()]
+    assert microseconds == [500_000, 123_456, 250_000]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        pytest.param("2023-02-30 12:00:00", id="strptime makes 2 March of it"),
+        pytest.param("2023-03-04", id="a cast makes midnight of it"),
+        pytest.param("2023-03-04 12", id="an hour"),
+        pytest.param("2023-03-04 24:00:00", id="an hour too many"),
+        pytest.param("2023-03-04 12:60:00", id="a minute too many"),
+        pytest.param("2023-03-04 12:00:60", id="a second too many"),
+        pytest.param("2023-13-01 12:00:00", id="a month too many"),
+        pytest.param("2023-03-04 12:00:00-07:00", id="an offset that New York never has"),
+        pytest.param("2023-03-04 12:00:00-04:00", id="summer's offset in winter"),
+        pytest.param("2023-07-04 12:00:00-05:00", id="winter's offset in summer"),
+        pytest.param("2023-03-04 12:00:00 CET", id="a zone's name"),
+        pytest.param("03/04/2023 12:00", id="a date that could be two"),
+        pytest.param("1677931200", id="seconds since 1970"),
+        pytest.param("noon", id="a word"),
+    ],
+)
+def test_what_is_no_time_is_missing_and_the_others_are_read(bad: str) -> None:
+    good = "2023-03-04 12:00:00"
+    read = read_times(pa.array([good, bad, None, good, bad]))
+    assert read.values.to_pylist() == [NOON, None, None, NOON, None]
+    assert (read.unreadable, read.example) == (2, repr(bad))
+
+
+def test_bytes_that_are_not_utf_8_are_no_time() -> None:
+    read = read_times(pa.array([b"2023-03-04 12:00:00", b"\xff" * 19]))
+    assert read.values.to_pylist() == [NOON, None]
+    assert read.unreadable == 1
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_a_zone_of_utc_is_a_label_and_new_yorks_is_read_off(unit: str) -> None:
+    moment = pa.array([pd.Timestamp(NOON)], pa.timestamp(unit))
+    shown = {"UTC": 12, "Etc/UTC": 12, "+00:00": 12, "America/New_York": 7, "-05:00": 7, "EST": 7}
+    for zone, hour in shown.items():
+        read = read_times(moment.cast(pa.timestamp(unit, zone)))
+        assert read.values.cast(pa.timestamp("us")).to_pylist() == [NOON.replace(hour=hour)]
+        assert (read.instants is None) == (hour == NOON.hour)
+    for zone in ("America/Chicago", "-04:00", "Europe/London"):
+        assert read_times(moment.cast(pa.timestamp(unit, zone))).unreadable == 1
+
+
+def text_of(column: pa.Array) -> pa.Array:
+    return pa.array([None if value is None else str(value) for value in column.to_pylist()])
+
+
+@pytest.fixture(scope="module")
+def month(tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
+    path = Path(tmp_path_factory.mktemp("month")) / "month.parquet"
+    write_month(path, GREEN, MARCH, trips=2_000)
+    return pq.read_table(path, columns=GREEN.needed_columns).combine_chunks()
+
+
+WAYS = {
+    "int8 would not do": lambda times, zones: (times, zones.cast(pa.int16())),
+    "floats": lambda times, zones: (times.cast(pa.timestamp("ns")), zones.cast(pa.float64())),
+    "decimals": lambda times, zones: (times, zones.cast(pa.int64()).cast(pa.decimal128(21, 2))),
+    "text by pandas": lambda times, zones: (text_of(times), text_of(zones.cast(pa.float64()))),
+    "text with a T": lambda times, zones: (
+        pa.array([value.isoformat() for value in times.to_pylist()]),
+        text_of(zones).cast(pa.string_view()),
+    ),
+    "text with Z": lambda times, zones: (
+        pa.array([value.isoformat() + "Z" for value in times.to_pylist()]),
+        text_of(zones).cast(pa.binary()),
+    ),
+    "text with nine decimals": lambda times, zones: (
+        pa.array([f"{value}.000000000" for value in times.to_pylist()]),
+        pa.array([f" {zone} " for zone in zones.to_pylist()]),
+    ),
+    "Spark's UTC": lambda times, zones: (times.cast(pa.timestamp("us", "UTC")), zones),
+    "milliseconds": lambda times, zones: (times.cast(pa.timestamp("ms")), zones.cast(pa.uint32())),
+    "dictionaries": lambda times, zones: (
+        text_of(times).dictionary_encode(),
+        text_of(zones).dictionary_encode(),
+    ),
+    "a real zone": lambda times, zones: (
+        pa.array(
+            pd.DatetimeIndex(times.to_pandas()).tz_localize("America/New_York", nonexistent="NaT")
+        ),
+        zones,
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_month_written_in_another_way_is_the_same_month(
+    tmp_path: Path, month: pa.Table, way: str
+) -> None:
+    def cleaned(table: pa.Table) -> CleanedTrips:
+        pq.write_table(table, tmp_path / "month.parquet")
+        return clean_trips(open_parquet(tmp_path / "month.parquet"), GREEN, MARCH)
+
+    names = [(GREEN.pickup_time, "PULocationID"), (GREEN.dropoff_time, "DOLocationID")]
+    other = {}
+    for pair in names:
+        columns = WAYS[way](*(month[name].combine_chunks() for name in pair))
+        other |= dict(zip(pair, columns, strict=True))
+    one, two = cleaned(month), cleaned(pa.table(other))
+    pd.testing.assert_frame_equal(two.trips, one.trips)
+    assert two.durations.tolist() == one.durations.tolist()
+    assert two.unreadable.counts.total() == 0
+
+
+@pytest.mark.real_files
+@pytest.mark.parametrize(
+    ("file", "loaded", "kept"),
+    [
+        ("text_times/green_tripdata_2020-05.parquet", 5_000, 4_733),
+        ("text_zones/green_tripdata_2021-01.parquet", 5_000, 5_000),
+    ],
+)
+def test_real_files_of_text_are_read(file: str, loaded: int, kept: int) -> None:
+    path = REAL_FILES / "odd" / file
+    cleaned = clean_trips(open_parquet(path), GREEN, Month.parse(path.stem[-7:]))
+    frame = pd.read_parquet(path)
+    times = (pd.to_datetime(frame[f"lpep_{end}_datetime"]) for end in ("dropoff", "pickup"))
+    minutes = next(times).sub(next(times)).dt.total_seconds() / 60
+    zoned = frame[["PULocationID", "DOLocationID"]].notna().all(axis=1)
+    assert (cleaned.loaded, len(cleaned.trips)) == (loaded, kept)
+    assert cleaned.trips["duration"].tolist() == minutes[zoned & minutes.between(1, 60)].tolist()
+    assert cleaned.unreadable.counts.total() == 0
