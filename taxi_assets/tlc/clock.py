@@ -67,6 +67,11 @@ def read_times(column: "pa.Array") -> Times:
     import pyarrow as pa
     from pyarrow import types
 
+    if is_text(column.type):
+        # As pandas writes them, there is nothing to trim.
+        clock = _cast(column.cast(pa.large_binary()))
+        if clock is not None:
+            return Times(clock, 0, None)
     given = plain(column)
     if is_text(given.type):
         return _from_text(given)
