@@ -1,6 +1,8 @@
 """The graph: what is made of each month of trips, and from what.
 
-raw_trips → cleaned_trips → zone_pairs → vectorizer → model → metrics, backtest
+raw_trips → cleaned_trips → zone_pairs → vectorizer → model → metrics       the exercise: one month
+            cleaned_trips → hourly_pairs → boosted_model → boosted_metrics  a month, those before it
+            models of earlier months, cleaned_trips → backtest              the next month's truth
 """
 
 import hashlib
@@ -12,21 +14,27 @@ import dagster as dg
 
 from taxi_assets.checks import data as data_checks
 from taxi_assets.checks import model as model_checks
-from taxi_assets.durations import cleaning, regression, scoring
+from taxi_assets.durations import cleaning, intervals, regression, scoring
 from taxi_assets.durations import zone_pairs as pairs
-from taxi_assets.durations.backtest import compare_models
+from taxi_assets.durations.hourly_pairs import group_by_hourly_pair
 from taxi_assets.durations.regression import TrainedModel
-from taxi_assets.history import earlier_rmses, neighbouring_trips, previous_model
+from taxi_assets.history import (
+    Training,
+    earlier_models,
+    earlier_rmses,
+    neighbouring_trips,
+    training_months,
+)
 from taxi_assets.incoming import fetched_months
 from taxi_assets.monthly_assets import MonthContext, monthly_asset
 from taxi_assets.reporting import charts
-from taxi_assets.reporting.gallery import Gallery
+from taxi_assets.reporting.gallery import BOOSTED_PICTURES, PICTURES, Gallery
 from taxi_assets.reporting.painter import painter
 from taxi_assets.reporting.zone_names import zone_names
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.layout import month_file
 from taxi_assets.storage.origins import note_trained, stored_origin
-from taxi_assets.tracking.runs import Tracking
+from taxi_assets.tracking.runs import BOOSTED, LINEAR, Tracking
 from taxi_assets.tracking.tracked_run import TrackedRun
 
 if TYPE_CHECKING:
@@ -85,7 +93,7 @@ def raw_trips(
 @monthly_asset(
     kinds={"pandas", "parquet"},
     io_manager="frames",
-    code_version="1",
+    code_version="2",
     per_run=[painter],
     imports=["pandas", "sklearn.model_selection"],
     checks=[
@@ -100,7 +108,7 @@ def cleaned_trips(
     storage: dg.ResourceParam[Storage],
     painter: "Painter",
 ) -> "dg.MaterializeResult[pd.DataFrame]":
-    """Trips of 1 to 60 minutes between two known zones: zone ids and duration (minutes)."""
+    """Trips of 1 to 60 minutes between two known zones: zones, duration (minutes), hour, miles."""
     cleaned = cleaning.clean_trips(raw_trips, context.fleet, context.month)
     kept = len(cleaned.trips)
     durations = cleaned.trips[cleaning.DURATION]
@@ -166,7 +174,12 @@ def vectorizer(
 
 def tracked_run(context: MonthContext, mlflow: dg.ResourceParam[Tracking]) -> TrackedRun:
     """The month's MLflow run, which model and metrics share where they are made together."""
-    return TrackedRun(mlflow, context)
+    return TrackedRun(mlflow, context, LINEAR)
+
+
+def boosted_run(context: MonthContext, mlflow: dg.ResourceParam[Tracking]) -> TrackedRun:
+    """The same for boosted_model and boosted_metrics."""
+    return TrackedRun(mlflow, context, BOOSTED)
 
 
 @monthly_asset(
@@ -187,8 +200,9 @@ def model(
     """scikit-learn's LinearRegression of duration on zones, and the MLflow run that has it."""
     fitted = regression.fit_model(zone_pairs, vectorizer)
     origin = stored_origin(storage, month_file(context.fleet, context.month))
-    tracked_run.begin(_parameters(context), origin)
-    tracked_run.log_model(vectorizer, fitted)
+    tracked_run.begin({"model_type": regression.MODEL_TYPE, **_parameters(context)}, origin)
+    tracked_run.log_vectorizer(vectorizer)
+    tracked_run.log_model(intervals.servable_linear(vectorizer, fitted, zone_pairs))
     context.when_stored(tracked_run.supersede_older)
     if origin is not None:
         context.when_stored(partial(note_trained, storage, context.fleet, context.month, origin))
@@ -245,15 +259,15 @@ def metrics(
     tracked_run.log_metrics(figures)
     pictures = Gallery(storage, context.fleet, context.month)
     context.when_stored(lambda: pictures.add(drawn()))
-    context.when_stored(lambda: tracked_run.log_pictures(pictures.all()))
+    context.when_stored(lambda: tracked_run.log_pictures(pictures.all(PICTURES)))
     context.when_stored(tracked_run.complete)
     earlier = earlier_rmses(storage, context.fleet, context.month)
     return dg.MaterializeResult(
         value=figures,
         metadata={
-            "summary": f"{figures['records_loaded']:,} records loaded, "
-            f"{figures['records_cleaned']:,} after preparation, "
-            f"intercept {figures['intercept']:.2f}, RMSE {figures['rmse']:.2f} minutes",
+            "summary": f"RMSE {figures['rmse']:.3f} minutes, intercept {figures['intercept']:.2f}, "
+            f"{figures['records_loaded']:,} records loaded, "
+            f"{figures['records_cleaned']:,} after preparation",
             **figures,
             **tracked_run.links(),
         },
@@ -264,51 +278,174 @@ def metrics(
     )
 
 
+@monthly_asset(kinds={"pandas", "parquet"}, io_manager="frames", code_version="1")
+def hourly_pairs(
+    context: MonthContext, cleaned_trips: "pd.DataFrame"
+) -> "dg.MaterializeResult[pd.DataFrame]":
+    """The trips summed up by split, zone pair and hour of the week; sums of months add up."""
+    summed = group_by_hourly_pair(cleaned_trips)
+    return dg.MaterializeResult(
+        value=summed,
+        metadata={
+            "summary": f"{summed['trips'].sum():,} trips in {len(summed):,} rows, "
+            f"{summed['distance_trips'].sum():,} of them with a distance"
+        },
+    )
+
+
+@monthly_asset(
+    kinds={"lightgbm", "mlflow"},
+    io_manager="arrays",
+    code_version="1",
+    per_month=boosted_run,
+    imports=["lightgbm", "mlflow", "dagster_mlflow"],
+    looks_back=True,
+    checks=[model_checks.window_complete],
+)
+def boosted_model(
+    context: MonthContext,
+    cleaned_trips: "pd.DataFrame",
+    hourly_pairs: "pd.DataFrame",
+    storage: dg.ResourceParam[Storage],
+    training: dg.ResourceParam[Training],
+    boosted_run: TrackedRun,
+) -> "dg.MaterializeResult[dict[str, Any]]":
+    """Gradient-boosted trees on the sums of this month and those before it, with intervals."""
+    from taxi_assets.durations.boosted_month import PARAMETERS, fit_boosted_month, servable_boosted
+
+    window = training_months(context, storage, training, hourly_pairs)
+    arrays = fit_boosted_month(window.sums, cleaned_trips)
+    origin = stored_origin(storage, month_file(context.fleet, context.month))
+    boosted_run.begin(
+        {
+            **_parameters(context),
+            **PARAMETERS,
+            "training_months": " ".join(f"{m}:{v[:12]}" for m, v in window.versions.items()),
+        },
+        origin,
+    )
+    boosted_run.log_model(servable_boosted(arrays))
+    context.when_stored(boosted_run.supersede_older)
+    months = list(window.versions)
+    return dg.MaterializeResult(
+        value={**arrays, "mlflow_run_id": boosted_run.run_id, "training_months": months},
+        metadata={
+            "summary": f"trained on {', '.join(months)}, MLflow run {boosted_run.run_id}",
+            "training_months": window.versions,
+            **boosted_run.links(),
+        },
+        data_version=_version(window.versions),
+        check_results=[model_checks.window_complete(months, window.missing, alone=window.alone)],
+    )
+
+
 @monthly_asset(
     kinds={"json", "mlflow"},
     io_manager="figures",
     code_version="1",
+    per_run=[painter],
+    per_month=boosted_run,
+    checks=[model_checks.better_than_mean],
+)
+def boosted_metrics(
+    context: MonthContext,
+    raw_trips: "pq.ParquetFile",
+    cleaned_trips: "pd.DataFrame",
+    boosted_model: "dict[str, Any]",
+    storage: dg.ResourceParam[Storage],
+    painter: "Painter",
+    boosted_run: TrackedRun,
+) -> "dg.MaterializeResult[dict[str, float]]":
+    """The boosted model's figures on the month's validation trips, the same rows as in metrics."""
+    from taxi_assets.durations.boosted_month import validate_boosted
+
+    validation = validate_boosted(boosted_model, cleaned_trips)
+    drawn = painter.draw(charts.boosted_charts(validation, context.title))
+    boosted_run.reopen(str(boosted_model["mlflow_run_id"]))
+    figures = {
+        "records_loaded": raw_trips.metadata.num_rows,
+        "records_cleaned": len(cleaned_trips),
+        **validation.score(cleaned_trips),
+        "model_size_bytes": boosted_run.model_size_bytes(),
+    }
+    boosted_run.log_metrics(figures)
+    pictures = Gallery(storage, context.fleet, context.month)
+    context.when_stored(lambda: pictures.add(drawn()))
+    context.when_stored(lambda: boosted_run.log_pictures(pictures.all(BOOSTED_PICTURES)))
+    context.when_stored(boosted_run.complete)
+    return dg.MaterializeResult(
+        value=figures,
+        metadata={
+            "summary": f"RMSE {figures['rmse']:.3f} minutes, MAE {figures['mae']:.3f}, on "
+            f"{figures['validation_trips']:,} validation trips",
+            **figures,
+            **boosted_run.links(),
+        },
+        check_results=[model_checks.better_than_mean(figures)],
+    )
+
+
+@monthly_asset(
+    kinds={"json", "mlflow"},
+    io_manager="figures",
+    code_version="2",
+    per_run=[painter],
     looks_back=True,
-    checks=[model_checks.last_months_model],
+    checks=[model_checks.boosted_better_than_linear, model_checks.interval_coverage],
 )
 def backtest(
     context: MonthContext,
     cleaned_trips: "pd.DataFrame",
-    zone_pairs: "pd.DataFrame",
-    vectorizer: "DictVectorizer",
-    model: TrainedModel,
+    storage: dg.ResourceParam[Storage],
     mlflow: dg.ResourceParam[Tracking],
+    painter: "Painter",
 ) -> "dg.MaterializeResult[dict[str, Any]]":
-    """Last month's model on all trips of this month, none of which it could know."""
-    own = regression.bind(vectorizer, model)
-    previous = previous_model(context)
-    figures = {
-        "scored_model": previous.predictor and str(context.month - 1),
-        "why_not_scored": previous.why_missing,
-        **compare_models(cleaned_trips, zone_pairs, own, previous.predictor),
+    """Every family's newest model of earlier months, on all trips of this month: the truth."""
+    from taxi_assets.durations.backtest import HeldOutTrips
+
+    trips = HeldOutTrips(cleaned_trips)
+    earlier = earlier_models(context, storage)
+    models = {
+        name: {**model.describe(), **trips.score(model.model, model.interval)}
+        for name, model in earlier.items()
     }
-    links = {}
-    if previous.mlflow_run_id is not None:
-        mlflow.log_backtest(context, previous.mlflow_run_id, figures)
-        links = mlflow.links(previous.mlflow_run_id)
+    drawn = painter.draw(charts.backtest_charts(models, context.title) if models else {})
+    for model in models.values():
+        if model["mlflow_run_id"] is not None:
+            mlflow.log_backtest(context, model["mlflow_run_id"], model)
+    figures = {"month": str(context.month), "trips": trips.trips, "models": models}
+    pictures = Gallery(storage, context.fleet, context.month)
+    context.when_stored(lambda: pictures.add(drawn()))
+    rmses = {name: model["rmse"] for name, model in models.items()}
+    said = ", ".join(f"{name} {rmse:.3f}" for name, rmse in sorted(rmses.items(), key=_by_value))
     return dg.MaterializeResult(
         value=figures,
         metadata={
-            "summary": previous.why_missing
-            or f"the model of {context.month - 1} has RMSE {figures['previous_rmse']:.2f} minutes, "
-            f"the month's own {figures['own_rmse']:.2f}, the mean {figures['mean_rmse']:.2f}",
-            **{name: value for name, value in figures.items() if value is not None},
-            **links,
+            "summary": f"RMSE {said} minutes, on {trips.trips:,} trips"
+            if models
+            else "there is no earlier model to score",
+            **{f"{name}_rmse": rmse for name, rmse in rmses.items()},
+            "figures": dg.MetadataValue.json(figures),
         },
-        # Last month's model is no declared input, from which Dagster could derive a version.
-        data_version=dg.DataVersion(hashlib.sha256(json.dumps(figures).encode()).hexdigest()),
-        check_results=[model_checks.last_months_model(figures)],
+        # Models of earlier months are no declared inputs that Dagster could derive a version from.
+        data_version=_version(figures),
+        check_results=[
+            model_checks.boosted_better_than_linear(models),
+            model_checks.interval_coverage(models),
+        ],
     )
+
+
+def _version(of: Any) -> dg.DataVersion:
+    return dg.DataVersion(hashlib.sha256(json.dumps(of).encode()).hexdigest())
+
+
+def _by_value(item: tuple[str, float]) -> float:
+    return item[1]
 
 
 def _parameters(context: MonthContext) -> dict[str, object]:
     return {
-        "model_type": regression.MODEL_TYPE,
         "fleet": context.fleet.name,
         "month": str(context.month),
         "test_size": cleaning.TEST_SIZE,
@@ -318,4 +455,7 @@ def _parameters(context: MonthContext) -> dict[str, object]:
     }
 
 
-GRAPH = (raw_trips, cleaned_trips, zone_pairs, vectorizer, model, metrics, backtest)
+GRAPH = (
+    *(raw_trips, cleaned_trips, zone_pairs, vectorizer, model, metrics),
+    *(hourly_pairs, boosted_model, boosted_metrics, backtest),
+)

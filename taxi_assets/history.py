@@ -1,21 +1,37 @@
-"""What is stored of other months, for a month to be compared with.
+"""What is stored of other months, for a month to be compared with, or trained on.
 
 An asset that declared another month of one as its input would have Dagster cut a backfill into
 several runs, and materialize a month before the first. So these are loaded undeclared.
 """
 
-from typing import NamedTuple
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taxi_assets.checks.thresholds import EARLIER_MONTHS
-from taxi_assets.durations.regression import Predictor, VocabularyError, bind
+from taxi_assets.durations.regression import VocabularyError, bind
 from taxi_assets.errors import MonthError, NotStoredError, UnusableValueError
 from taxi_assets.monthly_assets import MonthContext
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Json
-from taxi_assets.storage.layout import figures_file, month_file
+from taxi_assets.storage.layout import (
+    boosted_file,
+    figures_file,
+    folder,
+    hourly_file,
+    model_file,
+    month_file,
+    months_among,
+)
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import ParquetError, open_parquet
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from taxi_assets.durations.answers import DurationModel, Interval
 
 
 def neighbouring_trips(storage: Storage, fleet: Fleet, month: Month) -> dict[Month, int]:
@@ -42,28 +58,149 @@ def earlier_rmses(storage: Storage, fleet: Fleet, month: Month) -> dict[Month, f
     return found
 
 
-class PreviousModel(NamedTuple):
-    """The model of the month before, or why there is none."""
+@dataclass(frozen=True)
+class Training:
+    """How far back the boosted model looks.
 
-    predictor: Predictor | None = None
-    mlflow_run_id: str | None = None
-    why_missing: str | None = None
+    Attributes:
+        months: calendar months, the month's own among them.
+    """
+
+    months: int
 
 
-def previous_model(context: MonthContext) -> PreviousModel:
-    """The model of the month before.
+class TrainingMonths(NamedTuple):
+    """The months that a model is trained on.
+
+    Attributes:
+        sums: their hourly pairs, in order.
+        versions: the sha256 of what is stored of each, by month.
+        missing: months of the window that are not stored, or cannot be read.
+        alone: whether nothing is stored of any earlier month.
+    """
+
+    sums: "list[tuple[Month, pd.DataFrame]]"
+    versions: dict[str, str]
+    missing: list[Month]
+    alone: bool
+
+
+def training_months(
+    context: MonthContext, storage: Storage, training: Training, hourly_pairs: "pd.DataFrame"
+) -> TrainingMonths:
+    """The months of the window that are stored; a month after the own one is never among them.
 
     Raises:
-        MonthError: its vectorizer is another's.
         ServiceError: the storage does not answer.
     """
-    before = context.month - 1
-    try:
-        vectorizer, trained = (context.load(asset, before) for asset in ("vectorizer", "model"))
-    except (NotStoredError, UnusableValueError, FileNotFoundError) as error:
-        return PreviousModel(why_missing=f"Last month's model cannot be scored: {error}")
-    try:
-        return PreviousModel(bind(vectorizer, trained), trained["mlflow_run_id"])
-    except VocabularyError as error:
-        command = context.command(*error.remake, month=before)
-        raise MonthError(f"The model of {before}: {error} Make it again: {command}") from None
+    fleet, own = context.fleet, context.month
+    sums: list[tuple[Month, pd.DataFrame]] = []
+    missing = []
+    for back in range(training.months - 1, 0, -1):
+        month = own - back
+        if month < fleet.first_month:
+            continue
+        try:
+            sums.append((month, context.load("hourly_pairs", month)))
+        except (NotStoredError, UnusableValueError):
+            missing.append(month)
+    alone = not any(month < own for month in _stored(storage, hourly_file(fleet, own)))
+    versions = {}
+    for month in [*(month for month, _ in sums), own]:
+        with storage.open(hourly_file(fleet, month)) as file:
+            versions[str(month)] = hashlib.sha256(file.read()).hexdigest()
+    return TrainingMonths([*sums, (own, hourly_pairs)], versions, missing, alone)
+
+
+@dataclass(frozen=True)
+class EarlierModel:
+    """A model of an earlier month, to be scored on a later one.
+
+    Attributes:
+        trained_through: the last month that it was trained on.
+        training_months: all of them.
+        mlflow_run_id: of the run that recorded its training; None for those that none has.
+        model: predicts minutes.
+        interval: its bounds, if it has any.
+    """
+
+    trained_through: Month
+    training_months: Sequence[str]
+    mlflow_run_id: str | None
+    model: "DurationModel"
+    interval: "Interval | None"
+
+    def describe(self) -> dict[str, Any]:
+        """What figures say of the model beside its score."""
+        return {
+            "trained_through": str(self.trained_through),
+            "training_months": list(self.training_months),
+            "mlflow_run_id": self.mlflow_run_id,
+        }
+
+
+def earlier_models(context: MonthContext, storage: Storage) -> dict[str, EarlierModel]:
+    """Each family's newest model of an earlier month, by the family's name.
+
+    Raises:
+        MonthError: a model's vectorizer is another's.
+        ServiceError: the storage does not answer.
+    """
+    return _earlier_linear(context, storage) | _earlier_boosted(context, storage)
+
+
+def _earlier_linear(context: MonthContext, storage: Storage) -> dict[str, EarlierModel]:
+    from taxi_assets.durations.answers import Interval, Linear
+    from taxi_assets.durations.intervals import fit_linear_interval, linear_arrays
+
+    for month in _newest_first(context, storage, model_file(context.fleet, context.month)):
+        try:
+            pairs, vectorizer, trained = (
+                context.load(asset, month) for asset in ("zone_pairs", "vectorizer", "model")
+            )
+            arrays = linear_arrays(*bind(vectorizer, trained))
+        except (NotStoredError, UnusableValueError, FileNotFoundError) as error:
+            context.report(f"the linear model of {month} is passed over: {error}")
+            continue
+        except VocabularyError as error:
+            command = context.command(*error.remake, month=month)
+            raise MonthError(f"The model of {month}: {error} Make it again: {command}") from None
+        interval = Interval(fit_linear_interval(arrays, pairs))
+        run_id = trained["mlflow_run_id"]
+        return {"linear": EarlierModel(month, [str(month)], run_id, Linear(arrays), interval)}
+    return {}
+
+
+def _earlier_boosted(context: MonthContext, storage: Storage) -> dict[str, EarlierModel]:
+    from taxi_assets.durations.answers import Interval, TreesError
+    from taxi_assets.durations.models import part, read_models
+
+    for month in _newest_first(context, storage, boosted_file(context.fleet, context.month)):
+        try:
+            arrays: Mapping[str, Any] = context.load("boosted_model", month)
+            models, interval = read_models(arrays), Interval(part(arrays, "interval"))
+        except (NotStoredError, UnusableValueError, TreesError, KeyError) as error:
+            context.report(f"the boosted model of {month} is passed over: {error}")
+            continue
+        months = [str(trained) for trained in arrays["training_months"]]
+        run_id = str(arrays["mlflow_run_id"])
+        return {
+            name: EarlierModel(
+                month,
+                months,
+                run_id if name == "boosted" else None,
+                model,
+                interval if name == "boosted" else None,
+            )
+            for name, model in models.items()
+        }
+    return {}
+
+
+def _newest_first(context: MonthContext, storage: Storage, like: str) -> list[Month]:
+    return [month for month in reversed(_stored(storage, like)) if month < context.month]
+
+
+def _stored(storage: Storage, like: str) -> list[Month]:
+    """The months that are stored of the asset that a path is of, in order."""
+    return months_among(storage.names(folder(like)), like)

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from taxi_assets.history import Training
 from taxi_assets.settings import Settings, absolute_location, absolute_tracking_uri
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.io_managers import io_managers
@@ -35,6 +36,16 @@ class StorageResource(dg.ConfigurableResource[Storage]):
     def create_resource(self, context: dg.InitResourceContext) -> Storage:
         """The place."""
         return Storage(absolute_location(self.root))
+
+
+class TrainingResource(dg.ConfigurableResource[Training]):
+    """What the boosted model is trained on."""
+
+    months: int = Field(description="calendar months, the month's own among them")
+
+    def create_resource(self, context: dg.InitResourceContext) -> Training:
+        """How far back a model looks."""
+        return Training(self.months)
 
 
 class MLflowResource(dg.ConfigurableResource[Tracking]):
@@ -67,13 +78,15 @@ def resources(settings: Settings, variables: Collection[str] = ()) -> Mapping[st
         variable = str(Settings.model_fields[name].alias)
         if variable not in variables:
             return getattr(settings, name)
-        return (dg.EnvVar.int if name == "synthetic_trips" else dg.EnvVar)(variable)
+        whole = name in ("synthetic_trips", "training_months")
+        return (dg.EnvVar.int if whole else dg.EnvVar)(variable)
 
     return {
         "trip_source": TripSourceResource(
             location=value("trip_source"), synthetic_trips=value("synthetic_trips")
         ),
         "storage": StorageResource(root=value("storage")),
+        "training": TrainingResource(months=value("training_months")),
         "mlflow": MLflowResource(
             tracking_uri=value("tracking_uri"),
             experiment_name=value("experiment_name"),

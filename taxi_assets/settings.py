@@ -95,6 +95,9 @@ class Settings(BaseModel, frozen=True, extra="ignore"):
     months_per_run: Annotated[PositiveInt | None, BeforeValidator(_months_per_run)] = Field(
         None, alias="TAXI_MONTHS_PER_RUN", description="`all` or a positive whole number"
     )
+    training_months: PositiveInt = Field(
+        3, alias="TAXI_TRAINING_MONTHS", description="a positive whole number"
+    )
     tracking_uri: Annotated[str, AfterValidator(absolute_tracking_uri)] = Field(
         "sqlite:///mlflow.db",
         alias="MLFLOW_TRACKING_URI",

@@ -1,6 +1,6 @@
 """Checks of a month's model, and of how it does."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -8,24 +8,28 @@ import dagster as dg
 
 from taxi_assets.checks.month_checks import Judgement, month_check
 from taxi_assets.checks.thresholds import (
-    LAST_ZONE,
+    COVERAGE,
     MAX_ON_THIN_ZONES,
     MAX_RMSE_OF_EARLIER,
-    MAX_RMSE_OF_PREVIOUS_MODEL,
+    MIN_GAIN_ON_LINEAR,
     MIN_GAIN_ON_MEAN,
     THIN_ZONE_TRIPS,
 )
 from taxi_assets.durations.zone_pairs import TRAIN, split
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
 from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.zones import LAST_ZONE
 
 if TYPE_CHECKING:
     import pandas as pd
     from sklearn.feature_extraction import DictVectorizer
     from sklearn.linear_model import LinearRegression
 
+
 LISTED = 20
 """Zones that a check lists at most."""
+
+NO_EARLIER_MODEL = "There is no earlier model to score"
 
 
 @month_check
@@ -131,20 +135,55 @@ def rmse_of_earlier_months(rmse: float, earlier: Mapping[Month, float]) -> Judge
 
 
 @month_check
-def last_months_model(figures: Mapping[str, Any]) -> Judgement:
-    """Last month's model does nearly as well as the month's own on trips that neither has seen.
+def window_complete(
+    trained_on: Sequence[str], missing: Sequence[Month], *, alone: bool
+) -> Judgement:
+    """The boosted model was trained on all months that it should be trained on.
 
-    If not: models grow old within a month here. Look for what has changed, a holiday, a strike, a
-    damaged month, before you use a model on the month after its own.
+    If not: materialize the missing months, then boosted_model and what follows it once more, in
+    one run over the range. A fleet's first month has none before it, and trains on itself.
     """
-    previous, own = figures["previous_validation_rmse"], figures["own_validation_rmse"]
-    if previous is None:
-        return Judgement(False, str(figures["why_not_scored"]), {"own_rmse": own})
-    ratio = previous / own if own else 1.0
+    figures = {"training_months": len(trained_on), "missing_months": len(missing)}
+    if alone:
+        return Judgement(True, "No earlier month is stored: trained on this one alone", figures)
+    finding = f"Trained on {', '.join(trained_on)}"
+    if missing:
+        finding += f"; not stored: {', '.join(map(str, missing))}"
+    return Judgement(not missing, finding, figures)
+
+
+@month_check
+def boosted_better_than_linear(models: Mapping[str, Mapping[str, Any]]) -> Judgement:
+    """On a month that neither has seen, the boosted model does clearly better than the linear one.
+
+    If not: it has been trained on too few trips, or on months unlike this one. See which it was
+    trained on, and whether window_complete passed for them.
+    """
+    if not {"boosted", "linear"} <= set(models):
+        return Judgement(True, NO_EARLIER_MODEL, {})
+    boosted, linear = (models[name]["rmse"] for name in ("boosted", "linear"))
+    gain = 1 - boosted / linear if linear else 0.0
     return Judgement(
-        ratio <= MAX_RMSE_OF_PREVIOUS_MODEL,
-        f"The model of {figures['scored_model']} has RMSE {previous:.2f} minutes on the month's "
-        f"validation trips, {ratio:.2f} of its own model's {own:.2f}; up to "
-        f"{MAX_RMSE_OF_PREVIOUS_MODEL} are usual",
-        {"previous_rmse": previous, "own_rmse": own, "ratio": ratio},
+        gain >= MIN_GAIN_ON_LINEAR,
+        f"RMSE {boosted:.3f} minutes is {gain:.1%} below the linear model's {linear:.3f}; at least "
+        f"{MIN_GAIN_ON_LINEAR:.0%} are usual",
+        {"gain": gain, "boosted_rmse": boosted, "linear_rmse": linear},
+    )
+
+
+@month_check
+def interval_coverage(models: Mapping[str, Mapping[str, Any]]) -> Judgement:
+    """Eight trips of ten lie within the boosted model's interval.
+
+    If not: durations scatter otherwise than in the month that the interval was calibrated on.
+    Do not trust the bounds for this month; see coverage by fifth for where they fail.
+    """
+    if "boosted" not in models:
+        return Judgement(True, NO_EARLIER_MODEL, {})
+    coverage = float(models["boosted"]["interval_coverage"])
+    low, high = COVERAGE
+    return Judgement(
+        low <= coverage <= high,
+        f"{coverage:.1%} of the trips lie within their interval; {low:.0%} to {high:.0%} are usual",
+        {"interval_coverage": coverage},
     )

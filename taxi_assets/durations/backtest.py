@@ -1,11 +1,11 @@
-"""How last month's model does on this month's trips: the truth that validation only estimates."""
+"""How models of earlier months do on a month's trips: the truth that validation only estimates."""
 
 from typing import TYPE_CHECKING, Any
 
+from taxi_assets.durations.answers import DurationModel, Interval, answer, split_up
 from taxi_assets.durations.cleaning import DURATION
-from taxi_assets.durations.regression import Predictor, predict
-from taxi_assets.durations.scoring import spread, squared_error
-from taxi_assets.durations.zone_pairs import TRAIN, VALIDATION, split
+from taxi_assets.durations.window import cells_of
+from taxi_assets.tlc.zones import AIRPORTS, MANHATTAN
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,64 +15,125 @@ if TYPE_CHECKING:
 CLOSE = 5.0
 """Minutes within which a prediction is called close."""
 
+THIN_PAIR_TRIPS = 10
+"""A pair with fewer trips in the month is thin."""
 
-def compare_models(
-    cleaned_trips: "pd.DataFrame",
-    zone_pairs: "pd.DataFrame",
-    own: Predictor,
-    previous: Predictor | None,
-) -> dict[str, Any]:
-    """Score last month's model on all kept trips, beside the month's own and the training mean.
+MORNING, EVENING, NIGHT = range(7, 10), range(16, 19), range(6)
+"""Hours of the day; rushes are those of working days."""
 
-    Returns:
-        ``trips``, their number; for ``previous``, ``own`` and ``mean`` each ``…_rmse``, ``…_mae``
-        and ``…_bias`` (minutes; predicted less actual), and ``…_share_within_5_minutes``; and
-        ``previous_validation_rmse`` and ``own_validation_rmse``, on the trips that the month's
-        own model was not trained on either. Without a previous model its figures are None.
+
+class HeldOutTrips:
+    """A month's trips, to score models on that have not seen them.
+
+    Attributes:
+        trips: their number.
     """
-    train = split(zone_pairs, TRAIN)
-    mean = float(train["duration_sum"].sum() / train["trips"].sum())
-    figures: dict[str, Any] = {"trips": len(cleaned_trips)}
-    for name, predicted in (
-        ("previous", previous and predict(zone_pairs, *previous)),
-        ("own", predict(zone_pairs, *own)),
-        ("mean", mean),
-    ):
-        figures |= _score(name, cleaned_trips, zone_pairs, predicted)
-    del figures["mean_validation_rmse"]
-    return figures
+
+    def __init__(self, cleaned_trips: "pd.DataFrame") -> None:
+        import numpy as np
+
+        self.trips = len(cleaned_trips)
+        self._actual = cleaned_trips[DURATION].to_numpy()
+        cells = cells_of(cleaned_trips)
+        counts = np.bincount(cells)
+        self._cells = np.flatnonzero(counts)
+        self._counts = counts[self._cells]
+        place = np.zeros(len(counts), np.int32)
+        place[self._cells] = np.arange(len(self._cells), dtype=np.int32)
+        self._cell_of_trip = place[cells]
+        self._sums = np.bincount(self._cell_of_trip, self._actual)
+        self._squares = np.bincount(self._cell_of_trip, self._actual * self._actual)
+        self._segments = _segments(self._cells, self._counts)
+
+    def score(self, model: DurationModel, interval: Interval | None) -> dict[str, Any]:
+        """Score a model's answers.
+
+        Returns:
+            ``rmse``, ``mae``, ``bias`` (predicted less actual) and ``p90_error`` (90 % quantile of
+            the absolute error), in minutes; ``within_5_minutes``, a share; ``interval_coverage``
+            (share of the trips within their interval), ``interval_width`` (mean, minutes) and
+            ``interval_coverage_by_fifth`` of the predicted duration, all None without an interval;
+            and ``segments``, with ``trips``, ``rmse`` and ``bias`` each.
+        """
+        import numpy as np
+
+        if interval is None:
+            minutes = model.predict(self._cells)
+        else:
+            minutes, low, high = answer(model, interval, self._cells)
+        squared = self._squares - 2 * minutes * self._sums + minutes * minutes * self._counts
+        error = minutes * self._counts - self._sums
+        absolute = np.abs(minutes[self._cell_of_trip] - self._actual)
+        figures: dict[str, Any] = {
+            "rmse": float(np.sqrt(max(0.0, squared.sum()) / self.trips)),
+            "mae": float(absolute.mean()),
+            "bias": float(error.sum() / self.trips),
+            "within_5_minutes": float((absolute <= CLOSE).mean()),
+            "p90_error": float(np.quantile(absolute, 0.9, overwrite_input=True)),
+            "interval_coverage": None,
+            "interval_width": None,
+            "interval_coverage_by_fifth": None,
+        }
+        if interval is not None:
+            figures |= self._coverage(minutes, low, high)
+        figures["segments"] = {
+            name: {
+                "trips": int(self._counts[chosen].sum()),
+                "rmse": float(
+                    np.sqrt(max(0.0, squared[chosen].sum()) / self._counts[chosen].sum())
+                ),
+                "bias": float(error[chosen].sum() / self._counts[chosen].sum()),
+            }
+            for name, chosen in self._segments.items()
+            if chosen.any()
+        }
+        return figures
+
+    def _coverage(
+        self,
+        minutes: "NDArray[np.float64]",
+        low: "NDArray[np.float64]",
+        high: "NDArray[np.float64]",
+    ) -> dict[str, Any]:
+        """How many trips lie between the bounds of their cells."""
+        import numpy as np
+
+        inside = (self._actual >= low[self._cell_of_trip]) & (
+            self._actual <= high[self._cell_of_trip]
+        )
+        held = np.bincount(self._cell_of_trip, inside)
+        order = np.argsort(minutes, kind="stable")
+        before = np.cumsum(self._counts[order]) - self._counts[order]
+        fifth = np.empty(len(order), np.int64)
+        fifth[order] = np.minimum(before * 5 // self.trips, 4)
+        trips = np.bincount(fifth, self._counts, 5)
+        share = np.bincount(fifth, held, 5) / np.maximum(trips, 1)
+        return {
+            "interval_coverage": float(held.sum() / self.trips),
+            "interval_width": float(((high - low) * self._counts).sum() / self.trips),
+            "interval_coverage_by_fifth": [
+                float(value) if count else None for value, count in zip(share, trips, strict=True)
+            ],
+        }
 
 
-def _score(
-    name: str,
-    cleaned_trips: "pd.DataFrame",
-    zone_pairs: "pd.DataFrame",
-    predicted: "NDArray[np.float64] | float | None",
-) -> dict[str, float | None]:
+def _segments(
+    cells: "NDArray[np.int64]", counts: "NDArray[np.int64]"
+) -> "dict[str, NDArray[np.bool_]]":
+    """Which cells belong to which segment; a cell may belong to several."""
     import numpy as np
 
-    share = f"{name}_share_within_{CLOSE:g}_minutes"
-    names = [f"{name}_rmse", f"{name}_mae", f"{name}_bias", share, f"{name}_validation_rmse"]
-    if predicted is None:
-        return dict.fromkeys(names)
-    # In place, as there are millions.
-    errors = cleaned_trips[DURATION].to_numpy(copy=True)
-    errors -= (
-        predicted if isinstance(predicted, float) else spread(zone_pairs, predicted, cleaned_trips)
-    )
-    bias = -float(errors.mean())
-    np.abs(errors, out=errors)
-    pairs = zone_pairs.assign(predicted=predicted)
-    validation = split(pairs, VALIDATION)
-    figures = [
-        _rmse(pairs),
-        float(errors.mean()),
-        bias,
-        float((errors <= CLOSE).mean()),
-        _rmse(validation),
-    ]
-    return dict(zip(names, figures, strict=True))
-
-
-def _rmse(pairs: "pd.DataFrame") -> float:
-    return float((squared_error(pairs, pairs["predicted"]) / pairs["trips"].sum()) ** 0.5)
+    pickup, dropoff, band = split_up(cells)
+    airport = np.isin(pickup, list(AIRPORTS)) | np.isin(dropoff, list(AIRPORTS))
+    manhattan = np.isin(pickup, list(MANHATTAN)) & np.isin(dropoff, list(MANHATTAN))
+    weekday, hour = band < 24, band % 24  # noqa: PLR2004 - the hours of working days come first
+    _, pair = np.unique(cells - band, return_inverse=True)
+    return {
+        "within_manhattan": manhattan,
+        "airport": airport,
+        "other": ~(manhattan | airport),
+        "morning_rush": weekday & np.isin(hour, MORNING),
+        "evening_rush": weekday & np.isin(hour, EVENING),
+        "night": np.isin(hour, NIGHT),
+        "thin_pairs": np.bincount(pair, counts)[pair] < THIN_PAIR_TRIPS,
+    }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from taxi_assets.durations import columns
 from taxi_assets.durations.columns import Trips, Unreadable, UnusableTripsError
 from taxi_assets.errors import first_line
-from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE, Fleet
+from taxi_assets.tlc.fleets import DISTANCE, DROPOFF_ZONE, PICKUP_ZONE, Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import MAX_TRIPS, ParquetError, decoded_batches
 
@@ -31,7 +31,7 @@ TEST_SIZE = 0.2
 RANDOM_STATE = 42
 """Seed of the split; with the trips in file order it fixes which trips validate."""
 
-DURATION, VALIDATES = "duration", "validates"
+DURATION, VALIDATES, HOUR = "duration", "validates", "pickup_hour"
 
 FEATURES = [PICKUP_ZONE, DROPOFF_ZONE]
 """The categories from which a trip's duration is predicted."""
@@ -39,6 +39,8 @@ FEATURES = [PICKUP_ZONE, DROPOFF_ZONE]
 COLUMNS = {
     **dict.fromkeys(FEATURES, "category"),
     DURATION: "float64",
+    HOUR: "uint8",
+    DISTANCE: "float64",
     VALIDATES: "bool",
 }
 """The columns of cleaned trips and their pandas types."""
@@ -59,8 +61,10 @@ class CleanedTrips:
 
     Attributes:
         trips: ``PULocationID`` and ``DOLocationID`` (categories such as ``"132"``) and
-            ``duration`` (minutes, float64), one row a trip, in file order; and ``validates``,
-            whether the split holds the trip out of training.
+            ``duration`` (minutes, float64), one row a trip, in file order; ``pickup_hour`` (of the
+            week, 0 is Monday midnight, uint8) and ``trip_distance`` (miles, float64, not a number
+            where it is unknown); and ``validates``, whether the split holds the trip out of
+            training.
         loaded: number of trips in the file.
         null_zones: trips without a pick-up or drop-off zone, which are left out.
         null_times: trips without a pick-up or drop-off time, which are left out.
@@ -85,7 +89,7 @@ class CleanedTrips:
 def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> CleanedTrips:
     """Keep the trips of 1 to 60 minutes that have both zones, with their durations.
 
-    Only the four needed columns are decoded, a batch at a time.
+    Only the needed columns are decoded, a batch at a time.
 
     Raises:
         UnusableTripsError: a needed column is missing, damaged, or has no value that can be read;
@@ -104,7 +108,7 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
     durations = np.zeros(LONGEST_COUNTED + 2, np.int64)
     unreadable = Unreadable()
     with _damage_explained():
-        for batch in decoded_batches(month_file, fleet.needed_columns):
+        for batch in decoded_batches(month_file, columns.decoded_columns(schema.names, fleet)):
             decoded += len(batch)
             if decoded > min(loaded, MAX_TRIPS):
                 break
@@ -196,5 +200,12 @@ def _keep(trips: Trips) -> "pa.Table":
 
     minutes = pc.divide(trips.seconds, 60.0)
     kept = pc.and_(pc.greater_equal(minutes, MIN_DURATION), pc.less_equal(minutes, MAX_DURATION))
-    named = {PICKUP_ZONE: trips.pickup_zones, DROPOFF_ZONE: trips.dropoff_zones, DURATION: minutes}
-    return pa.table(named).filter(kept).drop_null()
+    kept = pc.and_(kept, pc.and_(trips.pickup_zones.is_valid(), trips.dropoff_zones.is_valid()))
+    named = {
+        PICKUP_ZONE: trips.pickup_zones,
+        DROPOFF_ZONE: trips.dropoff_zones,
+        DURATION: minutes,
+        HOUR: trips.hours,
+        DISTANCE: trips.distances,
+    }
+    return pa.table(named).filter(kept)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from taxi_assets.errors import MonthError
 from taxi_assets.tlc import clock, zone_ids
 from taxi_assets.tlc.clock import Times, read_times
-from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE, Fleet
+from taxi_assets.tlc.fleets import DISTANCE, DROPOFF_ZONE, PICKUP_ZONE, Fleet
 from taxi_assets.tlc.foreign import describe_columns
 from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.numbers import read_numbers
 from taxi_assets.tlc.readings import Reading
 from taxi_assets.tlc.zone_ids import read_zone_ids
 
@@ -21,6 +22,9 @@ TICKS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 REACH = ("1700-01-01", "2250-01-01")
 """Times in between can be subtracted in any unit; others are no trip's."""
+
+MAX_DISTANCE = 100.0
+"""Miles; a trip of an hour is not longer. Meters that were not set say 0, or thousands."""
 
 
 class UnusableTripsError(MonthError):
@@ -64,6 +68,8 @@ class Trips:
         dropoff_zones: likewise.
         null_zones: trips without pick-up or drop-off zone.
         null_times: trips without pick-up or drop-off time.
+        hours: of the week in which trips were picked up, 0 (Monday midnight) to 167, uint8.
+        distances: miles, float64; null where the file says none, or one that no trip has.
     """
 
     pickup_times: "pa.Array"
@@ -72,6 +78,8 @@ class Trips:
     dropoff_zones: "pa.DictionaryArray"
     null_zones: int
     null_times: int
+    hours: "pa.Array"
+    distances: "pa.Array"
 
     def picked_up_about(self, month: Month) -> int:
         """Number of trips picked up within a year of the month."""
@@ -146,7 +154,33 @@ def read(batch: "pa.RecordBatch", fleet: Fleet, unreadable: Unreadable) -> Trips
         dropoff_zones=_as_category(dropoff_zones.values),
         null_zones=_nulls(pickup_zones.values, dropoff_zones.values),
         null_times=_nulls(pickup_times.values, dropoff_times.values),
+        hours=_hours_of_week(pickup_times.values),
+        distances=_distances(batch),
     )
+
+
+def decoded_columns(names: Sequence[str], fleet: Fleet) -> list[str]:
+    """The columns of a file that are decoded: the needed ones, and the distance if it is there."""
+    return [*fleet.needed_columns, *([DISTANCE] if names.count(DISTANCE) == 1 else [])]
+
+
+def _hours_of_week(times: "pa.Array") -> "pa.Array":
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    hours = pc.add(pc.multiply(pc.day_of_week(times), 24), pc.hour(times))
+    return hours.cast(pa.uint8())
+
+
+def _distances(batch: "pa.RecordBatch") -> "pa.Array":
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if DISTANCE not in batch.schema.names:
+        return pa.nulls(len(batch), pa.float64())
+    miles = read_numbers(batch[DISTANCE]).values
+    sensible = pc.and_(pc.greater(miles, 0.0), pc.less_equal(miles, MAX_DISTANCE))
+    return pc.if_else(sensible, miles, pa.scalar(None, pa.float64()))
 
 
 def _seconds(pickup: Times, dropoff: Times) -> "pa.Array":

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from taxi_assets.durations.cleaning import DURATION, MAX_DURATION, MIN_DURATION
 from taxi_assets.durations.scoring import Validation
-from taxi_assets.reporting.gallery import DURATIONS, ERRORS, PREDICTIONS, WORST_PAIRS
+from taxi_assets.reporting.gallery import (
+    BOOSTED_PREDICTIONS,
+    COVERAGE,
+    DURATIONS,
+    ERRORS,
+    HOURS,
+    PREDICTIONS,
+    WORST_PAIRS,
+)
 from taxi_assets.reporting.painter import Drawing
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
 
@@ -21,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from taxi_assets.durations.boosted_month import BoostedValidation
     from taxi_assets.reporting.zone_names import Zones
     from taxi_assets.tlc.months import Month
 
@@ -49,7 +58,12 @@ def cleaning_charts(durations: "NDArray[np.int64]", month: str) -> dict[str, Dra
 def model_charts(validation: Validation, zones: "Zones", month: str) -> dict[str, Drawing]:
     """What draws the three pictures of how a month's model does, by their names."""
     return {
-        PREDICTIONS: partial(predictions_chart, validation, f"Predicted against actual, {month}"),
+        PREDICTIONS: partial(
+            predictions_chart,
+            validation.trips[DURATION].to_numpy(),
+            validation.trip_predictions,
+            f"Predicted against actual, linear model, {month}",
+        ),
         ERRORS: partial(
             errors_chart, validation, zones.borough, f"Error by duration and place, {month}"
         ),
@@ -61,6 +75,70 @@ def model_charts(validation: Validation, zones: "Zones", month: str) -> dict[str
             f"Largest errors of well-travelled pairs of zones, {month}",
         ),
     }
+
+
+def boosted_charts(validation: "BoostedValidation", month: str) -> dict[str, Drawing]:
+    """What draws the pictures of how a month's boosted model does, by their names."""
+    return {
+        BOOSTED_PREDICTIONS: partial(
+            predictions_chart,
+            validation.actual,
+            validation.predicted,
+            f"Predicted against actual, boosted model, {month}",
+        ),
+        HOURS: partial(
+            hours_chart,
+            validation.hours,
+            validation.predicted - validation.actual,
+            f"Error of the boosted model by hour of the week, {month}",
+        ),
+    }
+
+
+def backtest_charts(models: "Mapping[str, Mapping[str, Any]]", month: str) -> dict[str, Drawing]:
+    """What draws the picture of how models of earlier months do on a month, by its name."""
+    return {COVERAGE: partial(coverage_chart, models, f"Models of earlier months on {month}")}
+
+
+def hours_chart(hours: "NDArray[np.uint8]", errors: "NDArray[np.float64]", title: str) -> bytes:
+    """The mean error and mean absolute error by hour of the week.
+
+    Args:
+        hours: of the trips, 0 (Monday midnight) to 167.
+        errors: of the trips, predicted less actual (minutes).
+        title: of the picture.
+    """
+    import numpy as np
+
+    figure, axes = _figure(title)
+    means = _mean_by(hours.astype(np.int64), errors)
+    axes.bar(means.index, means["absolute"], 1.0, color=GREY, label="mean absolute error")
+    axes.step(means.index, means["error"], where="mid", color=BLUE,
+              label="bias (predicted - actual)")  # fmt: skip
+    axes.axhline(0, color="black", linewidth=0.5)
+    axes.set_xticks(range(12, 168, 24), ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"])
+    axes.set_ylabel("error (minutes)")
+    axes.legend(frameon=False, fontsize=7)
+    return _png(figure)
+
+
+def coverage_chart(models: "Mapping[str, Mapping[str, Any]]", title: str) -> bytes:
+    """The RMSE of each model, and how many trips the intervals hold, by fifth of the prediction."""
+    figure, (left, right) = _figures(title, 2)
+    names = sorted(models, key=lambda name: -float(models[name]["rmse"]))
+    left.barh(names, [models[name]["rmse"] for name in names], color=BLUE)
+    left.set_xlabel("RMSE (minutes)")
+    for name, colour in (("linear", ORANGE), ("boosted", BLUE)):
+        fifths = models.get(name, {}).get("interval_coverage_by_fifth")
+        if fifths:
+            shares = [float("nan") if share is None else 100 * share for share in fifths]
+            right.plot(range(1, 6), shares, color=colour, marker="o", markersize=3, label=name)
+    right.axhline(80, color="black", linewidth=0.5)
+    right.set_ylim(50, 100)
+    right.set_xlabel("fifth of the predicted duration")
+    right.set_ylabel("trips within the interval (%)")
+    right.legend(frameon=False, fontsize=7)
+    return _png(figure)
 
 
 def durations_chart(durations: "NDArray[np.int64]", title: str) -> bytes:
@@ -88,19 +166,18 @@ def durations_chart(durations: "NDArray[np.int64]", title: str) -> bytes:
     return _png(figure)
 
 
-def predictions_chart(validation: Validation, title: str) -> bytes:
+def predictions_chart(
+    actual: "NDArray[np.float64]", predicted: "NDArray[np.float64]", title: str
+) -> bytes:
     """Predicted against actual durations of the validation trips, darker where there are more."""
     import numpy as np
 
     figure, axes = _figure(title)
     minutes = int(MAX_DURATION)
     # What lies outside the picture, or on its upper edge, is not drawn.
-    actual, predicted = (
-        np.floor(values).astype(np.int64)
-        for values in (validation.trips[DURATION].to_numpy(), validation.trip_predictions)
-    )
-    within = (actual < minutes) & (predicted >= 0) & (predicted < minutes)
-    cells = actual[within] * minutes + predicted[within]
+    took, said = (np.floor(values).astype(np.int64) for values in (actual, predicted))
+    within = (took < minutes) & (said >= 0) & (said < minutes)
+    cells = took[within] * minutes + said[within]
     counts = np.bincount(cells, minlength=minutes**2).reshape(minutes, minutes)
     shown = np.ma.masked_equal(counts.T, 0)
     box = (0, MAX_DURATION, 0, MAX_DURATION)
@@ -193,7 +270,7 @@ def worst_pairs_chart(
 
 
 def trend_chart(months: "Sequence[tuple[Month, Mapping[str, Any]]]") -> bytes:
-    """The RMSE by month: of each month's model, of last month's model, and of the mean.
+    """The RMSE by month: of each month's linear model, of earlier months' models, and of the mean.
 
     Args:
         months: with their figures, in order.
@@ -204,8 +281,9 @@ def trend_chart(months: "Sequence[tuple[Month, Mapping[str, Any]]]") -> bytes:
     days = np.array([month.first_day for month, _ in months], "datetime64[D]")
     for name, label, colour, marker in (
         ("baseline_rmse", "always predicting the mean", GREY, "o"),
-        ("previous_rmse", "last month's model", ORANGE, "s"),
-        ("rmse", "the month's own model", BLUE, "o"),
+        ("rmse", "the month's own linear model", ORANGE, "o"),
+        ("linear_rmse", "an earlier month's linear model", ORANGE, "s"),
+        ("boosted_rmse", "an earlier month's boosted model", BLUE, "s"),
     ):
         values = [figures.get(name) for _, figures in months]
         known = [float("nan") if value is None else value for value in values]

@@ -1,7 +1,7 @@
 """The pictures of the stored months: ``<fleet>/pictures/2023-03/durations.png``."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
@@ -16,6 +16,13 @@ DURATIONS, PREDICTIONS, ERRORS, WORST_PAIRS = PICTURES = (
     "errors",
     "worst_pairs",
 )
+"""Pictures of the month and of its linear model."""
+
+BOOSTED_PREDICTIONS, HOURS = BOOSTED_PICTURES = "boosted_predictions", "boosted_hours"
+"""Pictures of its boosted model."""
+
+COVERAGE = "coverage"
+"""The picture of how earlier models do on the month."""
 
 
 class Gallery:
@@ -36,10 +43,12 @@ class Gallery:
             for name, picture in pictures.items()
         }
 
-    def all(self) -> dict[str, bytes]:
-        """The month's pictures that are stored."""
+    def all(
+        self, names: Sequence[str] = (*PICTURES, *BOOSTED_PICTURES, COVERAGE)
+    ) -> dict[str, bytes]:
+        """The month's pictures of these names that are stored."""
         found = {}
-        for name in PICTURES:
+        for name in names:
             path = self._path(name)
             if self._storage.exists(path):
                 with self._storage.open(path) as file:

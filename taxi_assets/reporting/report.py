@@ -29,8 +29,9 @@ COLUMNS = {
     "mae": ("MAE", "{:.2f}"),
     "r2": ("R²", "{:.3f}"),
     "baseline_rmse": ("RMSE of the mean", "{:.2f}"),
-    "previous_rmse": ("RMSE of last month's model", "{:.2f}"),
-    "previous_share_within_5_minutes": ("within 5 minutes", "{:.1%}"),
+    "linear_rmse": ("RMSE of an earlier linear model", "{:.2f}"),
+    "boosted_rmse": ("RMSE of an earlier boosted model", "{:.2f}"),
+    "boosted_within_5_minutes": ("boosted, within 5 minutes", "{:.1%}"),
 }
 """Figures of ``metrics`` and of ``backtest``, with their headings and formats."""
 
@@ -59,8 +60,8 @@ FLEET = Template(
 <p>$summary</p>
 <img alt="RMSE by month" src="$trend">
 <h2>Months</h2>
-<p>Errors in minutes. The model of the month before is scored on all kept trips of the month, the
-others on its validation trips.</p>
+<p>Errors in minutes. Models of earlier months are scored on all kept trips of the month, its own on
+its validation trips.</p>
 <table>
 <tr><th>month</th>$headings</tr>
 $rows
@@ -87,7 +88,12 @@ def stored_months(storage: Storage, fleet: Fleet) -> list[StoredMonth]:
         figures = _figures(storage, figures_file(fleet, "metrics", month))
         if figures:
             backtest = _figures(storage, figures_file(fleet, "backtest", month))
-            months.append(StoredMonth(month, backtest | figures))
+            scored = {
+                f"{name}_{figure}": value
+                for name, model in _models(backtest).items()
+                for figure, value in model.items()
+            }
+            months.append(StoredMonth(month, scored | figures))
     return months
 
 
@@ -119,6 +125,13 @@ def _figures(storage: Storage, path: str) -> dict[str, Any]:
         return Json().load(storage.open(path))
     except (OSError, ValueError, RecursionError):
         return {}
+
+
+def _models(backtest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    models = backtest.get("models")
+    if not isinstance(models, dict):
+        return {}
+    return {name: model for name, model in models.items() if isinstance(model, dict)}
 
 
 def _number(stored: StoredMonth, name: str) -> float | None:

@@ -7,7 +7,6 @@ that the file names are compared with a list: those that the estimators kept her
 import importlib
 import io
 import json
-import math
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,13 @@ from types import ModuleType
 from typing import Any, BinaryIO
 from unittest import mock
 
-from taxi_assets.storage.formats import LAYOUT, Format, UnreadableFileError, check_layout
+from taxi_assets.storage.formats import (
+    LAYOUT,
+    Format,
+    UnreadableFileError,
+    check_array,
+    check_layout,
+)
 
 TRUSTED_TYPES = frozenset(
     {
@@ -94,7 +99,7 @@ def _check(content: bytes) -> None:
             layout = archive.read(_LAYOUT) if _LAYOUT in archive.namelist() else None
             for member in archive.infolist():
                 if member.filename.endswith(".npy"):
-                    _check_array(archive.read(member))
+                    check_array(archive.read(member))
     except (zipfile.BadZipFile, KeyError) as error:
         raise UnreadableFileError(f"it is not a skops file ({error})") from None
     untrusted = sorted(
@@ -108,22 +113,6 @@ def _check(content: bytes) -> None:
     if untrusted:
         raise UnreadableFileError(f"it has types that are not trusted ({'; '.join(untrusted)})")
     check_layout(layout)
-
-
-def _check_array(content: bytes) -> None:
-    """Make sure that an array in NumPy's format is as long as it claims to be.
-
-    Raises:
-        UnreadableFileError: it is not.
-    """
-    import numpy as np
-
-    file = io.BytesIO(content)
-    np.lib.format.read_magic(file)
-    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    claimed = math.prod(shape) * dtype.itemsize
-    if dtype.hasobject or claimed != len(content) - file.tell():
-        raise UnreadableFileError(f"an array in it claims {claimed:,} bytes, or objects")
 
 
 def _nodes(part: Any) -> Iterator[dict[str, Any]]:

@@ -1,7 +1,10 @@
 """The file formats of stored assets. Reading any of them executes no code."""
 
+import io
 import json
+import math
 import shutil
+import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 from taxi_assets.tlc.parquet import open_parquet
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -19,6 +23,11 @@ LAYOUT = "1"
 """Kept in every stored frame and estimator; changes when older ones can no longer be used."""
 
 MAX_JSON_BYTES = 1 << 20
+
+MAX_ARRAY_BYTES = 128 << 20
+"""Bytes of a file of arrays; TLC's largest month takes some 10 MB."""
+
+_LAYOUT_NAME = "taxi_assets.layout"
 
 
 class UnreadableFileError(ValueError):
@@ -143,3 +152,51 @@ class Json(Format):
         if not isinstance(value, dict):
             raise UnreadableFileError("it has no figures by name")
         return value
+
+
+class Arrays(Format):
+    """NumPy arrays by name, in an uncompressed zip file; of numbers and text, never of objects."""
+
+    extension = ".npz"
+
+    def dump(self, value: Mapping[str, Any], path: Path) -> None:
+        """Write the arrays."""
+        import numpy as np
+
+        arrays = {name: np.asarray(array) for name, array in value.items()}
+        with path.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays | {_LAYOUT_NAME: np.array(LAYOUT)})
+
+    def load(self, file: BinaryIO) -> "dict[str, np.ndarray[Any, Any]]":
+        """Read the arrays, which are as long as they claim to be."""
+        import numpy as np
+
+        with file:
+            content = file.read(MAX_ARRAY_BYTES + 1)
+        if len(content) > MAX_ARRAY_BYTES:
+            raise UnreadableFileError(f"it has more than {MAX_ARRAY_BYTES:,} bytes")
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MAX_ARRAY_BYTES:
+                raise UnreadableFileError(f"it claims more than {MAX_ARRAY_BYTES:,} bytes")
+            for member in archive.infolist():
+                check_array(archive.read(member))
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            value = dict(arrays)
+        check_layout(str(value.pop(_LAYOUT_NAME, "")).encode())
+        return value
+
+
+def check_array(content: bytes) -> None:
+    """Make sure that an array in NumPy's format is as long as it claims to be.
+
+    Raises:
+        UnreadableFileError: it is not.
+    """
+    import numpy as np
+
+    file = io.BytesIO(content)
+    np.lib.format.read_magic(file)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    claimed = math.prod(shape) * dtype.itemsize
+    if dtype.hasobject or claimed != len(content) - file.tell():
+        raise UnreadableFileError(f"an array in it claims {claimed:,} bytes, or objects")

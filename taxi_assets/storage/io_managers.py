@@ -6,14 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from taxi_assets.durations import cleaning, regression, zone_pairs
+from taxi_assets.durations import cleaning, hourly_pairs, regression, zone_pairs
 from taxi_assets.errors import MonthError, NotStoredError, UnusableValueError, is_memory_error
 from taxi_assets.failures import explained_failures
 from taxi_assets.masking import mask
 from taxi_assets.partitions import command
 from taxi_assets.storage.estimators import Skops
 from taxi_assets.storage.files import Storage
-from taxi_assets.storage.formats import Format, Json, MonthFile, ParquetFrame, UnreadableFileError
+from taxi_assets.storage.formats import (
+    Arrays,
+    Format,
+    Json,
+    MonthFile,
+    ParquetFrame,
+    UnreadableFileError,
+)
 from taxi_assets.storage.layout import stored_value
 from taxi_assets.storage.origins import announce_origin, is_altered
 from taxi_assets.tlc.fetch import FetchedMonth
@@ -138,6 +145,7 @@ def io_managers() -> dict[str, dg.IOManagerDefinition]:
             {
                 "cleaned_trips": ParquetFrame(cleaning.COLUMNS),
                 "zone_pairs": ParquetFrame(zone_pairs.COLUMNS),
+                "hourly_pairs": ParquetFrame(hourly_pairs.COLUMNS),
             },
         ),
         "estimators": _in_storage(
@@ -149,7 +157,10 @@ def io_managers() -> dict[str, dg.IOManagerDefinition]:
                 ),
             },
         ),
-        "figures": _in_storage(MonthlyIOManager, {"metrics": Json(), "backtest": Json()}),
+        "arrays": _in_storage(MonthlyIOManager, {"boosted_model": Arrays()}),
+        "figures": _in_storage(
+            MonthlyIOManager, dict.fromkeys(("metrics", "boosted_metrics", "backtest"), Json())
+        ),
     }
 
 

@@ -29,8 +29,18 @@ def model_file(fleet: Fleet, month: Month) -> str:
     return stored_value([fleet.name, "model"], month, ".skops")
 
 
+def boosted_file(fleet: Fleet, month: Month) -> str:
+    """The month's boosted model."""
+    return stored_value([fleet.name, "boosted_model"], month, ".npz")
+
+
+def hourly_file(fleet: Fleet, month: Month) -> str:
+    """The month's sums by zone pair and hour of the week."""
+    return stored_value([fleet.name, "hourly_pairs"], month, ".parquet")
+
+
 def figures_file(fleet: Fleet, asset: str, month: Month) -> str:
-    """The figures of ``metrics`` or of ``backtest``."""
+    """The figures of ``metrics``, ``boosted_metrics`` or ``backtest``."""
     return stored_value([fleet.name, asset], month, ".json")
 
 

@@ -23,6 +23,7 @@ from taxi_assets.tlc.clock import read_times
 from taxi_assets.tlc.csv_files import CsvError, CsvTrips
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE, Fleet
 from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.numbers import read_numbers
 from taxi_assets.tlc.readings import plain
 from taxi_assets.tlc.schema import CONGESTION_PRICING, month_schema
 from taxi_assets.tlc.zone_ids import read_zone_ids
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 MIN_SHARE = 0.01
 """Trips of a month, beside the month with the most, from which a file is said to have the month."""
-
-NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?$"
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,6 @@ def convert(planned: Plan, files: MonthFiles, progress: Callable[[int], object])
 def _typed(column: "pa.Array", name: str, fleet: Fleet, unreadable: Counter[str]) -> "pa.Array":
     """A column's values in the type that they have in TLC's own files, or one as good."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     if name in (fleet.pickup_time, fleet.dropoff_time):
         times = read_times(column)
@@ -157,11 +155,9 @@ def _typed(column: "pa.Array", name: str, fleet: Fleet, unreadable: Counter[str]
     known = {f.name.lower(): f.type for f in month_schema(fleet, CONGESTION_PRICING)}
     if pa.types.is_large_string(known.get(name.lower(), pa.large_string())):
         return _text(column)
-    given = plain(column)
-    number = pc.fill_null(pc.match_substring_regex(given, NUMBER), fill_value=False)
-    numbers = pc.if_else(number, given, pa.scalar(None, given.type))
-    unreadable[name] += numbers.null_count - given.null_count
-    return numbers.cast(pa.large_string()).cast(pa.float64())
+    numbers = read_numbers(column)
+    unreadable[name] += numbers.unreadable
+    return numbers.values
 
 
 def _text(column: "pa.Array") -> "pa.Array":

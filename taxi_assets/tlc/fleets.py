@@ -10,6 +10,9 @@ from taxi_assets.tlc.months import Month
 PICKUP_ZONE = "PULocationID"
 DROPOFF_ZONE = "DOLocationID"
 
+DISTANCE = "trip_distance"
+"""Column with the miles that the meter counted; some files have none."""
+
 
 @dataclass(frozen=True)
 class Fleet:
@@ -33,7 +36,7 @@ class Fleet:
 
     @property
     def needed_columns(self) -> list[str]:
-        """The four columns that are ever decoded."""
+        """The four columns without which there is no model."""
         return [self.pickup_time, self.dropoff_time, PICKUP_ZONE, DROPOFF_ZONE]
 
     def file_name(self, month: Month) -> str:

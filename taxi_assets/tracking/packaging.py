@@ -1,60 +1,69 @@
-"""The model as MLflow keeps it: from zone ids to minutes, without any code of this project."""
+"""The models as MLflow keeps them: code and arrays, without a pickle, and without this project."""
 
-import operator
+import hashlib
+import io
+import re
 from importlib.metadata import version
-from typing import TYPE_CHECKING
-
-from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mlflow.models import ModelSignature
-    from sklearn.feature_extraction import DictVectorizer
-    from sklearn.linear_model import LinearRegression
-    from sklearn.pipeline import Pipeline
+    from numpy.typing import NDArray
 
-PACKAGES = ("cloudpickle", "mlflow", "numpy", "pandas", "scikit-learn", "scipy")
-"""What the logged model needs to predict."""
+PACKAGES = ("mlflow", "numpy", "pandas")
+"""What every logged model needs to answer."""
 
-INPUT_EXAMPLE = {PICKUP_ZONE: 132, DROPOFF_ZONE: 230}
-"""From John F. Kennedy airport to Times Square; names the features in the order they come in."""
+TREES = ("lightgbm",)
+"""What boosted trees need more."""
 
-
-def requirements() -> list[str]:
-    """``PACKAGES``, pinned to the versions in use; left to itself MLflow infers them in 7 s."""
-    return [f"{package}=={version(package)}" for package in PACKAGES]
+ANSWERS = ("minutes", "minutes_p10", "minutes_p90")
 
 
-def servable_pipeline(vectorizer: "DictVectorizer", model: "LinearRegression") -> "Pipeline":
-    """A fitted pipeline from a DataFrame of zone ids, numbers or strings, to minutes.
+def requirements(arrays: "Mapping[str, NDArray[Any]]") -> list[str]:
+    """The packages, pinned to the versions in use; left to itself MLflow infers them in 7 s."""
+    trees = any(name.startswith("boosted.") for name in arrays)
+    return [f"{package}=={version(package)}" for package in (*PACKAGES, *(TREES if trees else ()))]
 
-    Its steps come from the standard library and scikit-learn, so that it loads where
-    ``taxi_assets`` is not installed.
+
+def write_model(folder: Path, arrays: "Mapping[str, NDArray[Any]]") -> dict[str, Any]:
+    """Write what a servable model consists of; return how MLflow is to log it.
+
+    Args:
+        folder: where the files are written; MLflow copies them.
+        arrays: of one model and its interval, by name: ``linear.pickup``, ``interval.low``.
     """
-    from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import FunctionTransformer
+    import numpy as np
 
-    def step(method: str, *arguments: object, **options: object) -> FunctionTransformer:
-        return FunctionTransformer(operator.methodcaller(method, *arguments, **options))
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **dict(arrays))
+    (folder / "model.npz").write_bytes(content.getvalue())
+    (folder / "trip_duration.py").write_text(code(), encoding="utf-8")
+    return {
+        "python_model": str(folder / "trip_duration.py"),
+        "artifacts": {"model": str(folder / "model.npz")},
+        "model_config": {"sha256": hashlib.sha256(content.getvalue()).hexdigest()},
+        "pip_requirements": requirements(arrays),
+        "signature": signature(),
+    }
 
-    return Pipeline(
-        [
-            ("whole_numbers", step("astype", int)),
-            ("strings", step("astype", str)),
-            ("records", step("to_dict", orient="records")),
-            ("vectorizer", vectorizer),
-            ("model", model),
-        ]
+
+def code() -> str:
+    """The served model's code: how models answer, and how questions are read."""
+    package = Path(__file__).parents[1]
+    answers, served = (
+        (package / path).read_text(encoding="utf-8")
+        for path in ("durations/answers.py", "tracking/served.py")
     )
+    alone = re.sub(r"^from taxi_assets[^)]*\)\n", "", served, flags=re.MULTILINE)
+    return f"{answers}\n\n{alone}"
 
 
 def signature() -> "ModelSignature":
-    """Two zone ids in, of any type that reads as a number; minutes out."""
-    import numpy as np
+    """What comes out; what goes in the model checks itself."""
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema, TensorSpec
-    from mlflow.types.schema import AnyType
+    from mlflow.types import ColSpec, DataType, Schema
 
-    return ModelSignature(
-        inputs=Schema([ColSpec(AnyType(), feature) for feature in INPUT_EXAMPLE]),
-        outputs=Schema([TensorSpec(np.dtype("float64"), (-1,))]),
-    )
+    return ModelSignature(outputs=Schema([ColSpec(DataType.double, name) for name in ANSWERS]))

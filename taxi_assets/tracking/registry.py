@@ -8,8 +8,8 @@ from taxi_assets.tlc.months import Month
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-NEWEST = "newest"
-"""Alias of the newest month's version. MLflow reserves ``latest``, for the one trained last."""
+NEWEST = "newest_{family}"
+"""Alias of the newest month's version of a family: ``newest_boosted``."""
 
 ALL_VERSIONS = 10_000
 
@@ -26,43 +26,50 @@ class Registry:
         """The registered model's name."""
         return f"nyc-taxi-trip-duration-{self.fleet}"
 
-    def add(self, run_id: str, model_id: str, month: Month, rmse: float) -> str:
+    def add(self, run_id: str, model_id: str, month: Month, family: str, rmse: float) -> str:
         """Register a month's logged model, or note its new RMSE; return its version's number."""
         found = self.client.search_model_versions(f"run_id = '{run_id}'")
         if found:
             version = str(found[0].version)
             self.client.set_model_version_tag(self.name, version, "rmse", f"{rmse:.6f}")
         else:
-            version = self._create(run_id, model_id, {"month": str(month), "rmse": f"{rmse:.6f}"})
-        self._point_to_newest()
+            tags = {"month": str(month), "family": family, "rmse": f"{rmse:.6f}"}
+            about = f"The {family} model of {self.fleet} taxis, {month}; RMSE {rmse:.3f} minutes."
+            version = self._create(run_id, model_id, tags, about)
+        self._point_to_newest(family)
         return version
 
-    def _create(self, run_id: str, model_id: str, tags: dict[str, str]) -> str:
+    def _create(self, run_id: str, model_id: str, tags: dict[str, str], about: str) -> str:
         from mlflow.exceptions import MlflowException
 
         try:
-            self.client.create_registered_model(self.name)
+            self.client.create_registered_model(
+                self.name,
+                description=f"How long {self.fleet} taxi trips take in New York: a version for "
+                "each month and family (`linear`, `boosted`).",
+            )
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         # As a `models:/` URI it would be looked for where MLflow's global state points to.
         source = self.client.get_logged_model(model_id).artifact_location
         version = self.client.create_model_version(
-            self.name, source, run_id, tags=tags, model_id=model_id
+            self.name, source, run_id, tags=tags, model_id=model_id, description=about
         )
         return str(version.version)
 
-    def _point_to_newest(self) -> None:
+    def _point_to_newest(self, family: str) -> None:
         """Move the alias, and look again: a newer month may have been registered meanwhile."""
         newest = None
-        while newest != (newest := self._newest_version()):
-            self.client.set_registered_model_alias(self.name, NEWEST, newest)
+        while newest != (newest := self._newest_version(family)):
+            self.client.set_registered_model_alias(self.name, NEWEST.format(family=family), newest)
 
-    def _newest_version(self) -> str:
+    def _newest_version(self, family: str) -> str:
         versions = self.client.search_model_versions(
             f"name = '{self.name}'", max_results=ALL_VERSIONS
         )
         newest = max(
-            versions, key=lambda version: (version.tags.get("month", ""), int(version.version))
+            (version for version in versions if version.tags.get("family") == family),
+            key=lambda version: (version.tags.get("month", ""), int(version.version)),
         )
         return str(newest.version)

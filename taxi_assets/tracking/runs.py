@@ -14,6 +14,7 @@ from taxi_assets.tracking.servers import TrackingError, TrackingServer
 from taxi_assets.tracking.tags import (
     BACKTEST_MONTH,
     DATA_VERSION,
+    FAMILY,
     REASON,
     SUPERSEDED_BY,
     run_tags,
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 DIGEST_LENGTH = 36
 """Longest digest that MLflow takes; the whole one is a tag."""
+
+LINEAR, BOOSTED = "linear", "boosted"
+"""The families of models that are tracked."""
 
 DELETED = "deleted"
 """MLflow's word for the life cycle of what somebody has deleted and may still restore."""
@@ -54,15 +58,15 @@ class Tracking:
         self.dagster_ui_url = dagster_ui_url
         self.mlflow_ui_url = mlflow_ui_url
 
-    def create_run(self, context: MonthContext, origin: Origin | None) -> "Run":
+    def create_run(self, context: MonthContext, family: str, origin: Origin | None) -> "Run":
         """Create the run of a month, after those are put right that nobody can end any more."""
         client = self.server.client
         experiment_id = self._experiment_id(client)
         self._repair(client, experiment_id, context.dagster.instance)
         run = client.create_run(
             experiment_id,
-            run_name=f"{context.fleet.name} {context.month}",
-            tags=run_tags(context, self.dagster_ui_url),
+            run_name=f"{context.fleet.name} {context.month} {family}",
+            tags=run_tags(context, family, self.dagster_ui_url),
         )
         if origin is not None:
             _log_origin(client, run.info.run_id, context, origin)
@@ -89,11 +93,14 @@ class Tracking:
         client.set_tag(run_id, OWNER, Owner.of_run(context.dagster.run_id).to_tag())
         return run
 
-    def supersede_others(self, context: MonthContext, run_id: str) -> None:
-        """Tag all runs of a month but the one whose model is stored."""
+    def supersede_others(self, context: MonthContext, family: str, run_id: str) -> None:
+        """Tag all runs of a month's model but the one whose model is stored."""
         client = self.server.client
         experiment_id = client.get_run(run_id).info.experiment_id
         for run in client.search_runs([experiment_id], same_month(context)):
+            # Runs of earlier versions do not say what they trained.
+            if run.data.tags.get(FAMILY, LINEAR) != family:
+                continue
             superseded = SUPERSEDED_BY in run.data.tags
             if run.info.run_id != run_id and not superseded:
                 client.set_tag(run.info.run_id, SUPERSEDED_BY, run_id)
@@ -101,10 +108,8 @@ class Tracking:
                 # By a run that has been trained, and stored, meanwhile.
                 client.delete_tag(run_id, SUPERSEDED_BY)
 
-    def log_backtest(
-        self, context: MonthContext, run_id: str, figures: Mapping[str, float | None]
-    ) -> None:
-        """Log to a model's run how the model does on the month after its own.
+    def log_backtest(self, context: MonthContext, run_id: str, figures: Mapping[str, Any]) -> None:
+        """Log to a model's run how the model does on a later month.
 
         Nothing is logged to a run that somebody has deleted.
 
@@ -122,9 +127,8 @@ class Tracking:
                 context.report(f"MLflow run {run_id} was deleted; its backtest is not logged")
                 return
             for name, value in figures.items():
-                scored, _, figure = name.partition("previous_")
-                if not scored and value is not None:
-                    self.server.client.log_metric(run_id, f"backtest_{figure}", value)
+                if isinstance(value, float):
+                    self.server.client.log_metric(run_id, f"backtest_{name}", value)
 
     def links(self, run_id: str) -> dict[str, Any]:
         """Metadata for Dagster's pages that lead to a run."""

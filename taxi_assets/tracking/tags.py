@@ -12,6 +12,7 @@ from taxi_assets.tracking.owners import OWNER, Owner
 DAGSTER_RUN = "dagster.run_id"
 PARTITION = "dagster.partition"
 FLEET = "taxi_assets.fleet"
+FAMILY = "taxi_assets.family"
 DATA_VERSION = "taxi_assets.data_version"
 REASON = "taxi_assets.reason"
 BACKTEST_MONTH = "taxi_assets.backtest_month"
@@ -21,23 +22,27 @@ DESCRIPTION = "mlflow.note.content"
 VERSIONED_PACKAGES = ("dagster", "dagster-mlflow", "mlflow", "numpy", "pandas", "scikit-learn")
 
 
-def run_tags(context: MonthContext, dagster_ui_url: str | None) -> dict[str, str]:
+def run_tags(context: MonthContext, family: str, dagster_ui_url: str | None) -> dict[str, str]:
     """The tags that a run has from its beginning."""
     run_id = context.dagster.run_id
     tags = {
         DAGSTER_RUN: run_id,
         PARTITION: context.month.partition_key,
         FLEET: context.fleet.name,
+        FAMILY: family,
         OWNER: Owner.of_run(run_id).to_tag(),
         "taxi_assets.code_version": context.code_version,
         "python": platform.python_version(),
         **{package: version(package) for package in VERSIONED_PACKAGES},
     }
-    if dagster_ui_url is not None:
+    trained = f"The {family} model of {context.fleet.name} taxis, {context.month}, trained by "
+    if dagster_ui_url is None:
+        tags[DESCRIPTION] = f"{trained}Dagster run {run_id[:8]}."
+    else:
         url = f"{dagster_ui_url.rstrip('/')}/runs/{run_id}"
         tags["dagster.url"] = url
         # The only text on a run's page that can have a link.
-        tags[DESCRIPTION] = f"Trained by [Dagster run {run_id[:8]}]({url})."
+        tags[DESCRIPTION] = f"{trained}[Dagster run {run_id[:8]}]({url})."
     if (commit := _git_commit()) is not None:
         tags["mlflow.source.git.commit"] = commit
     return tags

@@ -1,8 +1,10 @@
 """The MLflow run of a month while it is open: from training to figures, in one block."""
 
 import logging
+import os
 import pickle
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,12 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from taxi_assets.masking import mask
 from taxi_assets.monthly_assets import MonthContext
-from taxi_assets.tracking.packaging import (
-    INPUT_EXAMPLE,
-    requirements,
-    servable_pipeline,
-    signature,
-)
+from taxi_assets.tracking.packaging import write_model
 from taxi_assets.tracking.registry import Registry
 from taxi_assets.tracking.resource import active_run
 from taxi_assets.tracking.servers import TrackingError
@@ -24,11 +21,13 @@ from taxi_assets.tracking.tags import REASON
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+    from numpy.typing import NDArray
     from sklearn.feature_extraction import DictVectorizer
-    from sklearn.linear_model import LinearRegression
 
     from taxi_assets.tlc.fetch import Origin
     from taxi_assets.tracking.runs import Tracking
+
+PROGRESS_BAR = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
 
 
 class TrackedRun:
@@ -38,7 +37,8 @@ class TrackedRun:
     interrupted. It is finished and registered before that, when the month's figures are stored.
     """
 
-    def __init__(self, tracking: "Tracking", context: MonthContext) -> None:
+    def __init__(self, tracking: "Tracking", context: MonthContext, family: str) -> None:
+        self._family = family
         self._tracking = tracking
         self._server = tracking.server
         self._context = context
@@ -83,7 +83,7 @@ class TrackedRun:
             TrackingError: MLflow does not do its part.
         """
         with self._server.turn():
-            self._open(self._tracking.create_run(self._context, origin))
+            self._open(self._tracking.create_run(self._context, self._family, origin))
             self._mlflow.log_params(dict(parameters))
 
     def reopen(self, run_id: str) -> None:
@@ -97,25 +97,23 @@ class TrackedRun:
             with self._server.turn():
                 self._open(self._tracking.own_run(self._context, run_id))
 
-    def log_model(self, vectorizer: "DictVectorizer", model: "LinearRegression") -> None:
-        """Log the servable model, and the vectorizer (``dv.pkl``)."""
-        import pandas as pd
+    def log_vectorizer(self, vectorizer: "DictVectorizer") -> None:
+        """Log the vectorizer (``dv.pkl``), as the exercise does."""
+        with self._server.turn(), tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "dv.pkl"
+            path.write_bytes(pickle.dumps(vectorizer))
+            self._mlflow.log_artifact(str(path))
 
+    def log_model(self, arrays: "Mapping[str, NDArray[Any]]") -> None:
+        """Log the servable model that arrays make up, see ``packaging``."""
         with (
             self._server.turn(),
             tempfile.TemporaryDirectory() as folder,
             _known_warnings_silenced(),
         ):
-            path = Path(folder) / "dv.pkl"
-            path.write_bytes(pickle.dumps(vectorizer))
-            self._mlflow.log_artifact(str(path))
-            self._mlflow.sklearn.log_model(
-                servable_pipeline(vectorizer, model),
-                name="model",
-                pip_requirements=requirements(),
-                signature=signature(),
-                input_example=pd.DataFrame([INPUT_EXAMPLE]),
-                serialization_format="cloudpickle",
+            self._mlflow.pyfunc.log_model(
+                name=f"{self._context.title} {self._family}".replace(" ", "-"),
+                **write_model(Path(folder), arrays),
             )
 
     def model_size_bytes(self) -> int:
@@ -142,7 +140,7 @@ class TrackedRun:
     def supersede_older(self) -> None:
         """Tag the month's other runs: it is this one's model that is stored."""
         with self._server.turn():
-            self._tracking.supersede_others(self._context, self.run_id)
+            self._tracking.supersede_others(self._context, self._family, self.run_id)
 
     def complete(self) -> dict[str, Any]:
         """Finish the run and register its model, whose figures are stored; return the version."""
@@ -151,7 +149,11 @@ class TrackedRun:
             run = self._server.client.get_run(self.run_id)
             registry = Registry(self._server.client, self._context.fleet.name)
             version = registry.add(
-                self.run_id, self._model_id(), self._context.month, run.data.metrics["rmse"]
+                self.run_id,
+                self._model_id(),
+                self._context.month,
+                self._family,
+                run.data.metrics["rmse"],
             )
         return {"model_version": version}
 
@@ -187,17 +189,28 @@ class TrackedRun:
 
 @contextmanager
 def _known_warnings_silenced() -> Iterator[None]:
-    """Keep two warnings off every month's log.
+    """Keep off every month's log what cannot be otherwise.
 
-    MLflow warns that its copy of the model is a pickle (this project never loads it back), and,
-    in an environment without pip, that it cannot pin pip.
+    MLflow warns that the model's input has no types, no schema and no example, and, in an
+    environment without pip, that it cannot pin pip; and shows how far it is with copying a file.
     """
-    loggers = [logging.getLogger(name) for name in ("mlflow.sklearn", "mlflow.utils.environment")]
+    loggers = [
+        logging.getLogger(name)
+        for name in ("mlflow.pyfunc", "mlflow.models.model", "mlflow.utils.environment")
+    ]
     levels = [logger.level for logger in loggers]
+    bar = os.environ.get(PROGRESS_BAR)
     for logger in loggers:
         logger.setLevel(logging.ERROR)
+    os.environ[PROGRESS_BAR] = "false"
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+        if bar is None:
+            del os.environ[PROGRESS_BAR]
+        else:
+            os.environ[PROGRESS_BAR] = bar

@@ -1,0 +1,205 @@
+"""Answers of fitted models: minutes, and the interval that holds eight trips of ten.
+
+This module needs nothing but NumPy, and LightGBM for boosted trees, and imports nothing of this
+project: its text is logged with every model, which so answers where the project is not installed.
+
+A question is a *cell*: a pair of zones and one of 48 bands of the week, the 24 hours of working
+days and those of weekends. Models are views of arrays by name, which are all that is stored.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Cells = NDArray[np.int64]
+Arrays = Mapping[str, NDArray[Any]]
+
+ZONES = 266
+"""TLC's zones from 1 to 265, and 0 for all others."""
+
+BANDS = 48
+SATURDAY = 5
+
+SHORTEST, LONGEST = 1.0, 60.0
+"""Minutes: the range of the trips that models are fitted on. No answer is outside."""
+
+HOUR_PRIOR = 10.0
+"""Trips' worth of belief that an hour is like its pair's average."""
+
+DAY_PRIOR = 20.0
+"""Trips' worth of belief that a pair's trips are spread over the week as all trips are."""
+
+
+def band_of(hour: NDArray[Any]) -> NDArray[np.int64]:
+    """The band, 0 to 47, of an hour of the week, 0 (Monday midnight) to 167."""
+    hours = np.asarray(hour, np.int64)
+    return (hours // 24 >= SATURDAY) * 24 + hours % 24
+
+
+def number(pickup: NDArray[Any], dropoff: NDArray[Any], band: NDArray[Any]) -> Cells:
+    """The numbers of cells, by pick-up zone, drop-off zone and band."""
+    pair = np.asarray(pickup, np.int64) * ZONES + np.asarray(dropoff, np.int64)
+    return np.asarray(pair * BANDS + band, np.int64)
+
+
+def split_up(cells: Cells) -> tuple[Cells, Cells, Cells]:
+    """Pick-up zone, drop-off zone and band of cells."""
+    pairs = cells // BANDS
+    return pairs // ZONES, pairs % ZONES, cells % BANDS
+
+
+class DurationModel(Protocol):
+    """Predicts a cell's mean duration (minutes), unbounded, and how far its trips scatter."""
+
+    def predict(self, cells: Cells) -> Floats:
+        """Minutes, shape (len(cells),)."""
+
+    def spread(self, cells: Cells) -> Floats:
+        """The scale of errors (minutes), shape (len(cells),); ones where it is the same for all."""
+
+
+class Encoding:
+    """What past trips say of a cell: means by pair and hour, each shrunk to what is coarser.
+
+    The mean of a pair is shrunk to what its zones let expect, by their effects and by low-rank
+    factors; that of a cell to its pair's.
+    """
+
+    def __init__(self, arrays: Arrays) -> None:
+        self.mean = float(arrays["mean"])
+        additive = self.mean + arrays["pickup_effect"][:, None] + arrays["dropoff_effect"][None, :]
+        self.additive = additive
+        self.expected = additive + arrays["pickup_factors"] @ arrays["dropoff_factors"].T
+        self.pair_mean = arrays["pair_mean"]
+        self.pair_trips = arrays["pair_trips"]
+        self.distance = arrays["pair_distance"]
+        self.band_trips = arrays["band_trips"]
+        self._trips = np.zeros(ZONES * ZONES * BANDS, np.float32)
+        self._sums = np.zeros(ZONES * ZONES * BANDS, np.float32)
+        self._trips[arrays["cells"]] = arrays["cell_trips"]
+        self._sums[arrays["cells"]] = arrays["cell_sums"]
+
+    def cell_mean(self, cells: Cells) -> Floats:
+        """Mean minutes of cells, shrunk to those of their pairs."""
+        pickup, dropoff, _ = split_up(cells)
+        trips = self._trips[cells].astype(np.float64)
+        pair = self.pair_mean[pickup, dropoff]
+        return np.asarray((self._sums[cells] + HOUR_PRIOR * pair) / (trips + HOUR_PRIOR))
+
+    def features(self, cells: Cells) -> NDArray[np.float32]:
+        """What trees look at, shape (len(cells), 13); the first two are categories."""
+        pickup, dropoff, band = split_up(cells)
+        return np.column_stack(
+            [
+                pickup,
+                dropoff,
+                band % 24,
+                band // 24,
+                self.cell_mean(cells),
+                self.pair_mean[pickup, dropoff],
+                self.expected[pickup, dropoff],
+                self.additive[pickup, dropoff],
+                self.distance[pickup, dropoff],
+                np.log1p(self._trips[cells]),
+                np.log1p(self.pair_trips[pickup, dropoff]),
+                self.pair_mean[dropoff, pickup],
+                self.distance[dropoff, pickup],
+            ]
+        ).astype(np.float32)
+
+    def bands_of_pairs(self, cells: Cells) -> Floats:
+        """How a pair's trips are spread over the week, shape (len(cells), 48), rows sum to one."""
+        first = cells - cells % BANDS
+        trips = self._trips[first[:, None] + np.arange(BANDS)]
+        weights = trips + DAY_PRIOR * self.band_trips / self.band_trips.sum()
+        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
+class Boosted:
+    """Gradient-boosted trees for the mean, and others for the squared error around it."""
+
+    def __init__(self, encoding: Encoding, arrays: Arrays) -> None:
+        self._encoding = encoding
+        self._mean = parse_trees(arrays["mean_trees"], str(arrays["mean_sha256"]))
+        self._variance = parse_trees(arrays["variance_trees"], str(arrays["variance_sha256"]))
+
+    def predict(self, cells: Cells) -> Floats:
+        """Minutes, shape (len(cells),)."""
+        features = self._encoding.features(cells)
+        return np.asarray(self._mean.predict(features, num_threads=1))
+
+    def spread(self, cells: Cells) -> Floats:
+        """The standard deviation (minutes) of a cell's trips, one at least."""
+        features = self._encoding.features(cells)
+        variance = self._variance.predict(features, num_threads=1)
+        return np.asarray(np.sqrt(np.maximum(variance, 1.0)))
+
+
+class Linear:
+    """The exercise's model: an intercept, and a coefficient for each zone that it knows."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        self._arrays = arrays
+
+    def predict(self, cells: Cells) -> Floats:
+        """Minutes, shape (len(cells),)."""
+        pickup, dropoff, _ = split_up(cells)
+        zones = self._arrays["pickup"][pickup] + self._arrays["dropoff"][dropoff]
+        return np.asarray(float(self._arrays["intercept"]) + zones)
+
+    def spread(self, cells: Cells) -> Floats:
+        """One for all."""
+        return np.ones(len(cells))
+
+
+class TreesError(ValueError):
+    """The text of trees is not the one that was stored."""
+
+
+def parse_trees(text: NDArray[np.uint8], sha256: str) -> Any:
+    """LightGBM's trees from their text (bytes).
+
+    LightGBM ends the process when it meets a damaged text, so that none is given to it.
+
+    Raises:
+        TreesError: the text is another.
+    """
+    import lightgbm
+
+    content = text.tobytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise TreesError("the text of its trees is damaged")
+    return lightgbm.Booster(model_str=content.decode())
+
+
+class Interval:
+    """From predicted minutes to the bounds that eight trips of ten lie between.
+
+    The bounds are quantiles of the errors, by fifth of the prediction, in units of the spread.
+    """
+
+    def __init__(self, arrays: Arrays) -> None:
+        self.edges, self.low, self.high = (
+            np.asarray(arrays[name]) for name in ("edges", "low", "high")
+        )
+
+    def bounds(self, minutes: Floats, spread: Floats) -> tuple[Floats, Floats]:
+        """Lower and upper bound (minutes), each of shape (len(minutes),)."""
+        fifth = np.searchsorted(self.edges, minutes, side="right")
+        return minutes + self.low[fifth] * spread, minutes + self.high[fifth] * spread
+
+
+def answer(model: DurationModel, interval: Interval, cells: Cells) -> tuple[Floats, Floats, Floats]:
+    """Minutes, and the interval's lower and upper bound, none outside what trips can take."""
+    minutes = model.predict(cells)
+    low, high = interval.bounds(minutes, model.spread(cells))
+    minutes = np.clip(minutes, SHORTEST, LONGEST)
+    return (
+        minutes,
+        np.minimum(np.clip(low, SHORTEST, LONGEST), minutes),
+        np.maximum(np.clip(high, SHORTEST, LONGEST), minutes),
+    )

@@ -1,0 +1,92 @@
+"""Gradient-boosted trees, fitted on sums of trips by LightGBM.
+
+Squared loss knows a group of trips with equal features only by their number and mean, so that
+trees on sums, weighted by trips, stand for trees on trips. The squared error around a group's
+prediction follows from its sums, too: Σ(y - p)² = Σy² - 2pΣy + np².
+"""
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from taxi_assets.durations.answers import Encoding
+from taxi_assets.durations.encoding import fit_encoding
+from taxi_assets.durations.window import FOLDS, Window
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MEAN_ROUNDS, VARIANCE_ROUNDS = 70, 30
+
+PARAMETERS: dict[str, Any] = {
+    "objective": "l2",
+    "learning_rate": 0.15,
+    "num_leaves": 31,
+    "min_data_in_leaf": 20,
+    # The sum of the Hessian is the number of trips.
+    "min_sum_hessian_in_leaf": 50.0,
+    "lambda_l2": 5.0,
+    "cat_smooth": 20.0,
+    "cat_l2": 20.0,
+    "max_cat_threshold": 64,
+    "seed": 1,
+    # A second thread gains little, and loses much where another process wants the core.
+    "num_threads": 1,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbose": -1,
+}
+"""LightGBM's, of both models."""
+
+FEATURES = 13
+CATEGORIES = [0, 1]
+"""Number of features, and which of them are zones; see ``answers.Encoding.features``."""
+
+
+def fit_boosted(window: Window, encoding: Encoding) -> "dict[str, NDArray[Any]]":
+    """The arrays of an ``answers.Boosted``."""
+    import lightgbm
+    import numpy as np
+
+    features = folded_features(window)
+    trips = window.sums["trips"]
+    rows = lightgbm.Dataset(
+        features,
+        window.sums["duration_sum"] / trips,
+        weight=trips,
+        categorical_feature=CATEGORIES,
+        params=PARAMETERS,
+        free_raw_data=False,
+    )
+    mean = lightgbm.train(PARAMETERS, rows, MEAN_ROUNDS)
+    predicted = np.asarray(mean.predict(features, num_threads=1))
+    squares = (
+        window.sums["duration_sum_of_squares"]
+        - 2 * predicted * window.sums["duration_sum"]
+        + predicted * predicted * trips
+    )
+    rows.set_label(np.maximum(squares, 0.0) / trips)
+    variance = lightgbm.train(PARAMETERS, rows, VARIANCE_ROUNDS)
+    return _text("mean", mean) | _text("variance", variance)
+
+
+def folded_features(window: Window) -> "NDArray[np.float32]":
+    """Each row's features, as the other folds' trips give them; shape (rows, features)."""
+    import numpy as np
+
+    features = np.empty((len(window.cells), FEATURES), np.float32)
+    for fold in range(FOLDS):
+        chosen = window.folds == fold
+        others = Encoding(fit_encoding(window.without(fold)))
+        features[chosen] = others.features(window.cells[chosen])
+    return features
+
+
+def _text(name: str, trees: Any) -> "dict[str, NDArray[Any]]":
+    import numpy as np
+
+    text = trees.model_to_string().encode()
+    return {
+        f"{name}_trees": np.frombuffer(text, np.uint8),
+        f"{name}_sha256": np.array(hashlib.sha256(text).hexdigest()),
+    }

@@ -1,0 +1,116 @@
+"""A month's boosted model from end to end: fitted on sums, its intervals calibrated, validated."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from taxi_assets.durations import boosted
+from taxi_assets.durations.cleaning import DURATION, HOUR, VALIDATES
+from taxi_assets.durations.intervals import fit_interval
+from taxi_assets.durations.models import ENCODING, fit_models, read_models
+from taxi_assets.durations.window import WEIGHT_OF_A_MONTH_AGO, cells_of, training_window
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from taxi_assets.durations.answers import Arrays, Cells
+    from taxi_assets.tlc.months import Month
+
+BOOSTED, INTERVAL = "boosted", "interval"
+
+PARAMETERS = {
+    "model_type": "LightGBM",
+    **{name: value for name, value in boosted.PARAMETERS.items() if name != "verbose"},
+    "mean_rounds": boosted.MEAN_ROUNDS,
+    "variance_rounds": boosted.VARIANCE_ROUNDS,
+    "weight_of_a_month_ago": WEIGHT_OF_A_MONTH_AGO,
+}
+"""What the model is made with, for those who track it."""
+
+
+def fit_boosted_month(
+    months: "Sequence[tuple[Month, pd.DataFrame]]", cleaned_trips: "pd.DataFrame"
+) -> "dict[str, NDArray[Any]]":
+    """Fit all families, and the interval on the validation trips, which no fit has seen.
+
+    Args:
+        months: that the models are trained on, with their hourly pairs, in order.
+        cleaned_trips: of the last of them.
+    """
+    arrays = fit_models(training_window(months))
+    held_out = cleaned_trips[cleaned_trips[VALIDATES]]
+    cells, trip = _distinct(cells_of(held_out))
+    model = read_models(arrays)[BOOSTED]
+    interval = fit_interval(
+        model.predict(cells)[trip], model.spread(cells)[trip], held_out[DURATION].to_numpy()
+    )
+    return arrays | {f"{INTERVAL}.{name}": values for name, values in interval.items()}
+
+
+def servable_boosted(arrays: "Arrays") -> "dict[str, NDArray[Any]]":
+    """Those arrays that the served model needs."""
+    parts = (ENCODING, BOOSTED, INTERVAL)
+    return {name: values for name, values in arrays.items() if name.partition(".")[0] in parts}
+
+
+@dataclass(frozen=True)
+class BoostedValidation:
+    """The model's predictions for the month's validation trips; arrays of shape (trips,).
+
+    Attributes:
+        actual: how long they took (minutes).
+        predicted: minutes, unbounded, as those of the linear model.
+        hours: of the week.
+        features: number of features that the trees look at.
+    """
+
+    actual: "NDArray[Any]"
+    predicted: "NDArray[Any]"
+    hours: "NDArray[Any]"
+    features: int
+
+    def score(self, cleaned_trips: "pd.DataFrame") -> dict[str, float]:
+        """Figures on the same rows, and under the same names, as those of the linear model."""
+        import numpy as np
+
+        errors = self.actual - self.predicted
+        training = cleaned_trips.loc[~cleaned_trips[VALIDATES], DURATION]
+        square = float(np.mean(errors * errors))
+        deviation = float(np.var(self.actual))
+        return {
+            "train_trips": len(training),
+            "validation_trips": len(errors),
+            "feature_count": self.features,
+            "rmse": square**0.5,
+            "mae": float(np.abs(errors).mean()),
+            "r2": 1 - square / deviation if deviation else float(square == 0),
+            "baseline_rmse": float(np.sqrt(np.mean((self.actual - training.mean()) ** 2))),
+        }
+
+
+def validate_boosted(
+    arrays: "Mapping[str, Any]", cleaned_trips: "pd.DataFrame"
+) -> BoostedValidation:
+    """Predict the validation trips."""
+    held_out = cleaned_trips[cleaned_trips[VALIDATES]]
+    cells, trip = _distinct(cells_of(held_out))
+    predicted = read_models(arrays)[BOOSTED].predict(cells)
+    return BoostedValidation(
+        actual=held_out[DURATION].to_numpy(),
+        predicted=predicted[trip],
+        hours=held_out[HOUR].to_numpy(),
+        features=boosted.FEATURES,
+    )
+
+
+def _distinct(cells: "Cells") -> "tuple[Cells, NDArray[Any]]":
+    """The cells that are met, and where each row's is among them."""
+    import numpy as np
+
+    counts = np.bincount(cells)
+    met = np.flatnonzero(counts)
+    place = np.zeros(len(counts), np.int32)
+    place[met] = np.arange(len(met), dtype=np.int32)
+    return met, place[cells]

@@ -1,0 +1,74 @@
+"""The models that are fitted on sums of months, each by its name.
+
+To add one: write a module with a class like ``baselines.Lookup`` (an ``answers.DurationModel`` made
+of the encoding and of its own arrays) and, if it has arrays, a function that fits them; and add a
+line to ``FAMILIES``. It is then fitted with ``boosted_model`` and scored by ``backtest``.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from taxi_assets.durations.answers import Arrays, Boosted, DurationModel, Encoding
+from taxi_assets.durations.baselines import Lookup, Mean
+from taxi_assets.durations.boosted import fit_boosted
+from taxi_assets.durations.encoding import fit_encoding
+from taxi_assets.durations.window import Window
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of model.
+
+    Attributes:
+        read: makes the model of the window's encoding and its own arrays.
+        fit: makes these arrays; none by default.
+    """
+
+    read: Callable[[Encoding, Arrays], DurationModel]
+    fit: Callable[[Window, Encoding], Mapping[str, Any]] = lambda _window, _encoding: {}
+
+
+FAMILIES = {
+    "mean": Family(Mean),
+    "lookup": Family(Lookup),
+    "boosted": Family(Boosted, fit_boosted),
+}
+
+ENCODING = "encoding"
+
+
+def fit_models(window: Window) -> "dict[str, NDArray[Any]]":
+    """Fit all families; arrays by the family's name and their own: ``boosted.mean_trees``."""
+    encoding_arrays = fit_encoding(window)
+    encoding = Encoding(encoding_arrays)
+    fitted = {ENCODING: encoding_arrays}
+    fitted |= {name: dict(family.fit(window, encoding)) for name, family in FAMILIES.items()}
+    return {
+        f"{name}.{array}": values
+        for name, arrays in fitted.items()
+        for array, values in arrays.items()
+    }
+
+
+def read_models(arrays: Arrays) -> dict[str, DurationModel]:
+    """The fitted models, by their names.
+
+    Raises:
+        TreesError, KeyError: the arrays are not those of fitted models.
+    """
+    encoding = Encoding(part(arrays, ENCODING))
+    return {name: family.read(encoding, part(arrays, name)) for name, family in FAMILIES.items()}
+
+
+def part(arrays: Arrays, name: str) -> "dict[str, NDArray[Any]]":
+    """Those arrays that bear a name before theirs, without it."""
+    beginning = f"{name}."
+    return {
+        array.removeprefix(beginning): values
+        for array, values in arrays.items()
+        if array.startswith(beginning)
+    }

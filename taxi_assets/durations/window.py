@@ -1,0 +1,111 @@
+"""The months that a model is trained on, as one table of sums.
+
+A row has the trips of a zone pair and band of the week (see ``answers``), in one of some folds. A
+row's features are made from the other folds', so that no trip tells what it took itself. Months of
+one parity share their folds, which keeps the table short however many months there are.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from taxi_assets.durations.answers import band_of, number
+from taxi_assets.durations.cleaning import HOUR
+from taxi_assets.durations.zone_pairs import TRAIN, split
+from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
+from taxi_assets.tlc.zones import LAST_ZONE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from taxi_assets.durations.answers import Cells
+    from taxi_assets.tlc.months import Month
+
+FOLDS = 5
+
+WEIGHT_OF_A_MONTH_AGO = 0.95
+"""How much a trip counts beside one of a month later."""
+
+SUMS = (
+    *("trips", "duration_sum", "duration_sum_of_squares"),
+    *("distance_trips", "distance_sum"),
+)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Weighted sums of the trips that a model learns from; all arrays have one entry a row.
+
+    Attributes:
+        cells: numbers of the cells, see ``answers.number``.
+        folds: 0 to 4.
+        sums: by name, as in hourly pairs, float64.
+    """
+
+    cells: "Cells"
+    folds: "NDArray[np.int64]"
+    sums: "dict[str, NDArray[np.float64]]"
+
+    def without(self, fold: int) -> "Window":
+        """All rows but those of a fold."""
+        others = self.folds != fold
+        sums = {name: values[others] for name, values in self.sums.items()}
+        return Window(self.cells[others], self.folds[others], sums)
+
+
+def training_window(months: "Sequence[tuple[Month, pd.DataFrame]]") -> Window:
+    """Sum up the months that a model is trained on.
+
+    Args:
+        months: with their hourly pairs, in order. Of the last, the training trips count; of those
+            before, all do.
+    """
+    import numpy as np
+
+    last, _ = months[-1]
+    numbers, values = [], []
+    for month, hourly in months:
+        rows = split(hourly, TRAIN) if month == last else hourly
+        cells = cells_of(rows)
+        parity = (month.year * 12 + month.month) % 2
+        numbers.append(cells * FOLDS + fold_of(cells, parity))
+        age = (last.year - month.year) * 12 + last.month - month.month
+        values.append(rows[list(SUMS)].to_numpy(np.float64) * WEIGHT_OF_A_MONTH_AGO**age)
+    met, row = np.unique(np.concatenate(numbers), return_inverse=True)
+    table = np.concatenate(values)
+    sums: dict[str, NDArray[np.float64]] = {
+        name: np.bincount(row, table[:, column]).astype(np.float64)
+        for column, name in enumerate(SUMS)
+    }
+    return Window(met // FOLDS, met % FOLDS, sums)
+
+
+def cells_of(rows: "pd.DataFrame") -> "Cells":
+    """The cells of trips or of hourly pairs, by their zones and hours of the week."""
+    pickup, dropoff = (zone_numbers(rows[column]) for column in (PICKUP_ZONE, DROPOFF_ZONE))
+    return number(pickup, dropoff, band_of(rows[HOUR].to_numpy()))
+
+
+def zone_numbers(zones: "pd.Series[Any]") -> "NDArray[np.int64]":
+    """TLC's numbers of zones, which are categories of text; 0 for what is none of its zones."""
+    import numpy as np
+
+    numbers = np.array([int(zone) for zone in zones.cat.categories], np.int64)
+    numbers[(numbers < 1) | (numbers > LAST_ZONE)] = 0
+    return np.asarray(numbers[zones.cat.codes])
+
+
+def fold_of(cells: "Cells", parity: int) -> "NDArray[np.int64]":
+    """The folds of cells, 0 to 4: scattered, and the same on every machine and day."""
+    import numpy as np
+
+    scattered = (cells.astype(np.uint64) * np.uint64(2) + np.uint64(parity)) * np.uint64(
+        0x9E3779B97F4A7C15
+    )
+    scattered ^= scattered >> np.uint64(29)
+    scattered *= np.uint64(0xBF58476D1CE4E5B9)
+    scattered ^= scattered >> np.uint64(32)
+    return (scattered % np.uint64(FOLDS)).astype(np.int64)

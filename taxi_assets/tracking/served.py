@@ -1,0 +1,214 @@
+"""The model that MLflow serves: zones and, if one likes, a time; minutes and an interval.
+
+Logged as code, after the text of ``taxi_assets.durations.answers``, with the arrays of one fitted
+model. It checks what it is asked itself: any schema that MLflow could check by either takes 132.5
+for 132, or refuses what CSV makes of a number.
+"""
+
+import hashlib
+import io
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+
+from taxi_assets.durations.answers import (
+    BANDS,
+    Boosted,
+    Encoding,
+    Interval,
+    Linear,
+    answer,
+    band_of,
+    number,
+)
+
+ZONE_COLUMNS = ("PULocationID", "DOLocationID")
+TIME_COLUMN = "pickup_datetime"
+LAST_ZONE = 265
+
+WHOLE = re.compile(r"\s*[+]?([0-9]{1,9})(?:\.0*)?\s*", re.ASCII)
+ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?"
+
+CHUNK = 1 << 16
+"""Questions without a time that are answered at once: each stands for 48."""
+
+
+class TripDuration(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
+    """How long a taxi trip takes, by its zones and the time at which it begins."""
+
+    def load_context(self, context: Any) -> None:
+        """Read the model's arrays, which are those that were logged, or nothing.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        content = Path(context.artifacts["model"]).read_bytes()
+        if hashlib.sha256(content).hexdigest() != context.model_config["sha256"]:
+            raise ValueError("model.npz is not the file that was logged: it is damaged.")
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            arrays = dict(archive)
+        parts: dict[str, dict[str, Any]] = {}
+        for name, values in arrays.items():
+            part, _, array = name.partition(".")
+            parts.setdefault(part, {})[array] = values
+        self._interval = Interval(parts["interval"])
+        self._encoding = Encoding(parts["encoding"]) if "encoding" in parts else None
+        self._model = (
+            Linear(parts["linear"])
+            if self._encoding is None
+            else Boosted(self._encoding, parts["boosted"])
+        )
+
+    # MLflow warns of any type that the input may be said to have, and cannot check it.
+    def predict(  # type: ignore[no-untyped-def]
+        self, context, model_input, params=None
+    ):
+        """Minutes, and the bounds that eight trips of ten lie between.
+
+        Args:
+            context: not used.
+            model_input: a table with ``PULocationID`` and ``DOLocationID`` and, where the hour is
+                known, ``pickup_datetime``, on New York's clock.
+            params: not used.
+
+        Raises:
+            MlflowException: a value cannot be meant; the message names its row and column.
+        """
+        table = as_table(model_input)
+        pickup, dropoff = (read_zones(table, column) for column in ZONE_COLUMNS)
+        bands, known = read_bands(table)
+        cells = number(pickup, dropoff, bands)
+        asked, places = np.unique(np.where(known, cells, -1 - cells), return_inverse=True)
+        timed = asked >= 0
+        columns = np.empty((3, len(asked)))
+        columns[:, timed] = answer(self._model, self._interval, asked[timed])
+        untimed = np.flatnonzero(~timed)
+        for first in range(0, len(untimed), CHUNK):
+            chosen = untimed[first : first + CHUNK]
+            columns[:, chosen] = self._of_average_hour(-1 - asked[chosen])
+        names = ("minutes", "minutes_p10", "minutes_p90")
+        return pd.DataFrame(dict(zip(names, columns[:, places], strict=True)))
+
+    def _of_average_hour(self, cells: Any) -> Any:
+        """The answers for all bands of the week, weighted by how a pair's trips are spread."""
+        if self._encoding is None:
+            return np.array(answer(self._model, self._interval, cells))
+        weights = self._encoding.bands_of_pairs(cells)
+        every = (cells - cells % BANDS)[:, None] + np.arange(BANDS)
+        answers = np.array(answer(self._model, self._interval, every.ravel()))
+        return (answers.reshape(3, *weights.shape) * weights).sum(axis=2)
+
+
+def as_table(asked: Any) -> pd.DataFrame:
+    """What any of MLflow's ways to ask gives, as a table."""
+    if isinstance(asked, pd.DataFrame):
+        return asked.reset_index(drop=True)
+    try:
+        if isinstance(asked, Mapping):
+            columns = {name: np.ravel(values) for name, values in asked.items()}
+            return pd.DataFrame(columns)
+        # MLflow makes arrays without an axis of the values in `inputs`.
+        records = [{name: np.asarray(value).item() for name, value in row.items()} for row in asked]
+        return pd.DataFrame.from_records(records)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise refusal(f"This is no table of questions ({error}). {HOW}") from None
+
+
+HOW = (
+    "A question has PULocationID and DOLocationID, TLC's zones from 1 to 265, and may have "
+    "pickup_datetime, such as 2023-03-01 08:15:00."
+)
+
+
+def read_zones(table: pd.DataFrame, column: str) -> Any:
+    """A column of zone ids as whole numbers from 1 to 265."""
+    if column not in table:
+        raise refusal(f"Column {column} is missing. {HOW}")
+    values = table[column]
+    if pd.api.types.is_bool_dtype(values.dtype):
+        raise refuse(values, 0, "is no zone")
+    if isinstance(values.dtype, np.dtype) and values.dtype.kind in "iuf":
+        numbers = values.to_numpy(np.float64)
+        numbers = np.where(numbers == np.floor(numbers), numbers, 0)
+    else:
+        numbers = np.array([whole_number(value) for value in values.astype(object)])
+    wrong = np.flatnonzero(~((numbers >= 1) & (numbers <= LAST_ZONE)))
+    if len(wrong):
+        raise refuse(values, wrong[0], "is no zone: a whole number from 1 to 265")
+    return numbers.astype(np.int64)
+
+
+def whole_number(value: Any) -> float:
+    """A value that reads as a whole number; 0 for any other."""
+    if isinstance(value, bool | np.bool_):
+        return 0
+    if isinstance(value, str | bytes):
+        text = value.decode(errors="replace") if isinstance(value, bytes) else value
+        match = WHOLE.fullmatch(text)
+        return float(match[1]) if match else 0
+    try:
+        number_of = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+    return number_of if number_of == np.floor(number_of) else 0
+
+
+def read_bands(table: pd.DataFrame) -> Any:
+    """The band of the week of each row, and whether the row has a time."""
+    unknown = np.zeros(len(table), np.int64), np.zeros(len(table), bool)
+    if TIME_COLUMN not in table:
+        return unknown
+    values = table[TIME_COLUMN]
+    given = values.notna().to_numpy()
+    if not given.any():
+        return unknown
+    if pd.api.types.is_datetime64_dtype(values.dtype):
+        times = values
+    else:
+        times = read_times(values)
+        wrong = np.flatnonzero(given & times.isna().to_numpy())
+        if len(wrong):
+            raise refuse(
+                values, wrong[0], "is no time on New York's clock, such as 2023-03-01 08:15:00"
+            )
+    hours = (times.dt.dayofweek * 24 + times.dt.hour).fillna(0).to_numpy(np.int64)
+    return band_of(hours), given
+
+
+def read_times(values: pd.Series) -> pd.Series:
+    """Times without a zone, from ISO text and from timestamps; none from anything else."""
+    objects = values.astype(object)
+    is_text = np.array([isinstance(value, str) for value in objects], bool)
+    written = objects.where(is_text, "").astype(str).str.strip()
+    # Half-read text, or a day that the calendar does not have, is no time.
+    iso = written.str.fullmatch(ISO, flags=re.ASCII)
+    times = pd.to_datetime(written.where(iso), format="ISO8601", errors="coerce")
+    others = [
+        pd.Timestamp(value) if isinstance(value, datetime) and value.tzinfo is None else pd.NaT
+        for value in objects[~is_text]
+    ]
+    times[~is_text] = pd.Series(others, objects.index[~is_text], "datetime64[ns]")
+    return times
+
+
+def refuse(values: pd.Series, row: int, why: str) -> MlflowException:
+    """What to say of a value that cannot be meant."""
+    value = values.iloc[row]
+    shown = repr(value.item() if isinstance(value, np.generic) else value)[:40]
+    return refusal(f"Row {row}, column {values.name}: {shown} {why}.")
+
+
+def refusal(message: str) -> MlflowException:
+    """An error that MLflow's server answers with status 400."""
+    return MlflowException(message, error_code=INVALID_PARAMETER_VALUE)
+
+
+mlflow.models.set_model(TripDuration())
