@@ -15,8 +15,9 @@ from mlflow.entities import Run
 
 from taxi_assets import months
 from taxi_assets.definitions import build_definitions
+from taxi_assets.durations import boosted, encoding
 from taxi_assets.reporting import charts, painter
-from taxi_assets.reporting.gallery import DURATIONS, PICTURES
+from taxi_assets.reporting.gallery import BOOSTED_PICTURES, COVERAGE, DURATIONS, PICTURES
 from taxi_assets.settings import Settings
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
@@ -87,6 +88,13 @@ def settings(tmp_path: Path, source_folder: Path, mlflow_database: Path) -> Sett
     )
 
 
+LINEAR = (
+    *("raw_trips", "cleaned_trips", "zone_pairs", "vectorizer", "model", "metrics"),
+    "backtest",
+)
+"""The assets of the linear model, which are half of the graph and take half of the time."""
+
+
 def changed(settings: Settings, **values: object) -> Settings:
     """The settings, with other values."""
     return settings.model_copy(update=values)
@@ -117,14 +125,22 @@ class NoPainter:
 
 @pytest.fixture
 def materialize(
-    settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> Callable[..., dg.ExecuteInProcessResult]:
     """Materialize a month, or months as 2023-01:2023-03, as the command line does.
 
-    All happens in the test's own process. Pictures are not drawn, which would take a third of the
-    time: they have tests of their own, and the drills draw them. After an outage the next attempt
-    follows at once.
+    All happens in the test's own process. Pictures are not drawn, and few trees are grown, which
+    would take half of the time: they have tests of their own, and the drills. After an outage the
+    next attempt follows at once.
     """
+    monkeypatch.setattr(boosted, "MEAN_ROUNDS", 5)
+    monkeypatch.setattr(boosted, "VARIANCE_ROUNDS", 3)
+    monkeypatch.setattr(encoding, "FACTOR_ROUNDS", 1)
+    monkeypatch.setattr(charts, "boosted_charts", lambda *_: dict.fromkeys(BOOSTED_PICTURES, blank))
+    monkeypatch.setattr(charts, "backtest_charts", lambda *_: {COVERAGE: blank})
     monkeypatch.setattr(charts, "cleaning_charts", lambda *_: {DURATIONS: blank})
     monkeypatch.setattr(charts, "model_charts", lambda *_: dict.fromkeys(PICTURES[1:], blank))
     monkeypatch.setattr(painter, "Painter", NoPainter)
@@ -136,7 +152,8 @@ def materialize(
     ) -> dg.ExecuteInProcessResult:
         job = build_definitions(settings).resolve_implicit_global_asset_job_def()
         (fleet,) = settings.fleets
-        keys = [dg.AssetKey([fleet.name, name]) for name in assets]
+        names = assets or (LINEAR if request.node.get_closest_marker("linear") else ())
+        keys = [dg.AssetKey([fleet.name, name]) for name in names]
         first, *last = (Month.parse(month).partition_key for month in span.split(":"))
         tags = {
             "dagster/asset_partition_range_start": first,
@@ -219,8 +236,11 @@ def latest_record(
     return records[0].asset_materialization if records else None
 
 
-def tracked_runs(settings: Settings) -> list[Run]:
-    """The MLflow runs of the settings' experiment, the newest first."""
+def tracked_runs(settings: Settings, family: str = "linear") -> list[Run]:
+    """The MLflow runs of the settings' experiment that trained a family, the newest first."""
     client = mlflow.MlflowClient(settings.tracking_uri)
     experiment = client.get_experiment_by_name(settings.experiment_name)
-    return list(client.search_runs([experiment.experiment_id])) if experiment else []
+    if experiment is None:
+        return []
+    condition = f"tags.`taxi_assets.family` = '{family}'"
+    return list(client.search_runs([experiment.experiment_id], condition))

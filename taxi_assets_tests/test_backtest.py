@@ -1,9 +1,11 @@
-"""Last month's model on this month's trips."""
+"""Models of earlier months on this month's trips."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import mlflow
@@ -13,114 +15,250 @@ import pytest
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
 from taxi_assets.durations import regression
-from taxi_assets.durations.backtest import compare_models
+from taxi_assets.durations.answers import Interval, answer
+from taxi_assets.durations.backtest import HeldOutTrips
 from taxi_assets.durations.cleaning import clean_trips
-from taxi_assets.durations.regression import Predictor, fit_model, fit_vectorizer, predict
-from taxi_assets.durations.zone_pairs import group_by_zone_pair
+from taxi_assets.durations.window import cells_of
 from taxi_assets.errors import UnreachableStorageError
 from taxi_assets.settings import Settings
 from taxi_assets.storage.io_managers import MonthlyIOManager
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
+from taxi_assets.tlc.zones import MANHATTAN
 from taxi_assets_tests.conftest import changed, latest_record, step_failures, tracked_runs
 
 Materialize = Callable[..., dg.ExecuteInProcessResult]
 GREEN = FLEETS["green"]
 
 
-def fitted(folder: Path, month: Month) -> tuple[pd.DataFrame, pd.DataFrame, Predictor]:
-    trips = clean_trips(open_parquet(folder / GREEN.file_name(month)), GREEN, month).trips
-    pairs = group_by_zone_pair(trips)
-    vectorizer = fit_vectorizer(pairs)
-    return trips, pairs, Predictor(vectorizer, fit_model(pairs, vectorizer))
+class Table:
+    """A model that answers what a table says of each cell."""
+
+    def __init__(self, minutes: np.ndarray, spread: float = 1.0) -> None:
+        self.minutes, self.deviation = minutes, spread
+
+    def predict(self, cells: np.ndarray) -> np.ndarray:
+        return self.minutes[cells % len(self.minutes)]
+
+    def spread(self, cells: np.ndarray) -> np.ndarray:
+        return np.full(len(cells), self.deviation)
 
 
-def test_figures_are_those_of_scoring_every_trip(source_folder: Path) -> None:
-    _, _, previous = fitted(source_folder, Month(2023, 1))
-    trips, pairs, own = fitted(source_folder, Month(2023, 2))
-    figures = compare_models(trips, pairs, own, previous)
-    mean = trips.loc[~trips["validates"], "duration"].mean()
-    for name, predicted in (
-        ("previous", predict(trips, *previous)),
-        ("own", predict(trips, *own)),
-        ("mean", np.full(len(trips), mean)),
-    ):
-        errors = predicted - trips["duration"]
-        assert figures[f"{name}_rmse"] == pytest.approx(
-            root_mean_squared_error(trips["duration"], predicted)
-        )
-        assert figures[f"{name}_mae"] == pytest.approx(
-            mean_absolute_error(trips["duration"], predicted)
-        )
-        assert figures[f"{name}_bias"] == pytest.approx(errors.mean(), abs=1e-9)
-        assert figures[f"{name}_share_within_5_minutes"] == (errors.abs() <= 5).mean()
-    held_out = trips[trips["validates"]]
-    assert figures["previous_validation_rmse"] == pytest.approx(
-        root_mean_squared_error(held_out["duration"], predict(held_out, *previous))
-    )
-    assert figures["trips"] == len(trips)
+@pytest.fixture(scope="module")
+def trips(source_folder: Path) -> pd.DataFrame:
+    path = source_folder / GREEN.file_name(Month(2023, 2))
+    return clean_trips(open_parquet(path), GREEN, Month(2023, 2)).trips
 
 
-def stored(settings: Settings, month: str) -> dict[str, object]:
+def test_figures_are_those_of_scoring_every_trip(trips: pd.DataFrame) -> None:
+    model = Table(np.random.default_rng(1).uniform(-5, 70, 997))
+    cells = cells_of(trips)
+    figures = HeldOutTrips(trips).score(model, None)
+    predicted = model.predict(cells)
+    errors = predicted - trips["duration"]
+    assert figures["rmse"] == pytest.approx(root_mean_squared_error(trips["duration"], predicted))
+    assert figures["mae"] == pytest.approx(mean_absolute_error(trips["duration"], predicted))
+    assert figures["bias"] == pytest.approx(errors.mean())
+    assert figures["within_5_minutes"] == (errors.abs() <= 5).mean()
+    assert figures["p90_error"] == pytest.approx(errors.abs().quantile(0.9))
+    coverage = ("interval_coverage", "interval_width", "interval_coverage_by_fifth")
+    assert {figures[name] for name in coverage} == {None}
+
+
+def test_served_answers_are_scored_where_there_is_an_interval(trips: pd.DataFrame) -> None:
+    """Those that are never below 1 minute, nor above 60."""
+    model = Table(np.random.default_rng(1).uniform(-5, 70, 997), spread=2.0)
+    bounds = {"edges": [10, 20, 30, 40], "low": [-1, -2, -3, -4, -5], "high": [5, 4, 3, 2, 1]}
+    interval = Interval({name: np.array(values, float) for name, values in bounds.items()})
+    figures = HeldOutTrips(trips).score(model, interval)
+    minutes, low, high = answer(model, interval, cells_of(trips))
+    actual = trips["duration"].to_numpy()
+    held = (low <= actual) & (actual <= high)
+    assert figures["rmse"] == pytest.approx(root_mean_squared_error(actual, minutes))
+    assert figures["interval_coverage"] == pytest.approx(held.mean())
+    assert figures["interval_width"] == pytest.approx((high - low).mean())
+    by_fifth = figures["interval_coverage_by_fifth"]
+    assert len(by_fifth) == 5
+    assert np.mean(by_fifth) == pytest.approx(held.mean(), abs=0.01)
+    lowest = minutes <= np.quantile(minutes, 0.2)
+    assert by_fifth[0] == pytest.approx(held[lowest].mean(), abs=0.02)
+
+
+def test_segments_are_places_and_hours(trips: pd.DataFrame) -> None:
+    model = Table(np.full(1, 10.0))
+    segments = HeldOutTrips(trips).score(model, None)["segments"]
+    pickup, dropoff = (trips[zone].astype(int) for zone in ("PULocationID", "DOLocationID"))
+    hour, weekday = trips["pickup_hour"] % 24, trips["pickup_hour"] < 120
+    airport = pickup.isin([1, 132, 138]) | dropoff.isin([1, 132, 138])
+    manhattan = pickup.isin(MANHATTAN) & dropoff.isin(MANHATTAN)
+    pair_trips = trips.groupby([pickup, dropoff])["duration"].transform("size")
+    expected = {
+        "within_manhattan": manhattan,
+        "airport": airport,
+        "other": ~airport & ~manhattan,
+        "morning_rush": weekday & hour.between(7, 9),
+        "evening_rush": weekday & hour.between(16, 18),
+        "night": hour <= 5,
+        "thin_pairs": pair_trips <= 9,
+    }
+    assert segments.keys() == expected.keys()
+    for name, chosen in expected.items():
+        errors = 10 - trips.loc[chosen, "duration"]
+        assert segments[name]["trips"] == chosen.sum()
+        assert segments[name]["rmse"] == pytest.approx(np.sqrt((errors**2).mean()))
+        assert segments[name]["bias"] == pytest.approx(errors.mean())
+
+
+def stored(settings: Settings, month: str) -> dict[str, Any]:
     return json.loads((Path(settings.storage) / f"green/backtest/{month}.json").read_text())
 
 
-def test_each_month_of_a_span_scores_the_model_before_it(
+def through(settings: Settings, month: str) -> dict[str, str]:
+    """The last month that each model was trained on which a backtest has scored."""
+    return {
+        name: model["trained_through"] for name, model in stored(settings, month)["models"].items()
+    }
+
+
+FAMILIES = ("linear", "mean", "lookup", "boosted")
+
+
+def test_each_month_of_a_span_scores_the_models_before_it(
     materialize: Materialize, settings: Settings, instance: dg.DagsterInstance
 ) -> None:
-    """And tells the MLflow run of that model."""
+    """And tells their MLflow runs."""
     assert materialize("2023-01:2023-03").success
-    assert [stored(settings, f"2023-0{m}")["scored_model"] for m in (1, 2, 3)] == [
-        None,
-        "2023-01",
-        "2023-02",
-    ]
-    logged = {
-        run.data.tags["dagster.partition"]: run.data.metrics.get("backtest_rmse")
-        for run in tracked_runs(settings)
+    assert stored(settings, "2023-01") == {
+        "month": "2023-01",
+        "trips": stored(settings, "2023-01")["trips"],
+        "models": {},
     }
-    assert logged == {
-        "2023-01-01": stored(settings, "2023-02")["previous_rmse"],
-        "2023-02-01": stored(settings, "2023-03")["previous_rmse"],
-        "2023-03-01": None,
-    }
-    record = latest_record(instance, "backtest", "2023-02")
-    assert record.metadata["previous_rmse"].value == logged["2023-01-01"]
-    assert {run.info.status for run in tracked_runs(settings)} == {"FINISHED"}
+    for month, before in (("2023-02", "2023-01"), ("2023-03", "2023-02")):
+        assert through(settings, month) == dict.fromkeys(FAMILIES, before)
+    march = stored(settings, "2023-03")["models"]
+    assert march["boosted"]["training_months"] == ["2023-01", "2023-02"]
+    assert march["linear"]["training_months"] == ["2023-02"]
+    for family in ("linear", "boosted"):
+        logged = {
+            run.data.tags["dagster.partition"]: run.data.metrics.get("backtest_rmse")
+            for run in tracked_runs(settings, family)
+        }
+        assert logged == {
+            "2023-01-01": stored(settings, "2023-02")["models"][family]["rmse"],
+            "2023-02-01": march[family]["rmse"],
+            "2023-03-01": None,
+        }
+        runs = {run.info.run_id for run in tracked_runs(settings, family)}
+        assert march[family]["mlflow_run_id"] in runs
+    record = latest_record(instance, "backtest", "2023-03")
+    assert record.metadata["boosted_rmse"].value == march["boosted"]["rmse"]
+    assert march["mean"]["mlflow_run_id"] is None
 
 
-def test_without_a_previous_model_the_figures_are_empty_and_nothing_fails(
-    materialize: Materialize, settings: Settings
-) -> None:
-    assert materialize("2023-02").success
-    figures = stored(settings, "2023-02")
-    assert figures["previous_rmse"] is None
-    assert "vectorizer 2023-01 is needed, and is not stored" in str(figures["why_not_scored"])
-    assert figures["own_rmse"] is not None
-
-
-def test_a_damaged_previous_model_fails_nothing_either(
+def test_the_newest_earlier_models_are_scored_and_never_the_months_own_or_a_later_one(
     materialize: Materialize, settings: Settings
 ) -> None:
     assert materialize("2023-01").success
-    (Path(settings.storage) / "green/model/2023-01.skops").write_bytes(b"damaged")
+    assert materialize("2023-04").success
+    assert through(settings, "2023-04") == dict.fromkeys(FAMILIES, "2023-01")
     assert materialize("2023-02").success
-    assert "model 2023-01 is stored, and cannot be read" in str(
-        stored(settings, "2023-02")["why_not_scored"]
-    )
+    assert through(settings, "2023-02") == dict.fromkeys(FAMILIES, "2023-01")
+
+
+def test_damaged_models_are_passed_over_for_older_ones(
+    materialize: Materialize, settings: Settings
+) -> None:
+    assert materialize("2023-01:2023-02").success
+    data = Path(settings.storage) / "green"
+    (data / "model/2023-02.skops").write_bytes(b"damaged")
+    (data / "boosted_model/2023-02.npz").write_bytes(b"damaged")
+    assert materialize("2023-03").success
+    assert through(settings, "2023-03") == dict.fromkeys(FAMILIES, "2023-01")
 
 
 def test_a_later_run_of_the_backtest_alone_fills_the_gaps(
     materialize: Materialize, settings: Settings
 ) -> None:
-    """Runs of a month each come in any order, so that the model before may not be there yet."""
+    """Runs of a month each come in any order, so that the models before may not be there yet."""
     one_by_one = changed(settings, months_per_run=1)
     for month in ("2023-02", "2023-01"):
         assert materialize(month, settings=one_by_one).success
-    assert stored(settings, "2023-02")["previous_rmse"] is None
+    assert stored(settings, "2023-02")["models"] == {}
     assert materialize("2023-02", "backtest", settings=one_by_one).success
-    assert stored(settings, "2023-02")["scored_model"] == "2023-01"
+    assert through(settings, "2023-02") == dict.fromkeys(FAMILIES, "2023-01")
+
+
+def test_months_in_any_order_and_a_second_go_are_the_range_in_one_run(
+    materialize: Materialize, settings: Settings, tmp_path: Path
+) -> None:
+    """Every stored value that needs history, byte for byte but for the runs that made it."""
+    apart = changed(settings, storage=str(tmp_path / "apart"), months_per_run=1)
+    assert materialize("2023-01:2023-04").success
+    for month in ("2023-03", "2023-01", "2023-04", "2023-02"):
+        assert materialize(month, settings=apart).success
+    second = ("boosted_model", "boosted_metrics", "backtest")
+    assert materialize("2023-01:2023-04", *second, settings=apart).success
+    for number in (1, 2, 3, 4):
+        month = f"2023-0{number}"
+        one, two = (values(place, month) for place in (settings, apart))
+        assert one.keys() == two.keys()
+        assert [name for name in one if one[name] != two[name]] == []
+
+
+def values(settings: Settings, month: str) -> dict[str, object]:
+    """What is stored of a month, by name, without the ids of runs."""
+    data = Path(settings.storage) / "green"
+    names = ("cleaned_trips", "zone_pairs", "hourly_pairs")
+    found: dict[str, object] = {
+        name: (data / name / f"{month}.parquet").read_bytes() for name in names
+    }
+    with np.load(data / f"boosted_model/{month}.npz") as arrays:
+        found |= {name: arrays[name].tobytes() for name in arrays if name != "mlflow_run_id"}
+    figures = json.loads((data / f"boosted_metrics/{month}.json").read_text())
+    found["boosted_metrics"] = {n: v for n, v in figures.items() if n != "model_size_bytes"}
+    backtest = json.loads((data / f"backtest/{month}.json").read_text())
+    for model in backtest["models"].values():
+        del model["mlflow_run_id"]
+    return found | {"backtest": backtest}
+
+
+def test_a_gap_in_the_window_is_a_warning_and_a_first_month_is_none(
+    materialize: Materialize, settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    key = dg.AssetCheckKey(dg.AssetKey(["green", "boosted_model"]), "window_complete")
+
+    def check(month: str) -> dg.AssetCheckEvaluation:
+        history = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+        evaluation = history[0].evaluation
+        assert evaluation.partition == f"{month}-01"
+        return evaluation
+
+    assert materialize("2023-01").success
+    first = check("2023-01")
+    assert first.passed
+    assert first.description == "No earlier month is stored: trained on this one alone"
+    assert materialize("2023-03").success
+    third = check("2023-03")
+    assert not third.passed
+    assert third.description == "Trained on 2023-01, 2023-03; not stored: 2023-02"
+    record = latest_record(instance, "boosted_model", "2023-03")
+    versions = record.metadata["training_months"].value
+    stored_sums = Path(settings.storage) / "green/hourly_pairs"
+    assert versions == {
+        month: hashlib.sha256((stored_sums / f"{month}.parquet").read_bytes()).hexdigest()
+        for month in ("2023-01", "2023-03")
+    }
+    run, _ = tracked_runs(settings, "boosted")
+    expected = " ".join(f"{month}:{version[:12]}" for month, version in versions.items())
+    assert run.data.params["training_months"] == expected
+
+
+def test_the_window_is_as_long_as_it_is_set(materialize: Materialize, settings: Settings) -> None:
+    short = changed(settings, training_months=2)
+    assert materialize("2023-01:2023-04", settings=short).success
+    trained = stored(settings, "2023-04")["models"]["boosted"]["training_months"]
+    assert trained == ["2023-02", "2023-03"]
 
 
 def test_a_deleted_mlflow_run_does_not_keep_its_model_from_being_scored(
@@ -130,7 +268,7 @@ def test_a_deleted_mlflow_run_does_not_keep_its_model_from_being_scored(
     (run,) = tracked_runs(settings)
     mlflow.MlflowClient(settings.tracking_uri).delete_run(run.info.run_id)
     assert materialize("2023-02").success
-    assert stored(settings, "2023-02")["previous_rmse"] is not None
+    assert through(settings, "2023-02") == dict.fromkeys(FAMILIES, "2023-01")
 
 
 def put_another_vectorizer(settings: Settings, month: str) -> None:
@@ -146,10 +284,9 @@ def put_another_vectorizer(settings: Settings, month: str) -> None:
     ("month", "asset", "model", "mending"),
     [
         ("2023-01", "metrics", "", "green/vectorizer,green/model,green/metrics"),
-        ("2023-01", "backtest", "", "green/vectorizer,green/model,green/backtest"),
         ("2023-02", "backtest", "The model of 2023-01: ", "green/vectorizer,green/model"),
     ],
-    ids=["metrics", "backtest of the month's own", "backtest of last month's"],
+    ids=["metrics", "backtest"],
 )
 def test_vectorizer_and_model_of_two_trainings_are_not_mixed(
     materialize: Materialize, settings: Settings, month: str, asset: str, model: str, mending: str

@@ -34,7 +34,7 @@ CHECKS = [
         model.finite_coefficients,
     ),
     *(model.thin_zones, model.better_than_mean, model.rmse_of_earlier_months),
-    model.last_months_model,
+    *(model.window_complete, model.boosted_better_than_linear, model.interval_coverage),
 ]
 
 
@@ -156,15 +156,32 @@ def test_an_rmse_is_compared_with_the_median_of_the_months_before(
     assert passes(model.rmse_of_earlier_months(rmse, {}))
 
 
-@pytest.mark.parametrize(("previous", "passed"), [(1.1, True), (1.11, False), (None, False)])
-def test_last_months_model_may_be_a_tenth_worse(previous: float | None, passed: bool) -> None:
-    figures = {
-        "previous_validation_rmse": previous,
-        "own_validation_rmse": 1.0,
-        "scored_model": "2023-01",
-        "why_not_scored": "None is stored.",
-    }
-    assert passes(model.last_months_model(figures)) == passed
+@pytest.mark.parametrize(("boosted", "passed"), [(8.5, True), (8.51, False), (None, True)])
+def test_the_boosted_model_must_beat_the_linear_one(boosted: float | None, passed: bool) -> None:
+    """Where there is none of both to compare there is nothing to warn of."""
+    models = {"linear": {"rmse": 10.0}} | ({"boosted": {"rmse": boosted}} if boosted else {})
+    judged = model.boosted_better_than_linear(models)
+    assert passes(judged) == passed
+    assert (judged.description == "There is no earlier model to score") == (boosted is None)
+
+
+@pytest.mark.parametrize(
+    ("coverage", "passed"), [(0.749, False), (0.75, True), (0.85, True), (0.851, False)]
+)
+def test_intervals_must_hold_eight_of_ten(coverage: float, passed: bool) -> None:
+    judged = model.interval_coverage({"boosted": {"interval_coverage": coverage}})
+    assert passes(judged) == passed
+    assert figure(judged, "interval_coverage") == coverage
+    assert passes(model.interval_coverage({}))
+
+
+@pytest.mark.parametrize(
+    ("missing", "alone", "passed"), [([], False, True), ([JANUARY], False, False), ([], True, True)]
+)
+def test_a_window_with_gaps_is_named(missing: list[Month], alone: bool, passed: bool) -> None:
+    judged = model.window_complete(["2023-02", "2023-03"], missing, alone=alone)
+    assert passes(judged) == passed
+    assert figure(judged, "missing_months") == len(missing)
 
 
 def test_each_check_says_what_to_do() -> None:
@@ -271,7 +288,9 @@ def test_every_check_is_evaluated_for_the_months_of_the_run_and_recorded_with_th
         "vectorizer": CHECKS[6:7],
         "model": CHECKS[7:9],
         "metrics": CHECKS[9:11],
-        "backtest": CHECKS[11:],
+        "boosted_model": CHECKS[11:12],
+        "boosted_metrics": CHECKS[9:10],
+        "backtest": CHECKS[12:],
     }
     for asset, checks in by_asset.items():
         for check in checks:
@@ -311,7 +330,7 @@ def by_name(change: str) -> Callable[[pd.DataFrame], object]:
     [
         ("half the rows", {"number_of_trips"}),
         ("another month's file", {"pickups_in_month"}),
-        ("zones shuffled", {"better_than_mean", "rmse_of_earlier_months", "last_months_model"}),
+        ("zones shuffled", {"better_than_mean", "rmse_of_earlier_months", "interval_coverage"}),
         ("durations in seconds", {"share_kept", "usual_durations"}),
     ],
 )

@@ -195,5 +195,5 @@ def test_each_month_has_one_finished_mlflow_run(
         assert run.data.metrics["records_loaded"] == int(TRIPS)
         assert "rmse" in run.data.metrics
     assert {run.info.status for run in tracked if run not in finished} <= {"FAILED", "KILLED"}
-    newest = client.get_model_version_by_alias("nyc-taxi-trip-duration-synthetic", "newest")
+    newest = client.get_model_version_by_alias("nyc-taxi-trip-duration-synthetic", "newest_linear")
     assert newest.tags["month"] == MONTHS[-1]

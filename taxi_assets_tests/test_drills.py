@@ -212,7 +212,7 @@ def test_eight_processes_train_eight_months_at_once_without_a_database(tmp_path:
         assert run.data.metrics["records_loaded"] == 3_000
         assert len(run.outputs.model_outputs) == 1
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
-    newest = client.get_model_version_by_alias("nyc-taxi-trip-duration-synthetic", "newest")
+    newest = client.get_model_version_by_alias("nyc-taxi-trip-duration-synthetic", "newest_linear")
     assert newest.tags["month"] == "2023-08"
 
 
@@ -231,7 +231,7 @@ def test_an_mlflow_server_keeps_everything(command: Command, tmp_path: Path) -> 
         (superseded,) = [run for run in tracked if "taxi_assets.superseded_by" in run.data.tags]
         assert superseded.data.tags["dagster.partition"] == "2023-02-01"
         client = mlflow.MlflowClient(url)
-        version = client.get_model_version_by_alias("nyc-taxi-trip-duration-green", "newest")
+        version = client.get_model_version_by_alias("nyc-taxi-trip-duration-green", "newest_linear")
         assert version.tags["month"] == "2023-03"
     assert not (tmp_path / "mlruns").exists()
     with dg.DagsterInstance.from_config(str(command.home)) as instance:

@@ -40,7 +40,10 @@ def test_the_graph_is_described_for_people(settings: Settings) -> None:
         "vectorizer": {"zone_pairs"},
         "model": {"zone_pairs", "vectorizer"},
         "metrics": {"raw_trips", "cleaned_trips", "zone_pairs", "vectorizer", "model"},
-        "backtest": {"cleaned_trips", "zone_pairs", "vectorizer", "model"},
+        "hourly_pairs": {"cleaned_trips"},
+        "boosted_model": {"cleaned_trips", "hourly_pairs"},
+        "boosted_metrics": {"raw_trips", "cleaned_trips", "boosted_model"},
+        "backtest": {"cleaned_trips"},
     }
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
@@ -64,9 +67,14 @@ def test_a_month_is_stored_recorded_and_tracked(
     stored = sorted(str(path.relative_to(storage)) for path in storage.rglob("*.*"))
     assert stored == [
         "green/backtest/2023-01.json",
+        "green/boosted_metrics/2023-01.json",
+        "green/boosted_model/2023-01.npz",
         "green/cleaned_trips/2023-01.parquet",
+        "green/hourly_pairs/2023-01.parquet",
         "green/metrics/2023-01.json",
         "green/model/2023-01.skops",
+        "green/pictures/2023-01/boosted_hours.png",
+        "green/pictures/2023-01/boosted_predictions.png",
         "green/pictures/2023-01/durations.png",
         "green/pictures/2023-01/errors.png",
         "green/pictures/2023-01/predictions.png",
@@ -84,8 +92,9 @@ def test_a_month_is_stored_recorded_and_tracked(
 
     (run,) = tracked_runs(settings)
     assert run.info.status == "FINISHED"
-    assert run.info.run_name == "green 2023-01"
+    assert run.info.run_name == "green 2023-01 linear"
     assert run.data.metrics == figures
+    assert len(run.data.params.pop("model_sha256")) == 64
     assert run.data.params == {
         "model_type": "LinearRegression",
         "fleet": "green",
@@ -116,7 +125,11 @@ def test_stored_values_load_as_plain_values(
 
     assert load("raw_trips").metadata.num_rows == 6_000
     trips = load("cleaned_trips")
-    assert list(trips.columns) == ["PULocationID", "DOLocationID", "duration", "validates"]
+    assert list(trips.columns) == [
+        *("PULocationID", "DOLocationID", "duration", "pickup_hour", "trip_distance", "validates")
+    ]
+    assert load("hourly_pairs")["trips"].sum() == len(trips)
+    assert "boosted.mean_trees" in load("boosted_model")
     assert load("zone_pairs")["trips"].sum() == len(trips)
     assert len(load("vectorizer").feature_names_) == len(load("model")["model"].coef_)
     assert load("metrics")["records_cleaned"] == len(trips)
@@ -125,7 +138,7 @@ def test_stored_values_load_as_plain_values(
 def test_the_logged_model_predicts_from_zone_ids(
     settings: Settings, materialize: Materialize
 ) -> None:
-    materialize("2023-01")
+    materialize("2023-01", *NAMES[:6])
     (run,) = tracked_runs(settings)
     mlflow.set_tracking_uri(settings.tracking_uri)
     try:
@@ -133,9 +146,8 @@ def test_the_logged_model_predicts_from_zone_ids(
         artifacts = [file.path for file in mlflow.MlflowClient().list_artifacts(run.info.run_id)]
     finally:
         mlflow.set_tracking_uri(None)
-    numbers = pd.DataFrame({"PULocationID": [132, 4], "DOLocationID": [230, 999]})
-    strings = numbers.astype(str)
-    assert model.predict(numbers).tolist() == model.predict(strings).tolist()
+    numbers = pd.DataFrame({"PULocationID": [132, 4], "DOLocationID": [230, 99]})
+    pd.testing.assert_frame_equal(model.predict(numbers), model.predict(numbers.astype(str)))
     assert "dv.pkl" in artifacts
     (description,) = (Path(settings.storage).parent / "mlruns").rglob("MLmodel")
     size = yaml.safe_load(description.read_text())["model_size_bytes"]

@@ -16,7 +16,8 @@ from taxi_assets.tlc.fetch import Origin
 from taxi_assets_tests import services as team
 from taxi_assets_tests.conftest import changed, latest_record, step_failures
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.linear]
+
 
 Materialize = Callable[..., dg.ExecuteInProcessResult]
 

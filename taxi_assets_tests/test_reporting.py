@@ -15,10 +15,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from taxi_assets.durations.boosted_month import BoostedValidation
 from taxi_assets.durations.scoring import Validation
 from taxi_assets.reporting import charts
-from taxi_assets.reporting.charts import durations_chart, model_charts
-from taxi_assets.reporting.gallery import PICTURES, Gallery
+from taxi_assets.reporting.charts import (
+    backtest_charts,
+    boosted_charts,
+    durations_chart,
+    model_charts,
+)
+from taxi_assets.reporting.gallery import BOOSTED_PICTURES, COVERAGE, PICTURES, Gallery
 from taxi_assets.reporting.painter import Painter
 from taxi_assets.reporting.report import write_report
 from taxi_assets.reporting.zone_names import ZoneNames
@@ -70,6 +76,19 @@ def test_pictures_are_drawn_of_any_number_of_pairs(zones: ZoneNames, pairs: int)
     validation = Validation(by_pair, np.full(len(by_pair), 20.0), trips, np.full(len(trips), 20.0))
     drawn = model_charts(validation, zones.zones, "green 2023-01")
     assert list(drawn) == list(PICTURES[1:])
+    hours = np.arange(len(trips)).astype(np.uint8) % 168
+    boosted = BoostedValidation(
+        trips["duration"].to_numpy(), validation.trip_predictions, hours, 13
+    )
+    drawn |= boosted_charts(boosted, "green 2023-01")
+    assert list(drawn)[-2:] == list(BOOSTED_PICTURES)
+    fifths = [0.8, 0.81, 0.79, 0.8, None]
+    models = {
+        "mean": {"rmse": 12.0, "interval_coverage_by_fifth": None},
+        "boosted": {"rmse": 5.0, "interval_coverage_by_fifth": fifths},
+    }
+    drawn |= backtest_charts(models, "green 2023-01")
+    assert list(drawn)[-1] == COVERAGE
     for picture in (
         *(draw() for draw in drawn.values()),
         durations_chart(np.arange(92), "green 2023-01"),
@@ -108,17 +127,24 @@ def test_a_month_shows_its_pictures_in_dagster_and_in_mlflow(
     assert materialize("2023-01:2023-02").success
     for month in ("2023-01", "2023-02"):
         stored = Gallery(Storage(settings.storage), GREEN, Month.parse(month)).all()
-        assert list(stored) == list(PICTURES)
-        for asset, names in (("cleaned_trips", PICTURES[:1]), ("metrics", PICTURES[1:])):
+        coverage = [COVERAGE] if month == "2023-02" else []
+        assert list(stored) == [*PICTURES, *BOOSTED_PICTURES, *coverage]
+        for asset, names in (
+            ("cleaned_trips", PICTURES[:1]),
+            ("metrics", PICTURES[1:]),
+            ("boosted_metrics", BOOSTED_PICTURES),
+            ("backtest", coverage),
+        ):
             metadata = latest_record(instance, asset, month).metadata
             for name in names:
                 assert metadata[name].md_str.startswith(f"![{name}](data:image/png;base64,")
     client = mlflow.MlflowClient(settings.tracking_uri)
-    for run in tracked_runs(settings):
-        artifacts = client.list_artifacts(run.info.run_id, "pictures")
-        assert {artifact.path for artifact in artifacts} == {
-            f"pictures/{name}.png" for name in PICTURES
-        }
+    for family, names in (("linear", PICTURES), ("boosted", BOOSTED_PICTURES)):
+        for run in tracked_runs(settings, family):
+            artifacts = client.list_artifacts(run.info.run_id, "pictures")
+            assert {artifact.path for artifact in artifacts} == {
+                f"pictures/{name}.png" for name in names
+            }
 
 
 def test_the_report_has_every_month_and_needs_nothing_else(
@@ -135,9 +161,11 @@ def test_the_report_has_every_month_and_needs_nothing_else(
         (row,) = re.findall(rf"<tr><td>{month}</td>.*</tr>", page)
         assert f"<td>{figures['records_loaded']:,}</td>" in row
         assert f"<td>{figures['rmse']:.2f}</td>" in row
-    scored = json.loads((data / "backtest/2023-02.json").read_text())["previous_rmse"]
-    assert f"<td>{scored:.2f}</td>" in page
-    assert page.count("data:image/png;base64,") == 1 + len(PICTURES)
+    models = json.loads((data / "backtest/2023-02.json").read_text())["models"]
+    for name in ("linear", "boosted"):
+        assert f"<td>{models[name]['rmse']:.2f}</td>" in page
+    assert f"<td>{models['boosted']['within_5_minutes']:.1%}</td>" in page
+    assert page.count("data:image/png;base64,") == 1 + len((*PICTURES, *BOOSTED_PICTURES, COVERAGE))
     assert re.findall(r'(?:src|href)="(?!data:)', page) == []
     assert "Pictures of 2023-02" in page
 

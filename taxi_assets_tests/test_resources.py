@@ -20,6 +20,8 @@ from taxi_assets.settings import Settings
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets_tests.conftest import changed
 
+pytestmark = pytest.mark.linear
+
 Materialize = Callable[..., dg.ExecuteInProcessResult]
 GREEN = FLEETS["green"]
 

@@ -22,12 +22,15 @@ from taxi_assets.settings import Settings
 from taxi_assets.storage.formats import Json
 from taxi_assets.tlc.months import Month
 from taxi_assets.tracking.owners import OWNER, Owner
-from taxi_assets.tracking.registry import NEWEST, Registry
+from taxi_assets.tracking.registry import Registry
 from taxi_assets.tracking.relocate import relocate
 from taxi_assets.tracking.resource import active_run
 from taxi_assets.tracking.servers import TrackingServer
 from taxi_assets_tests.conftest import changed, latest_record, step_failures, tracked_runs
 
+pytestmark = pytest.mark.linear
+
+NEWEST = "newest_linear"
 Materialize = Callable[..., dg.ExecuteInProcessResult]
 
 TRAINING = ("raw_trips", "cleaned_trips", "zone_pairs", "vectorizer", "model")
@@ -106,7 +109,7 @@ def test_a_failing_step_fails_the_run_with_its_reason(
     def refuse(*arguments: object) -> None:
         raise ZeroDivisionError("no pipeline today")
 
-    monkeypatch.setattr("taxi_assets.tracking.tracked_run.servable_pipeline", refuse)
+    monkeypatch.setattr("taxi_assets.tracking.tracked_run.write_model", refuse)
     assert not materialize("2023-01").success
     (run,) = tracked_runs(settings)
     assert run.info.status == "FAILED"
@@ -299,7 +302,7 @@ def test_no_secret_of_an_error_reaches_a_tag(
     def refuse(*arguments: object) -> None:
         raise ZeroDivisionError("https://me:secret@host/x?token=abc")
 
-    monkeypatch.setattr("taxi_assets.tracking.tracked_run.servable_pipeline", refuse)
+    monkeypatch.setattr("taxi_assets.tracking.tracked_run.write_model", refuse)
     assert not materialize("2023-01").success
     (run,) = tracked_runs(settings)
     assert run.data.tags["taxi_assets.reason"] == "ZeroDivisionError: https://***@host/x?***"
@@ -409,13 +412,13 @@ def test_models_load_after_the_folder_has_moved(
     changed = relocate(new / "mlflow.db", tmp_path, new)
     uri = f"sqlite:///{new}/mlflow.db"
     version = mlflow.MlflowClient(uri).get_model_version_by_alias(
-        "nyc-taxi-trip-duration-green", NEWEST
+        "nyc-taxi-trip-duration-green", "newest_linear"
     )
     mlflow.set_tracking_uri(uri)
     try:
-        model = mlflow.pyfunc.load_model(f"models:/{version.name}@{NEWEST}")
+        model = mlflow.pyfunc.load_model(f"models:/{version.name}@newest_linear")
     finally:
         mlflow.set_tracking_uri(None)
-    (minutes,) = model.predict(pd.DataFrame({"PULocationID": [132], "DOLocationID": [230]}))
-    assert 1 < minutes < 60
+    answers = model.predict(pd.DataFrame({"PULocationID": [132], "DOLocationID": [230]}))
+    assert 1 < answers["minutes"][0] < 60
     assert changed == 4

@@ -160,7 +160,7 @@ def boosted_better_than_linear(models: Mapping[str, Mapping[str, Any]]) -> Judge
     trained on, and whether window_complete passed for them.
     """
     if not {"boosted", "linear"} <= set(models):
-        return Judgement(True, NO_EARLIER_MODEL, {})
+        return Judgement(True, NO_EARLIER_MODEL, {"scored_models": len(models)})
     boosted, linear = (models[name]["rmse"] for name in ("boosted", "linear"))
     gain = 1 - boosted / linear if linear else 0.0
     return Judgement(
@@ -179,7 +179,7 @@ def interval_coverage(models: Mapping[str, Mapping[str, Any]]) -> Judgement:
     Do not trust the bounds for this month; see coverage by fifth for where they fail.
     """
     if "boosted" not in models:
-        return Judgement(True, NO_EARLIER_MODEL, {})
+        return Judgement(True, NO_EARLIER_MODEL, {"scored_models": len(models)})
     coverage = float(models["boosted"]["interval_coverage"])
     low, high = COVERAGE
     return Judgement(

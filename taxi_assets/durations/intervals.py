@@ -53,15 +53,14 @@ def linear_arrays(
 ) -> "dict[str, NDArray[np.float64]]":
     """The arrays of an ``answers.Linear``: intercept, and coefficients by zone number."""
     import numpy as np
-    import pandas as pd
 
     from taxi_assets.durations.answers import ZONES
-    from taxi_assets.durations.window import zone_numbers
+    from taxi_assets.durations.window import zone_number
 
     coefficients = {PICKUP_ZONE: np.zeros(ZONES), DROPOFF_ZONE: np.zeros(ZONES)}
     for name, index in vectorizer.vocabulary_.items():
         feature, _, zone = name.partition("=")
-        (number,) = zone_numbers(pd.Series([zone], dtype="category"))
+        number = zone_number(zone)
         if number:
             coefficients[feature][number] = model.coef_[index]
     return {

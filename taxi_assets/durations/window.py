@@ -93,9 +93,14 @@ def zone_numbers(zones: "pd.Series[Any]") -> "NDArray[np.int64]":
     """TLC's numbers of zones, which are categories of text; 0 for what is none of its zones."""
     import numpy as np
 
-    numbers = np.array([int(zone) for zone in zones.cat.categories], np.int64)
-    numbers[(numbers < 1) | (numbers > LAST_ZONE)] = 0
+    numbers = np.array([zone_number(zone) for zone in zones.cat.categories], np.int64)
     return np.asarray(numbers[zones.cat.codes])
+
+
+def zone_number(zone: str) -> int:
+    """TLC's number of a zone; 0 for what is none of its zones."""
+    number_of = int(zone)
+    return number_of if 1 <= number_of <= LAST_ZONE else 0
 
 
 def fold_of(cells: "Cells", parity: int) -> "NDArray[np.int64]":

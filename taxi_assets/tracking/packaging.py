@@ -44,7 +44,7 @@ def write_model(folder: Path, arrays: "Mapping[str, NDArray[Any]]") -> dict[str,
     return {
         "python_model": str(folder / "trip_duration.py"),
         "artifacts": {"model": str(folder / "model.npz")},
-        "model_config": {"sha256": hashlib.sha256(content.getvalue()).hexdigest()},
+        "model_config": {"model_sha256": hashlib.sha256(content.getvalue()).hexdigest()},
         "pip_requirements": requirements(arrays),
         "signature": signature(),
     }

@@ -51,7 +51,7 @@ class TripDuration(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc
             ValueError: the file is damaged.
         """
         content = Path(context.artifacts["model"]).read_bytes()
-        if hashlib.sha256(content).hexdigest() != context.model_config["sha256"]:
+        if hashlib.sha256(content).hexdigest() != context.model_config["model_sha256"]:
             raise ValueError("model.npz is not the file that was logged: it is damaged.")
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             arrays = dict(archive)

@@ -1,0 +1,434 @@
+"""The boosted model: sums stand for trips, nothing leaks, intervals hold eight trips of ten."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import lightgbm
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from taxi_assets.durations import boosted
+from taxi_assets.durations.answers import (
+    BANDS,
+    ZONES,
+    Encoding,
+    Interval,
+    Linear,
+    answer,
+    band_of,
+    number,
+    split_up,
+)
+from taxi_assets.durations.boosted_month import fit_boosted_month, validate_boosted
+from taxi_assets.durations.cleaning import clean_trips
+from taxi_assets.durations.encoding import fit_encoding
+from taxi_assets.durations.hourly_pairs import COLUMNS, group_by_hourly_pair
+from taxi_assets.durations.intervals import fit_interval, fit_linear_interval, linear_arrays
+from taxi_assets.durations.models import FAMILIES, fit_models, read_models
+from taxi_assets.durations.regression import fit_model, fit_vectorizer, predict
+from taxi_assets.durations.window import cells_of, fold_of, training_window, zone_numbers
+from taxi_assets.durations.zone_pairs import group_by_zone_pair, split
+from taxi_assets.tlc.fleets import FLEETS
+from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.parquet import open_parquet
+from taxi_assets.tlc.synthetic import write_month
+from taxi_assets_tests.conftest import REAL_FILES
+
+YELLOW = FLEETS["yellow"]
+MONTHS = [Month(2023, number) for number in (1, 2, 3)]
+TRIPS = 20_000
+
+
+@pytest.fixture(scope="module")
+def months(tmp_path_factory: pytest.TempPathFactory) -> dict[Month, pd.DataFrame]:
+    """Cleaned trips of three synthetic months."""
+    folder = tmp_path_factory.mktemp("months")
+    cleaned = {}
+    for month in MONTHS:
+        path = Path(folder) / f"{month}.parquet"
+        write_month(path, YELLOW, month, TRIPS)
+        cleaned[month] = clean_trips(open_parquet(path), YELLOW, month).trips
+    return cleaned
+
+
+@pytest.fixture(scope="module")
+def sums(months: dict[Month, pd.DataFrame]) -> list[tuple[Month, pd.DataFrame]]:
+    return [(month, group_by_hourly_pair(trips)) for month, trips in months.items()]
+
+
+def test_hourly_pairs_are_what_grouping_gives(months: dict[Month, pd.DataFrame]) -> None:
+    trips = months[MONTHS[0]]
+    summed = group_by_hourly_pair(trips)
+    assert {name: str(kind) for name, kind in summed.dtypes.items()} == COLUMNS
+    keys = [np.where(trips["validates"], "validation", "train"), "PULocationID", "DOLocationID"]
+    expected = (
+        trips.assign(square=trips["duration"] ** 2)
+        .groupby([*keys, "pickup_hour"], observed=True)
+        .agg(
+            trips=("duration", "size"),
+            duration_sum=("duration", "sum"),
+            duration_sum_of_squares=("square", "sum"),
+            distance_trips=("trip_distance", "count"),
+            distance_sum=("trip_distance", "sum"),
+        )
+    )
+    names = ["split", "PULocationID", "DOLocationID", "pickup_hour"]
+    found = summed.astype(dict.fromkeys(names[:3], str)).set_index(names).sort_index()
+    expected.index = expected.index.set_names(names)
+    expected = expected.reset_index().astype(dict.fromkeys(names[:3], str)).set_index(names)
+    pd.testing.assert_frame_equal(found, expected.sort_index(), check_dtype=False)
+
+
+def test_hours_of_the_week_begin_on_monday_at_midnight(tmp_path: Path) -> None:
+    times = pd.to_datetime(["2023-03-06 00:00", "2023-03-06 23:59", "2023-03-12 23:30"] * 5)
+    frame = pd.DataFrame(
+        {
+            "tpep_pickup_datetime": times,
+            "tpep_dropoff_datetime": times + pd.Timedelta(minutes=10),
+            "PULocationID": 132,
+            "DOLocationID": 4,
+            "trip_distance": [1.5, 0.0, 100.1, -3.0, 100.0] * 3,
+        }
+    )
+    frame.to_parquet(tmp_path / "month.parquet")
+    trips = clean_trips(open_parquet(tmp_path / "month.parquet"), YELLOW, Month(2023, 3)).trips
+    assert trips["pickup_hour"].tolist() == [0, 23, 167] * 5
+    assert trips["trip_distance"].fillna(-1).tolist() == [1.5, -1, -1, -1, 100] * 3
+    frame.drop(columns="trip_distance").to_parquet(tmp_path / "month.parquet")
+    trips = clean_trips(open_parquet(tmp_path / "month.parquet"), YELLOW, Month(2023, 3)).trips
+    assert trips["trip_distance"].isna().all()
+    assert trips["pickup_hour"].tolist() == [0, 23, 167] * 5
+
+
+def test_bands_are_the_hours_of_working_days_and_of_weekends() -> None:
+    assert band_of(np.array([0, 23, 24, 119, 120, 143, 167])).tolist() == [0, 23, 0, 23, 24, 47, 47]
+    assert [part.tolist() for part in split_up(number(*np.array([[132], [4], [47]])))] == [
+        *([132], [4], [47])
+    ]
+
+
+def test_zones_that_are_none_of_tlcs_are_all_others() -> None:
+    zones = pd.Series(["1", "265", "266", "0", "-5"], dtype="category")
+    assert zone_numbers(zones).tolist() == [1, 265, 0, 0, 0]
+
+
+def test_trees_on_sums_are_trees_on_trips() -> None:
+    """With the same bins, and no limit on the number of rows in a leaf."""
+    random = np.random.default_rng(1)
+    features = random.integers(0, 12, (20_000, 4)).astype(np.float64)
+    minutes = 10 + features @ [1, 2, 0.5, 0.1] + random.normal(0, 3, len(features))
+    groups, row = np.unique(features, axis=0, return_inverse=True)
+    trips = np.bincount(row)
+    parameters = {
+        **boosted.PARAMETERS,
+        "min_data_in_leaf": 1,
+        "feature_pre_filter": False,
+        "min_sum_hessian_in_leaf": 20.0,
+    }
+    of_trips = lightgbm.Dataset(features, minutes, params=parameters, free_raw_data=False)
+    of_sums = lightgbm.Dataset(
+        groups, np.bincount(row, minutes) / trips, weight=trips, reference=of_trips,
+        params=parameters,
+    )  # fmt: skip
+    one, two = (lightgbm.train(parameters, rows, 100) for rows in (of_trips, of_sums))
+    assert one.num_trees() == two.num_trees() == 100
+    assert_allclose(two.predict(groups), one.predict(groups), rtol=1e-6)
+
+
+def test_the_model_on_sums_is_as_good_as_one_on_trips(
+    months: dict[Month, pd.DataFrame], sums: list[tuple[Month, pd.DataFrame]]
+) -> None:
+    """Its own features and parameters; where zones are categories, LightGBM counts rows."""
+    window = training_window(sums[:2])
+    encoding = Encoding(fit_encoding(window))
+    on_sums = read_models(fit_models(window))["boosted"]
+    features = boosted.folded_features(window)
+    of_cell = {
+        (cell, fold): row
+        for row, (cell, fold) in enumerate(zip(window.cells, window.folds, strict=True))
+    }
+    rows, minutes, weights = [], [], []
+    for age, month in ((1, MONTHS[0]), (0, MONTHS[1])):
+        trips = months[month] if age else months[month][~months[month]["validates"]]
+        cells = cells_of(trips)
+        folds = fold_of(cells, (month.year * 12 + month.month) % 2)
+        rows += [of_cell[key] for key in zip(cells, folds, strict=True)]
+        minutes.append(trips["duration"].to_numpy())
+        weights.append(np.full(len(trips), 0.95**age))
+    dataset = lightgbm.Dataset(
+        features[rows], np.concatenate(minutes), weight=np.concatenate(weights),
+        categorical_feature=boosted.CATEGORIES, params=boosted.PARAMETERS,
+    )  # fmt: skip
+    on_trips = lightgbm.train(boosted.PARAMETERS, dataset, boosted.MEAN_ROUNDS)
+    held_out = months[MONTHS[2]]
+    cells = cells_of(held_out)
+    rmses = [
+        np.sqrt(np.mean((held_out["duration"] - predicted) ** 2))
+        for predicted in (on_sums.predict(cells), on_trips.predict(encoding.features(cells)))
+    ]
+    assert rmses[0] == pytest.approx(rmses[1], rel=0.003)
+
+
+def test_a_row_is_encoded_without_its_own_trips(sums: list[tuple[Month, pd.DataFrame]]) -> None:
+    window = training_window(sums)
+    before = boosted.folded_features(window)
+    fold = 3
+    mine = window.folds == fold
+    for name in ("duration_sum", "distance_sum"):
+        window.sums[name][mine] *= 7
+    after = boosted.folded_features(window)
+    assert_array_equal(after[mine], before[mine])
+    assert not np.array_equal(after[~mine], before[~mine])
+
+
+def test_folds_are_scattered_and_fixed() -> None:
+    cells = np.arange(10_000)
+    for parity in (0, 1):
+        assert np.bincount(fold_of(cells, parity)).min() > 1_800
+    assert (fold_of(cells, 0) == fold_of(cells, 1)).mean() == pytest.approx(0.2, abs=0.02)
+    assert fold_of(np.array([0, 1, 2, 123_456]), 0).tolist() == FOLDS_OF_TODAY
+
+
+FOLDS_OF_TODAY = [0, 3, 4, 0]
+"""Other folds would be another model."""
+
+
+def test_validation_trips_are_in_no_fit(
+    months: dict[Month, pd.DataFrame], sums: list[tuple[Month, pd.DataFrame]]
+) -> None:
+    """A month's own; only the interval, which is calibrated on them, may change."""
+    month = MONTHS[2]
+    leaky = months[month].copy()
+    leaky.loc[leaky["validates"], "duration"] = 1.0
+    leaky.loc[leaky["validates"], "trip_distance"] = 99.0
+    planted = [*sums[:2], (month, group_by_hourly_pair(leaky))]
+    one = fit_boosted_month(sums, months[month])
+    two = fit_boosted_month(planted, leaky)
+    assert one.keys() == two.keys()
+    changed = {name for name in one if one[name].tobytes() != two[name].tobytes()}
+    assert changed == {"interval.low", "interval.high"}
+
+
+def test_months_before_count_with_all_their_trips_and_less_than_later_ones(
+    sums: list[tuple[Month, pd.DataFrame]],
+) -> None:
+    window = training_window(sums)
+    expected = sum(
+        0.95**age * (rows if age else split(rows, "train"))["duration_sum"].sum()
+        for age, (_, rows) in zip((2, 1, 0), sums, strict=True)
+    )
+    assert window.sums["duration_sum"].sum() == pytest.approx(expected, rel=1e-12)
+    alone = training_window(sums[:1])
+    assert alone.sums["trips"].sum() == split(sums[0][1], "train")["trips"].sum()
+
+
+FIT = """
+import hashlib, sys, numpy as np
+from pathlib import Path
+from taxi_assets.durations.boosted_month import fit_boosted_month
+from taxi_assets.durations.cleaning import clean_trips
+from taxi_assets.durations.hourly_pairs import group_by_hourly_pair
+from taxi_assets.tlc.fleets import FLEETS
+from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.parquet import open_parquet
+from taxi_assets.tlc.synthetic import write_month
+path = Path(sys.argv[1])
+write_month(path, FLEETS["yellow"], Month(2023, 3), 20_000)
+trips = clean_trips(open_parquet(path), FLEETS["yellow"], Month(2023, 3)).trips
+arrays = fit_boosted_month([(Month(2023, 3), group_by_hourly_pair(trips))], trips)
+digest = hashlib.sha256()
+for name in sorted(arrays):
+    digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+print(digest.hexdigest())
+"""
+
+
+def test_the_same_month_gives_the_same_model_whatever_the_number_of_threads(tmp_path: Path) -> None:
+    digests = set()
+    for threads in ("1", "2"):
+        variables = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
+        output = subprocess.run(
+            [sys.executable, "-c", FIT, tmp_path / f"{threads}.parquet"],
+            env={"PATH": "", "PYTHONPATH": ":".join(sys.path), **variables},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        digests.add(output.stdout)
+    assert len(digests) == 1
+
+
+def test_the_encoding_is_what_its_definition_says() -> None:
+    """Two zones with many trips: means are theirs; an unknown pair is what its zones let expect."""
+    cells = number(np.array([1, 1, 2, 3]), np.array([2, 2, 1, 3]), np.array([8, 9, 8, 0]))
+    rows = pd.DataFrame(
+        {
+            "split": pd.Categorical(["train"] * 4),
+            "PULocationID": pd.Categorical(["1", "1", "2", "3"]),
+            "DOLocationID": pd.Categorical(["2", "2", "1", "3"]),
+            "pickup_hour": np.array([8, 9, 8, 0], np.uint8),
+            "trips": [1_000_000, 1_000_000, 1_000_000, 1],
+            "duration_sum": [10e6, 20e6, 30e6, 40.0],
+            "duration_sum_of_squares": [100e6, 400e6, 900e6, 1600.0],
+            "distance_trips": [1_000_000, 0, 1_000_000, 0],
+            "distance_sum": [2e6, 0.0, 3e6, 0.0],
+        }
+    )
+    encoding = Encoding(fit_encoding(training_window([(Month(2023, 3), rows)])))
+    assert encoding.mean == pytest.approx(20, abs=1e-4)
+    assert_allclose(encoding.cell_mean(cells)[:3], [10, 20, 30], rtol=1e-4)
+    features = encoding.features(cells)
+    assert features.shape == (4, boosted.FEATURES)
+    assert_allclose(features[0, 2:6], [8, 0, 10, 15], rtol=1e-4)
+    assert_allclose(features[0, [8, 11, 12]], [2, 30, 3], rtol=1e-4)
+    assert np.isnan(features[3, 8])
+    # One trip of 40 minutes against beliefs worth 20 of a pair, and 50 of either zone.
+    assert 20 < features[3, 5] < 25
+    weights = encoding.bands_of_pairs(cells[:1])[0]
+    assert weights.sum() == pytest.approx(1)
+    assert_allclose(weights[[8, 9]], [0.5, 0.5], atol=1e-4)
+
+
+class Known:
+    """A model that is right, and knows how its errors scatter, by a factor."""
+
+    def predict(self, cells: np.ndarray) -> np.ndarray:
+        return 10.0 + cells % BANDS
+
+    def spread(self, cells: np.ndarray) -> np.ndarray:
+        return 0.5 * (1 + cells % 7)
+
+
+def test_intervals_hold_eight_of_ten_in_every_fifth() -> None:
+    random = np.random.default_rng(2)
+    cells = random.integers(0, 100_000, 200_000)
+    model = Known()
+    minutes, spread = model.predict(cells), model.spread(cells)
+    actual = minutes + 3 * spread * random.normal(size=len(cells))
+    half = len(cells) // 2
+    interval = Interval(fit_interval(minutes[:half], spread[:half], actual[:half]))
+    low, high = interval.bounds(minutes[half:], spread[half:])
+    held = (low <= actual[half:]) & (actual[half:] <= high)
+    assert held.mean() == pytest.approx(0.8, abs=0.01)
+    fifth = np.argsort(np.argsort(minutes[half:], kind="stable")) * 5 // half
+    for number_of in range(5):
+        assert held[fifth == number_of].mean() == pytest.approx(0.8, abs=0.02)
+
+
+def test_no_answer_is_outside_what_trips_can_take() -> None:
+    arrays = {"edges": [10, 20, 30, 40], "low": [-30.0] * 5, "high": [30.0] * 5}
+    zones = np.zeros(ZONES)
+    zones[1], zones[2] = -40, 100
+    model = Linear({"intercept": 20.0, "pickup": zones, "dropoff": np.zeros(ZONES)})
+    cells = number(np.array([1, 2, 3]), np.array([3, 3, 3]), np.array([0, 0, 0]))
+    assert model.predict(cells).tolist() == [-20, 120, 20]
+    minutes, low, high = answer(model, Interval(arrays), cells)
+    assert (minutes.tolist(), low.tolist(), high.tolist()) == (
+        [1, 60, 20],
+        [1, 60, 1],
+        [10, 60, 50],
+    )
+
+
+def test_the_linear_model_as_arrays_is_the_linear_model(
+    months: dict[Month, pd.DataFrame],
+) -> None:
+    pairs = group_by_zone_pair(months[MONTHS[0]])
+    vectorizer = fit_vectorizer(pairs)
+    model = fit_model(pairs, vectorizer)
+    arrays = linear_arrays(vectorizer, model)
+    cells = cells_of(pairs.assign(pickup_hour=np.uint8(0)))
+    assert_allclose(Linear(arrays).predict(cells), predict(pairs, vectorizer, model), rtol=1e-12)
+    interval = Interval(fit_linear_interval(arrays, pairs))
+    held_out = months[MONTHS[1]]
+    minutes = Linear(arrays).predict(cells_of(held_out))
+    low, high = interval.bounds(minutes, np.ones(len(minutes)))
+    actual = held_out["duration"].to_numpy()
+    assert ((low <= actual) & (actual <= high)).mean() == pytest.approx(0.82, abs=0.06)
+
+
+def test_every_family_predicts_and_the_better_ones_better(
+    months: dict[Month, pd.DataFrame], sums: list[tuple[Month, pd.DataFrame]]
+) -> None:
+    models = read_models(fit_models(training_window(sums[:2])))
+    assert list(models) == list(FAMILIES) == ["mean", "lookup", "boosted"]
+    actual = months[MONTHS[2]]["duration"].to_numpy()
+    cells = cells_of(months[MONTHS[2]])
+    mean, lookup, trees = (
+        np.sqrt(np.mean((model.predict(cells) - actual) ** 2)) for model in models.values()
+    )
+    assert trees < lookup < mean
+
+
+def test_figures_of_the_validation_trips_are_those_of_each_row(
+    months: dict[Month, pd.DataFrame], sums: list[tuple[Month, pd.DataFrame]]
+) -> None:
+    trips = months[MONTHS[2]]
+    arrays = fit_boosted_month(sums, trips)
+    figures = validate_boosted(arrays, trips).score(trips)
+    held_out = trips[trips["validates"]]
+    errors = held_out["duration"] - read_models(arrays)["boosted"].predict(cells_of(held_out))
+    training_mean = trips.loc[~trips["validates"], "duration"].mean()
+    assert figures == pytest.approx(
+        {
+            "train_trips": (~trips["validates"]).sum(),
+            "validation_trips": len(held_out),
+            "feature_count": 13,
+            "rmse": np.sqrt((errors**2).mean()),
+            "mae": errors.abs().mean(),
+            "r2": 1 - (errors**2).mean() / held_out["duration"].var(ddof=0),
+            "baseline_rmse": np.sqrt(((held_out["duration"] - training_mean) ** 2).mean()),
+        },
+        rel=1e-9,
+    )
+
+
+@pytest.mark.real_files
+@pytest.mark.parametrize(
+    ("window", "truth", "gain"),
+    [
+        (["2021-01", "2021-02"], "2021-03", 0.43),
+        (["2022-01"], "2022-02", 0.25),
+        (["2023-01"], "2023-02", 0.26),
+    ],
+)
+def test_the_next_real_month_is_predicted_far_better_than_by_the_linear_model(
+    window: list[str], truth: str, gain: float
+) -> None:
+    green = FLEETS["green"]
+
+    def trips_of(month: str) -> pd.DataFrame:
+        path = REAL_FILES / f"green_tripdata_{month}.parquet"
+        return clean_trips(open_parquet(path), green, Month.parse(month)).trips
+
+    trained = {month: trips_of(month) for month in window}
+    sums = [(Month.parse(name), group_by_hourly_pair(trips)) for name, trips in trained.items()]
+    last = trained[window[-1]]
+    arrays = fit_boosted_month(sums, last)
+    pairs = group_by_zone_pair(last)
+    vectorizer = fit_vectorizer(pairs)
+    linear = Linear(linear_arrays(vectorizer, fit_model(pairs, vectorizer)))
+    model = read_models(arrays)["boosted"]
+    interval = Interval({name[9:]: arrays[name] for name in arrays if name.startswith("interval.")})
+    held_out = trips_of(truth)
+    actual, cells = held_out["duration"].to_numpy(), cells_of(held_out)
+    minutes, low, high = answer(model, interval, cells)
+    rmses = [np.sqrt(np.mean((p - actual) ** 2)) for p in (minutes, linear.predict(cells))]
+    assert 1 - rmses[0] / rmses[1] > gain
+    held = (low <= actual) & (actual <= high)
+    assert held.mean() == pytest.approx(0.8, abs=0.025)
+    fifth = np.argsort(np.argsort(minutes, kind="stable")) * 5 // len(minutes)
+    for number_of in range(5):
+        assert held[fifth == number_of].mean() == pytest.approx(0.8, abs=0.04)
+
+
+def test_the_digest_of_trees_is_that_of_their_text(sums: list[tuple[Month, pd.DataFrame]]) -> None:
+    arrays = fit_models(training_window(sums[:1]))
+    for name in ("mean", "variance"):
+        text = arrays[f"boosted.{name}_trees"].tobytes()
+        assert text.startswith(b"tree\n")
+        assert str(arrays[f"boosted.{name}_sha256"]) == hashlib.sha256(text).hexdigest()
