@@ -288,7 +288,8 @@ def hourly_pairs(
         value=summed,
         metadata={
             "summary": f"{summed['trips'].sum():,} trips in {len(summed):,} rows, "
-            f"{summed['distance_trips'].sum():,} of them with a distance"
+            f"{summed['distance_trips'].sum():,} of them with a distance",
+            "trips": int(summed["trips"].sum()),
         },
     )
 
@@ -424,6 +425,7 @@ def backtest(
             "summary": f"RMSE {said} minutes, on {trips.trips:,} trips"
             if models
             else "there is no earlier model to score",
+            "trips": trips.trips,
             **{f"{name}_rmse": rmse for name, rmse in rmses.items()},
             "figures": dg.MetadataValue.json(figures),
         },

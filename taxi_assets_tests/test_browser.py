@@ -155,7 +155,7 @@ def test_the_graph_shows_its_assets_with_descriptions(site: Site) -> None:
     page = site.page
     site.open_graph()
     for name in ("cleaned_trips", "zone_pairs", "vectorizer", "model",
-                 "metrics", "backtest"):  # fmt: skip
+                 "metrics", "hourly_pairs", "boosted_model", "backtest"):  # fmt: skip
         expect(page.get_by_text(name, exact=True).first).to_be_visible()
     page.wait_for_timeout(1_000)  # The graph glides into its place.
     site.picture("graph")
@@ -172,7 +172,7 @@ def test_a_month_materialized_by_hand_shows_figures_pictures_and_its_mlflow_run(
 
     site.open_month("metrics", "2023-01")
     expect(page.get_by_text("baseline_rmse", exact=True)).to_be_visible()
-    expect(page.get_by_text(re.compile("20,000 records loaded, .* RMSE .*"))).to_be_visible()
+    expect(page.get_by_text(re.compile("RMSE .* 20,000 records loaded"))).to_be_visible()
     site.picture("month")
     page.get_by_text("[Show Markdown]").first.click()
     drawn = page.get_by_role("img", name="predictions")

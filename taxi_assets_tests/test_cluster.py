@@ -26,9 +26,10 @@ KEYS = [f"{month}-01" for month in MONTHS]
 TRIPS = "5000"
 STORAGE = "s3://trips/stored"
 EXTENSIONS = {
-    **dict.fromkeys(("raw_trips", "cleaned_trips", "zone_pairs"), "parquet"),
+    **dict.fromkeys(("raw_trips", "cleaned_trips", "zone_pairs", "hourly_pairs"), "parquet"),
+    "boosted_model": "npz",
     **dict.fromkeys(("vectorizer", "model"), "skops"),
-    **dict.fromkeys(("metrics", "backtest"), "json"),
+    **dict.fromkeys(("metrics", "boosted_metrics", "backtest"), "json"),
 }
 MONTH = "dagster/asset_partition_range_start"
 """Tag of a run of a backfill: its first month, which here is its only one."""
@@ -188,7 +189,8 @@ def test_each_month_has_one_finished_mlflow_run(
     client = mlflow.MlflowClient(services.environment["MLFLOW_TRACKING_URI"])
     experiment = client.get_experiment_by_name("nyc-taxi-trip-duration")
     assert experiment is not None
-    tracked = client.search_runs([experiment.experiment_id])
+    family = "tags.`taxi_assets.family` = 'linear'"
+    tracked = client.search_runs([experiment.experiment_id], family)
     finished = [run for run in tracked if run.info.status == "FINISHED"]
     assert sorted(run.data.tags["dagster.partition"] for run in finished) == KEYS
     for run in finished:

@@ -34,10 +34,12 @@ KILLS = 1
 RANDOM_KILLS = 3
 
 
-def runs(folder: Path, uri: str | None = None) -> list[Run]:
+def runs(folder: Path, uri: str | None = None, family: str = "linear") -> list[Run]:
+    """The MLflow runs that trained a family; ``%`` stands for all."""
     client = mlflow.MlflowClient(uri or f"sqlite:///{folder}/mlflow.db")
     experiment = client.get_experiment_by_name("nyc-taxi-trip-duration")
-    return list(client.search_runs([experiment.experiment_id])) if experiment else []
+    condition = f"tags.`taxi_assets.family` LIKE '{family}'"
+    return list(client.search_runs([experiment.experiment_id], condition)) if experiment else []
 
 
 def figures(folder: Path, fleet: str = "green") -> dict[str, dict[str, float]]:
@@ -118,17 +120,19 @@ def test_killed_spans_end_like_undisturbed_ones(
 ) -> None:
     """SIGKILL at random lines of the log; after each the span is run again, and is complete."""
     random.seed(42)
-    assets = ("raw_trips", "cleaned_trips", "zone_pairs", "vectorizer", "model", "metrics")
+    assets = ("raw_trips", "cleaned_trips", "model", "metrics", "boosted_model", "boosted_metrics")
     for _ in range(KILLS):
         step, month = random.choice(assets), random.choice(MONTHS)
         logged = stop_after(command.start(*SPAN), f"{step} {month}", signal.SIGKILL)
         print(f"killed in {step} {month}, after {len(logged.splitlines())} lines")
-        left = [run for run in runs(command.folder) if run.info.status == "RUNNING"]
+        every = runs(command.folder, family="%")
+        left = [run for run in every if run.info.status == "RUNNING"]
 
         again = command(*SPAN)
         assert again.returncode == 0, again.stdout
         assert figures(command.folder) == undisturbed
-        statuses = {run.info.run_id: run.info.status for run in runs(command.folder)}
+        every = runs(command.folder, family="%")
+        statuses = {run.info.run_id: run.info.status for run in every}
         assert set(statuses.values()) <= {"FINISHED", "KILLED"}
         assert {statuses[run.info.run_id] for run in left} <= {"KILLED"}
         assert not list((command.folder / "data").rglob("*.tmp"))
@@ -241,8 +245,9 @@ def test_an_mlflow_server_keeps_everything(command: Command, tmp_path: Path) -> 
 
 @pytest.fixture
 def logged_model(undisturbed_folder: Path) -> Path:
-    """The folder of a model that MLflow keeps."""
-    return next((undisturbed_folder / "mlruns").rglob("MLmodel")).parent
+    """The folder of a boosted model that MLflow keeps."""
+    folders = [path.parent for path in (undisturbed_folder / "mlruns").rglob("MLmodel")]
+    return next(f for f in folders if "lightgbm" in (f / "requirements.txt").read_text())
 
 
 @pytest.fixture
@@ -276,8 +281,9 @@ def test_the_model_predicts_where_only_its_requirements_are_installed(
             "-m", logged_model, "-i", file, "-t", file.rpartition(".")[2],
         ]  # fmt: skip
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-        (minutes,) = json.loads(done.stdout.splitlines()[-1])["predictions"]
-        return float(minutes)
+        (answer,) = json.loads(done.stdout.splitlines()[-1])["predictions"]
+        assert answer["minutes_p10"] < answer["minutes"] < answer["minutes_p90"]
+        return float(answer["minutes"])
 
     minutes = predict("trips.json")
     assert 1 < minutes < 60
@@ -296,7 +302,8 @@ def test_the_model_predicts_where_only_its_requirements_are_installed(
                 {"Content-Type": "application/json"},
             )
             with urllib.request.urlopen(request, timeout=60) as answer:
-                assert json.load(answer)["predictions"] == [minutes]
+                (served,) = json.load(answer)["predictions"]
+                assert served["minutes"] == pytest.approx(minutes, rel=1e-9)
 
 
 @pytest.mark.parametrize("seed", [20261123])

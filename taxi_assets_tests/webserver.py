@@ -6,7 +6,9 @@ import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
-ASSETS = ("raw_trips", "cleaned_trips", "zone_pairs", "vectorizer", "model", "metrics", "backtest")
+from taxi_assets.assets import GRAPH
+
+ASSETS = tuple(asset.name for asset in GRAPH)
 
 
 def ask(url: str, query: str, **variables: object) -> dict[str, Any]:
