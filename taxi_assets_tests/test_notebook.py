@@ -46,7 +46,7 @@ def test_it_shows_every_step_of_a_month(
     for name in ("records_loaded", "records_cleaned", "intercept", "rmse"):
         assert re.search(rf"{name} +{figures[name]:,.2f}", printed), printed
     assert f"{figures['feature_count']} features" in printed
-    assert "synthetic 2023-03 FINISHED" in printed
+    assert "synthetic 2023-03 linear FINISHED" in printed
     assert f"model_size_bytes: {figures['model_size_bytes']}" in printed
     (picture,) = [
         output.data["image/png"]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Cells = NDArray[np.int64]
+Cells = NDArray[np.int32 | np.int64]
 Arrays = Mapping[str, NDArray[Any]]
 
 ZONES = 266

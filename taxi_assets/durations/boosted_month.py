@@ -7,7 +7,12 @@ from taxi_assets.durations import boosted
 from taxi_assets.durations.cleaning import DURATION, HOUR, VALIDATES
 from taxi_assets.durations.intervals import fit_interval
 from taxi_assets.durations.models import ENCODING, fit_models, read_models
-from taxi_assets.durations.window import WEIGHT_OF_A_MONTH_AGO, cells_of, training_window
+from taxi_assets.durations.window import (
+    WEIGHT_OF_A_MONTH_AGO,
+    cells_of,
+    distinct,
+    training_window,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from taxi_assets.durations.answers import Arrays, Cells
+    from taxi_assets.durations.answers import Arrays
     from taxi_assets.tlc.months import Month
 
 BOOSTED, INTERVAL = "boosted", "interval"
@@ -41,7 +46,7 @@ def fit_boosted_month(
     """
     arrays = fit_models(training_window(months))
     held_out = cleaned_trips[cleaned_trips[VALIDATES]]
-    cells, trip = _distinct(cells_of(held_out))
+    cells, trip, _ = distinct(cells_of(held_out))
     model = read_models(arrays)[BOOSTED]
     interval = fit_interval(
         model.predict(cells)[trip], model.spread(cells)[trip], held_out[DURATION].to_numpy()
@@ -95,7 +100,7 @@ def validate_boosted(
 ) -> BoostedValidation:
     """Predict the validation trips."""
     held_out = cleaned_trips[cleaned_trips[VALIDATES]]
-    cells, trip = _distinct(cells_of(held_out))
+    cells, trip, _ = distinct(cells_of(held_out))
     predicted = read_models(arrays)[BOOSTED].predict(cells)
     return BoostedValidation(
         actual=held_out[DURATION].to_numpy(),
@@ -103,14 +108,3 @@ def validate_boosted(
         hours=held_out[HOUR].to_numpy(),
         features=boosted.FEATURES,
     )
-
-
-def _distinct(cells: "Cells") -> "tuple[Cells, NDArray[Any]]":
-    """The cells that are met, and where each row's is among them."""
-    import numpy as np
-
-    counts = np.bincount(cells)
-    met = np.flatnonzero(counts)
-    place = np.zeros(len(counts), np.int32)
-    place[met] = np.arange(len(met), dtype=np.int32)
-    return met, place[cells]

@@ -8,8 +8,9 @@ one parity share their folds, which keeps the table short however many months th
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from taxi_assets.durations.answers import band_of, number
+from taxi_assets.durations.answers import BANDS, ZONES, band_of
 from taxi_assets.durations.cleaning import HOUR
+from taxi_assets.durations.hourly_pairs import HOURS
 from taxi_assets.durations.zone_pairs import TRAIN, split
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
 from taxi_assets.tlc.zones import LAST_ZONE
@@ -71,7 +72,7 @@ def training_window(months: "Sequence[tuple[Month, pd.DataFrame]]") -> Window:
         rows = split(hourly, TRAIN) if month == last else hourly
         cells = cells_of(rows)
         parity = (month.year * 12 + month.month) % 2
-        numbers.append(cells * FOLDS + fold_of(cells, parity))
+        numbers.append(cells.astype(np.int64) * FOLDS + fold_of(cells, parity))
         age = (last.year - month.year) * 12 + last.month - month.month
         values.append(rows[list(SUMS)].to_numpy(np.float64) * WEIGHT_OF_A_MONTH_AGO**age)
     met, row = np.unique(np.concatenate(numbers), return_inverse=True)
@@ -85,15 +86,23 @@ def training_window(months: "Sequence[tuple[Month, pd.DataFrame]]") -> Window:
 
 def cells_of(rows: "pd.DataFrame") -> "Cells":
     """The cells of trips or of hourly pairs, by their zones and hours of the week."""
-    pickup, dropoff = (zone_numbers(rows[column]) for column in (PICKUP_ZONE, DROPOFF_ZONE))
-    return number(pickup, dropoff, band_of(rows[HOUR].to_numpy()))
+    import numpy as np
+
+    # In place and in small integers, as there are millions.
+    bands = band_of(np.arange(HOURS)).astype(np.int32)
+    cells = zone_numbers(rows[PICKUP_ZONE]).astype(np.int32, copy=False)
+    cells *= ZONES
+    cells += zone_numbers(rows[DROPOFF_ZONE])
+    cells *= BANDS
+    cells += bands[rows[HOUR].to_numpy()]
+    return cells
 
 
-def zone_numbers(zones: "pd.Series[Any]") -> "NDArray[np.int64]":
+def zone_numbers(zones: "pd.Series[Any]") -> "NDArray[np.int32]":
     """TLC's numbers of zones, which are categories of text; 0 for what is none of its zones."""
     import numpy as np
 
-    numbers = np.array([zone_number(zone) for zone in zones.cat.categories], np.int64)
+    numbers = np.array([zone_number(zone) for zone in zones.cat.categories], np.int32)
     return np.asarray(numbers[zones.cat.codes])
 
 
@@ -114,3 +123,17 @@ def fold_of(cells: "Cells", parity: int) -> "NDArray[np.int64]":
     scattered *= np.uint64(0xBF58476D1CE4E5B9)
     scattered ^= scattered >> np.uint64(32)
     return (scattered % np.uint64(FOLDS)).astype(np.int64)
+
+
+def distinct(cells: "Cells") -> "tuple[Cells, NDArray[np.int32], NDArray[np.int64]]":
+    """The cells that are met, in order, where each row's is among them, and how many rows have it.
+
+    It is what NumPy's ``unique`` gives, without sorting millions of rows.
+    """
+    import numpy as np
+
+    counts = np.bincount(cells)
+    met = np.flatnonzero(counts)
+    place = np.zeros(len(counts), np.int32)
+    place[met] = np.arange(len(met), dtype=np.int32)
+    return met, place[cells], counts[met]
