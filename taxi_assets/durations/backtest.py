@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from taxi_assets.durations.answers import DurationModel, Interval, answer, split_up
 from taxi_assets.durations.cleaning import DURATION
 from taxi_assets.durations.window import cells_of, distinct
+from taxi_assets.durations.zone_pairs import add_up
 from taxi_assets.tlc.zones import AIRPORTS, MANHATTAN
 
 if TYPE_CHECKING:
@@ -32,13 +33,12 @@ class HeldOutTrips:
     """
 
     def __init__(self, cleaned_trips: "pd.DataFrame") -> None:
-        import numpy as np
-
         self.trips = len(cleaned_trips)
         self._actual = cleaned_trips[DURATION].to_numpy()
         self._cells, self._cell_of_trip, self._counts = distinct(cells_of(cleaned_trips))
-        self._sums = np.bincount(self._cell_of_trip, self._actual)
-        self._squares = np.bincount(self._cell_of_trip, self._actual * self._actual)
+        size = len(self._cells)
+        self._sums = add_up(self._cell_of_trip, size, self._actual)
+        self._squares = add_up(self._cell_of_trip, size, self._actual, self._actual)
         self._segments = _segments(self._cells, self._counts)
 
     def score(self, model: DurationModel, interval: Interval | None) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class HeldOutTrips:
 
         inside = self._actual >= low[self._cell_of_trip]
         inside &= self._actual <= high[self._cell_of_trip]
-        held = np.bincount(self._cell_of_trip, inside)
+        held = add_up(self._cell_of_trip, len(self._cells), inside)
         order = np.argsort(minutes, kind="stable")
         before = np.cumsum(self._counts[order]) - self._counts[order]
         fifth = np.empty(len(order), np.int64)

@@ -81,17 +81,18 @@ class BoostedValidation:
         import numpy as np
 
         errors = self.actual - self.predicted
-        training = cleaned_trips.loc[~cleaned_trips[VALIDATES], DURATION]
+        trips = len(cleaned_trips) - len(errors)
+        training_mean = (cleaned_trips[DURATION].sum() - self.actual.sum()) / trips
         square = float(np.mean(errors * errors))
         deviation = float(np.var(self.actual))
         return {
-            "train_trips": len(training),
+            "train_trips": trips,
             "validation_trips": len(errors),
             "feature_count": self.features,
             "rmse": square**0.5,
             "mae": float(np.abs(errors).mean()),
             "r2": 1 - square / deviation if deviation else float(square == 0),
-            "baseline_rmse": float(np.sqrt(np.mean((self.actual - training.mean()) ** 2))),
+            "baseline_rmse": float(np.sqrt(np.mean((self.actual - training_mean) ** 2))),
         }
 
 

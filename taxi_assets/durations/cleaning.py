@@ -40,7 +40,7 @@ COLUMNS = {
     **dict.fromkeys(FEATURES, "category"),
     DURATION: "float64",
     HOUR: "uint8",
-    DISTANCE: "float64",
+    DISTANCE: "float32",
     VALIDATES: "bool",
 }
 """The columns of cleaned trips and their pandas types."""
@@ -62,7 +62,7 @@ class CleanedTrips:
     Attributes:
         trips: ``PULocationID`` and ``DOLocationID`` (categories such as ``"132"``) and
             ``duration`` (minutes, float64), one row a trip, in file order; ``pickup_hour`` (of the
-            week, 0 is Monday midnight, uint8) and ``trip_distance`` (miles, float64, not a number
+            week, 0 is Monday midnight, uint8) and ``trip_distance`` (miles, float32, not a number
             where it is unknown); and ``validates``, whether the split holds the trip out of
             training.
         loaded: number of trips in the file.

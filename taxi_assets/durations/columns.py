@@ -69,7 +69,7 @@ class Trips:
         null_zones: trips without pick-up or drop-off zone.
         null_times: trips without pick-up or drop-off time.
         hours: of the week in which trips were picked up, 0 (Monday midnight) to 167, uint8.
-        distances: miles, float64; null where the file says none, or one that no trip has.
+        distances: miles, float32; null where the file says none, or one that no trip has.
     """
 
     pickup_times: "pa.Array"
@@ -177,10 +177,10 @@ def _distances(batch: "pa.RecordBatch") -> "pa.Array":
     import pyarrow.compute as pc
 
     if DISTANCE not in batch.schema.names:
-        return pa.nulls(len(batch), pa.float64())
+        return pa.nulls(len(batch), pa.float32())
     miles = read_numbers(batch[DISTANCE]).values
     sensible = pc.and_(pc.greater(miles, 0.0), pc.less_equal(miles, MAX_DISTANCE))
-    return pc.if_else(sensible, miles, pa.scalar(None, pa.float64()))
+    return pc.if_else(sensible, miles, pa.scalar(None, pa.float64())).cast(pa.float32())
 
 
 def _seconds(pickup: Times, dropoff: Times) -> "pa.Array":

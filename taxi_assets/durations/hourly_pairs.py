@@ -3,10 +3,10 @@
 Sums of months add up, so that a model of several months needs no trip of theirs.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from taxi_assets.durations.cleaning import DURATION, FEATURES, HOUR, VALIDATES
-from taxi_assets.durations.zone_pairs import SPLITS, number_cells
+from taxi_assets.durations.zone_pairs import CHUNK, SPLITS, add_up, number_cells
 from taxi_assets.tlc.fleets import DISTANCE
 
 if TYPE_CHECKING:
@@ -42,40 +42,40 @@ def group_by_hourly_pair(cleaned_trips: "pd.DataFrame") -> "pd.DataFrame":
 
     values = [cleaned_trips[feature].cat.categories for feature in FEATURES]
     shape = (len(SPLITS), *map(len, values))
-    pairs = number_cells(
-        shape, cleaned_trips[VALIDATES], *(cleaned_trips[feature].cat.codes for feature in FEATURES)
-    )
-    met = np.flatnonzero(np.bincount(pairs, minlength=int(np.prod(shape))))
+    codes = [cleaned_trips[VALIDATES], *(cleaned_trips[name].cat.codes for name in FEATURES)]
+    # In place, and some at a time, as there are millions.
+    pair = np.empty(len(cleaned_trips), np.int32)
+    for start in range(0, len(pair), CHUNK):
+        rows = slice(start, start + CHUNK)
+        pair[rows] = number_cells(shape, *(code.iloc[rows] for code in codes))
+    met = np.flatnonzero(add_up(pair, int(np.prod(shape))))
     place = np.zeros(int(np.prod(shape)), np.int32)
     place[met] = np.arange(len(met), dtype=np.int32)
-    # In place, as there are millions.
-    cell = place[pairs]
-    del pairs
+    cell = place[pair]
+    del pair
     cell *= HOURS
     cell += cleaned_trips[HOUR].to_numpy()
-    cells = len(met) * HOURS
-    count = np.bincount(cell, minlength=cells)
-    used = np.flatnonzero(count)
-    split_code, *codes = np.unravel_index(met[used // HOURS], shape)
-    duration = cleaned_trips[DURATION].to_numpy()
-    distance = cleaned_trips[DISTANCE].to_numpy()
+    duration, distance = (cleaned_trips[name].to_numpy() for name in (DURATION, DISTANCE))
     known = ~np.isnan(distance)
+    trips = add_up(cell, len(met) * HOURS)
+    used = np.flatnonzero(trips)
+    split_code, *zones = np.unravel_index(met[used // HOURS], shape)
 
-    def total(weights: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> object:
-        return np.bincount(cell, weights, cells)[used]
+    def total(*factors: "np.ndarray[tuple[int], np.dtype[Any]]") -> "np.ndarray[Any, Any]":
+        return add_up(cell, len(trips), *factors)[used]
 
     return pd.DataFrame(
         {
             "split": pd.Categorical.from_codes(split_code, SPLITS),
             **{
                 feature: pd.Categorical.from_codes(code, known_zones)
-                for feature, code, known_zones in zip(FEATURES, codes, values, strict=True)
+                for feature, code, known_zones in zip(FEATURES, zones, values, strict=True)
             },
             HOUR: (used % HOURS).astype(np.uint8),
-            "trips": count[used].astype(np.int32),
+            "trips": trips[used].astype(np.int32),
             "duration_sum": total(duration),
-            "duration_sum_of_squares": total(duration * duration),
-            "distance_trips": np.bincount(cell[known], minlength=cells)[used].astype(np.int32),
-            "distance_sum": total(np.where(known, distance, 0.0)),
+            "duration_sum_of_squares": total(duration, duration),
+            "distance_trips": total(known).astype(np.int32),
+            "distance_sum": total(np.nan_to_num(distance, copy=True)),
         }
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from taxi_assets.durations.answers import BANDS, ZONES, band_of
 from taxi_assets.durations.cleaning import HOUR
 from taxi_assets.durations.hourly_pairs import HOURS
-from taxi_assets.durations.zone_pairs import TRAIN, split
+from taxi_assets.durations.zone_pairs import TRAIN, add_up, split
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
 from taxi_assets.tlc.zones import LAST_ZONE
 
@@ -132,7 +132,7 @@ def distinct(cells: "Cells") -> "tuple[Cells, NDArray[np.int32], NDArray[np.int6
     """
     import numpy as np
 
-    counts = np.bincount(cells)
+    counts = add_up(cells, ZONES * ZONES * BANDS).astype(np.int64)
     met = np.flatnonzero(counts)
     place = np.zeros(len(counts), np.int32)
     place[met] = np.arange(len(met), dtype=np.int32)

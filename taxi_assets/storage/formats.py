@@ -93,7 +93,7 @@ def _pandas_type(kind: "pa.DataType") -> str:
 
     if pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type):
         return "category"
-    return {"double": "float64"}.get(str(kind), str(kind))
+    return {"double": "float64", "float": "float32"}.get(str(kind), str(kind))
 
 
 class ParquetFrame(Format):
