@@ -20,8 +20,11 @@ from taxi_assets.tlc.source import Report, SourceError, TripSource, UnreachableS
 from taxi_assets.tlc.sources import TripSources
 from taxi_assets.tlc.survey import Survey, survey_trips
 
-STORED_BYTES = 1.5
-"""All assets of a month, for each byte of its file at the source; measured, they take 1.25."""
+STORED_BYTES = 1.7
+"""What trips and their sums take, for each byte of a month's file at the source; measured, 1.6."""
+
+MODEL_BYTES = 8_000_000
+"""What models and pictures of a month take; measured, 3 MB for a small month, 7 MB for the largest."""
 
 ASKED_MONTHS = 12
 """Months whose size the source is asked for; the others are taken to be like them."""
@@ -83,6 +86,7 @@ def check_space(
     sizes = [_size(trip_source, fleet, month) for month in new[:: -(-len(new) // ASKED_MONTHS)]]
     known = [size for size in sizes if size]
     needed = (STORED_BYTES * len(new) + 1) * sum(known) / max(1, len(known))
+    needed += MODEL_BYTES * len(new)
     if needed > free:
         raise StorageError(
             f"{len(new)} months need about {needed / 1e6:,.0f} MB in {storage.shown}, and "

@@ -72,13 +72,17 @@ def training_window(months: "Sequence[tuple[Month, pd.DataFrame]]") -> Window:
         rows = split(hourly, TRAIN) if month == last else hourly
         cells = cells_of(rows)
         parity = (month.year * 12 + month.month) % 2
-        numbers.append(cells.astype(np.int64) * FOLDS + fold_of(cells, parity))
         age = (last.year - month.year) * 12 + last.month - month.month
-        values.append(rows[list(SUMS)].to_numpy(np.float64) * WEIGHT_OF_A_MONTH_AGO**age)
+        # Each month is shortened before the next is looked at.
+        met, row = np.unique(
+            cells.astype(np.int64) * FOLDS + fold_of(cells, parity), return_inverse=True
+        )
+        weight = WEIGHT_OF_A_MONTH_AGO**age
+        numbers.append(met)
+        values.append([weight * np.bincount(row, rows[name].to_numpy()) for name in SUMS])
     met, row = np.unique(np.concatenate(numbers), return_inverse=True)
-    table = np.concatenate(values)
     sums: dict[str, NDArray[np.float64]] = {
-        name: np.bincount(row, table[:, column]).astype(np.float64)
+        name: np.bincount(row, np.concatenate([month[column] for month in values]))
         for column, name in enumerate(SUMS)
     }
     return Window(met // FOLDS, met % FOLDS, sums)
