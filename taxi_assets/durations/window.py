@@ -82,7 +82,9 @@ def training_window(months: "Sequence[tuple[Month, pd.DataFrame]]") -> Window:
         values.append([weight * np.bincount(row, rows[name].to_numpy()) for name in SUMS])
     met, row = np.unique(np.concatenate(numbers), return_inverse=True)
     sums: dict[str, NDArray[np.float64]] = {
-        name: np.bincount(row, np.concatenate([month[column] for month in values]))
+        name: np.bincount(row, np.concatenate([month[column] for month in values])).astype(
+            np.float64
+        )
         for column, name in enumerate(SUMS)
     }
     return Window(met // FOLDS, met % FOLDS, sums)
