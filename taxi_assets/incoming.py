@@ -24,7 +24,7 @@ STORED_BYTES = 1.7
 """What trips and their sums take, for each byte of a month's file at the source; measured, 1.6."""
 
 MODEL_BYTES = 8_000_000
-"""What models and pictures of a month take; measured, 3 MB for a small one, 7 MB for the largest."""
+"""What models and pictures of a month take; measured, 3 MB, and 7 MB for the largest month."""
 
 ASKED_MONTHS = 12
 """Months whose size the source is asked for; the others are taken to be like them."""
