@@ -1,13 +1,21 @@
 """What the process of a run sets for itself. To import the project sets nothing."""
 
+import ctypes
 import gc
 import os
 import warnings
+from contextlib import suppress
 from functools import cache
 
 import dagster as dg
 
 from taxi_assets.console import show_brief_lines
+
+M_MMAP_THRESHOLD = -3
+"""glibc's number of the option, in ``malloc.h``."""
+
+LARGE_BLOCK = 1 << 20
+"""Bytes from which a block of memory is the system's own."""
 
 
 @cache
@@ -27,4 +35,15 @@ def prepare_run_process() -> None:
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
 
+    _give_memory_back()
     show_brief_lines()
+
+
+def _give_memory_back() -> None:
+    """Have the C library return what is freed of a month's arrays to the system, where it can.
+
+    glibc keeps blocks of up to 32 MB once one of that size has been freed: a third of a run's
+    memory, after three full-size months.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
