@@ -37,7 +37,12 @@ LONGEST = 3600
 """Seconds that a backfill may take."""
 
 
-def command_line(folder: Path, source: object, months: int) -> Measured:
+EXERCISE = '+key:"yellow/metrics"'
+BOOSTED = f'{EXERCISE} or +key:"yellow/boosted_metrics"'
+EVERYTHING = "group:yellow"
+
+
+def command_line(folder: Path, source: object, months: int, selection: str = EXERCISE) -> Measured:
     """The whole command for the first months of the year, in a folder of its own."""
     folder.mkdir()
     span = (
@@ -47,7 +52,7 @@ def command_line(folder: Path, source: object, months: int) -> Measured:
     )
     return measure(
         DAGSTER, "asset", "materialize", "-m", "taxi_assets.definitions", "--select",
-        "group:yellow", *span,
+        selection, *span,
         cwd=folder, DAGSTER_HOME=str(dagster_home(folder)), TAXI_TRIP_SOURCE=str(source),
     )  # fmt: skip
 
@@ -118,6 +123,11 @@ def main() -> None:
             spans[months] = command_line(folder / f"command{months}", source, months)
             seconds, peak = spans[months].seconds, spans[months].peak_mb
             print(f"command, {months:2} months          {seconds:6.1f} s   {peak:6,.0f} MB")
+        wider = {}
+        for name, selection in (("boosted", BOOSTED), ("everything", EVERYTHING)):
+            wider[name] = command_line(folder / name, source, 12, selection)
+            seconds, peak = wider[name].seconds, wider[name].peak_mb
+            print(f"{name:10}, 12 months       {seconds:6.1f} s   {peak:6,.0f} MB")
         with slow_server(source, PACE) as url:
             fetching = fetch_all(url, source)
             served = command_line(folder / "served", url, 12)
@@ -133,6 +143,10 @@ def main() -> None:
 
     year, month = spans[12], spans[1]
     print(f"\nyear / row-level month   {year.seconds / plain.seconds:.2f}")
+    row_level_year = 12 * plain.seconds
+    added = (wider["boosted"].seconds - year.seconds) / row_level_year
+    print(f"boosted adds a month     {added:.3f} row-level")
+    print(f"everything / row-level   {wider['everything'].seconds / plain.seconds:.2f}")
     longer = max(fetching, year.seconds)
     print(f"served / longer of both  {served.seconds / longer:.2f}")
     print(f"month / row-level month  {month.seconds / plain.seconds:.2f}")

@@ -23,6 +23,7 @@ from taxi_assets.history import (
     earlier_models,
     earlier_rmses,
     neighbouring_trips,
+    outdated_windows,
     training_months,
 )
 from taxi_assets.incoming import fetched_months
@@ -278,7 +279,12 @@ def metrics(
     )
 
 
-@monthly_asset(kinds={"pandas", "parquet"}, io_manager="frames", code_version="1")
+@monthly_asset(
+    kinds={"pandas", "parquet"},
+    io_manager="frames",
+    code_version="1",
+    judges_others=outdated_windows,
+)
 def hourly_pairs(
     context: MonthContext, cleaned_trips: "pd.DataFrame"
 ) -> "dg.MaterializeResult[pd.DataFrame]":
@@ -314,29 +320,34 @@ def boosted_model(
     """Gradient-boosted trees on the sums of this month and those before it, with intervals."""
     from taxi_assets.durations.boosted_month import PARAMETERS, fit_boosted_month, servable_boosted
 
-    window = training_months(context, storage, training, hourly_pairs)
-    arrays = fit_boosted_month(window.sums, cleaned_trips)
+    trained = training_months(context, storage, training, hourly_pairs)
+    arrays = fit_boosted_month(trained.window, cleaned_trips)
     origin = stored_origin(storage, month_file(context.fleet, context.month))
     boosted_run.begin(
         {
             **_parameters(context),
             **PARAMETERS,
-            "training_months": " ".join(f"{m}:{v[:12]}" for m, v in window.versions.items()),
+            "training_months": " ".join(f"{m}:{v[:12]}" for m, v in trained.versions.items()),
         },
         origin,
     )
     boosted_run.log_model(servable_boosted(arrays))
     context.when_stored(boosted_run.supersede_older)
-    months = list(window.versions)
+    months = list(trained.versions)
     return dg.MaterializeResult(
-        value={**arrays, "mlflow_run_id": boosted_run.run_id, "training_months": months},
+        value={
+            **arrays,
+            "mlflow_run_id": boosted_run.run_id,
+            "training_months": months,
+            "training_versions": list(trained.versions.values()),
+        },
         metadata={
             "summary": f"trained on {', '.join(months)}, MLflow run {boosted_run.run_id}",
-            "training_months": window.versions,
+            "training_months": trained.versions,
             **boosted_run.links(),
         },
-        data_version=_version(window.versions),
-        check_results=[model_checks.window_complete(months, window.missing, alone=window.alone)],
+        data_version=_version(trained.versions),
+        check_results=[model_checks.window_complete(months, trained.missing, alone=trained.alone)],
     )
 
 

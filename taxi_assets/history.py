@@ -5,12 +5,16 @@ several runs, and materialize a month before the first. So these are loaded unde
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import dagster as dg
+
+from taxi_assets.checks.model import window_complete
 from taxi_assets.checks.thresholds import EARLIER_MONTHS
 from taxi_assets.durations.regression import VocabularyError, bind
+from taxi_assets.durations.window import training_window
 from taxi_assets.errors import MonthError, NotStoredError, UnusableValueError
 from taxi_assets.monthly_assets import MonthContext
 from taxi_assets.storage.files import Storage
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from taxi_assets.durations.answers import DurationModel, Interval
+    from taxi_assets.durations.window import Window
 
 
 def neighbouring_trips(storage: Storage, fleet: Fleet, month: Month) -> dict[Month, int]:
@@ -73,13 +78,13 @@ class TrainingMonths(NamedTuple):
     """The months that a model is trained on.
 
     Attributes:
-        sums: their hourly pairs, in order.
+        window: their sums.
         versions: the sha256 of what is stored of each, by month.
         missing: months of the window that are not stored, or cannot be read.
         alone: whether nothing is stored of any earlier month.
     """
 
-    sums: "list[tuple[Month, pd.DataFrame]]"
+    window: "Window"
     versions: dict[str, str]
     missing: list[Month]
     alone: bool
@@ -94,22 +99,60 @@ def training_months(
         ServiceError: the storage does not answer.
     """
     fleet, own = context.fleet, context.month
-    sums: list[tuple[Month, pd.DataFrame]] = []
-    missing = []
-    for back in range(training.months - 1, 0, -1):
-        month = own - back
-        if month < fleet.first_month:
-            continue
-        try:
-            sums.append((month, context.load("hourly_pairs", month)))
-        except (NotStoredError, UnusableValueError):
-            missing.append(month)
+    trained: list[Month] = []
+    missing: list[Month] = []
+
+    def months() -> "Iterator[tuple[Month, pd.DataFrame]]":
+        for month in window_before(fleet, own, training):
+            try:
+                sums = context.load("hourly_pairs", month)
+            except (NotStoredError, UnusableValueError):
+                missing.append(month)
+            else:
+                trained.append(month)
+                yield month, sums
+        yield own, hourly_pairs
+
+    window = training_window(own, months())
     alone = not any(month < own for month in _stored(storage, hourly_file(fleet, own)))
-    versions = {}
-    for month in [*(month for month, _ in sums), own]:
-        with storage.open(hourly_file(fleet, month)) as file:
-            versions[str(month)] = hashlib.sha256(file.read()).hexdigest()
-    return TrainingMonths([*sums, (own, hourly_pairs)], versions, missing, alone)
+    versions = {str(month): _sha256(storage, fleet, month) for month in [*trained, own]}
+    return TrainingMonths(window, versions, missing, alone)
+
+
+def window_before(fleet: Fleet, month: Month, training: Training) -> list[Month]:
+    """The months before one that its model looks at, in order."""
+    months = [month - back for back in range(training.months - 1, 0, -1)]
+    return [before for before in months if before >= fleet.first_month]
+
+
+def outdated_windows(
+    context: MonthContext, storage: dg.ResourceParam[Storage], training: dg.ResourceParam[Training]
+) -> Iterator[tuple[str, Month, dg.AssetCheckResult]]:
+    """What ``window_complete`` finds of later months' models, now that sums of this are stored."""
+    fleet = context.fleet
+    later = {context.month + ahead for ahead in range(1, training.months)}
+    for month in sorted(later & set(_stored(storage, boosted_file(fleet, context.month)))):
+        try:
+            model: Mapping[str, Any] = context.load("boosted_model", month)
+            versions = dict(
+                zip(map(str, model["training_months"]), model["training_versions"], strict=True)
+            )
+        except (NotStoredError, UnusableValueError, KeyError, ValueError):
+            continue
+        since, missing = [], []
+        for before in window_before(fleet, month, training):
+            if not storage.exists(hourly_file(fleet, before)):
+                missing.append(before)
+            elif _sha256(storage, fleet, before) != versions.get(str(before)):
+                since.append(before)
+        found = window_complete(list(versions), missing, since=since)
+        yield "boosted_model", month, found
+
+
+def _sha256(storage: Storage, fleet: Fleet, month: Month) -> str:
+    """The digest of what is stored of a month's hourly pairs."""
+    with storage.open(hourly_file(fleet, month)) as file:
+        return hashlib.sha256(file.read()).hexdigest()
 
 
 @dataclass(frozen=True)

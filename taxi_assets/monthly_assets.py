@@ -1,7 +1,7 @@
 """How an asset is declared: a function that makes one month of it."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +20,10 @@ MonthFunction = Callable[..., dg.MaterializeResult[Any]]
 Opens = Callable[..., AbstractContextManager[Any]]
 """Opens something for several months, or for several assets of one. The function's name is that
 of the parameter by which asset functions take what it gives."""
+
+
+JudgesOthers = Callable[..., Iterable[tuple[str, Month, dg.AssetCheckResult]]]
+"""Gives what a check finds of another asset's month: the asset's name, the month, the result."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,8 @@ class MonthlyAsset:
         imports: modules that take long to import; imported while the first file is fetched.
         looks_back: whether the function also takes what is stored of earlier months, so that a
             month is made again when an earlier one has been.
+        judges_others: judges other months that what is stored now bears on; takes the context, and
+            resources as the function does.
         stays_in_memory: whether the assets that are made next take the value itself; if not, they
             take what the IO manager loads.
     """
@@ -117,6 +123,7 @@ class MonthlyAsset:
     per_month: Opens | None = None
     imports: Sequence[str] = ()
     looks_back: bool = False
+    judges_others: JudgesOthers | None = None
     stays_in_memory: bool = True
 
     @property
@@ -128,6 +135,14 @@ class MonthlyAsset:
     def opens(self) -> list[Opens]:
         """What has to be opened for the function."""
         return [*self.per_run, *([self.per_month] if self.per_month else [])]
+
+    @property
+    def resources(self) -> set[str]:
+        """Keys of the resources that the function, and what goes with it, takes."""
+        judges = [self.judges_others] if self.judges_others else []
+        return {
+            key for each in (self.function, *self.opens, *judges) for key in resource_keys(each)
+        }
 
     @cached_property
     def upstream(self) -> list[str]:

@@ -55,12 +55,7 @@ def fleet_months(
         can_subset=True,
         partitions_def=months,
         backfill_policy=backfill_policy,
-        required_resource_keys={
-            name
-            for asset in graph
-            for function in (asset.function, *asset.opens)
-            for name in resource_keys(function)
-        },
+        required_resource_keys=set().union(*(asset.resources for asset in graph)),
     )
     def make_months(context: dg.AssetExecutionContext) -> Iterator[Any]:
         prepare_run_process()
@@ -200,6 +195,12 @@ class MonthsRun:
         yield from self._records.add(
             self._spec(asset), month, metadata, result.data_version, result.check_results
         )
+        if asset.judges_others is not None:
+            found = asset.judges_others(context, **self._resources(asset.judges_others))
+            for name, other, check in found:
+                yield from self._records.judge_anew(
+                    self._spec(self._assets[name]).key, other, check
+                )
         context.report(str(metadata["summary"]))
 
     def _open_for_run(self, months: Sequence[Month], blocks: ExitStack) -> dict[str, Any]:

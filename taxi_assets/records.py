@@ -141,6 +141,16 @@ class Records:
         )
         yield from self._judge(made.asset_key, month, record.checks)
 
+    def judge_anew(
+        self, key: dg.AssetKey, month: Month, check: dg.AssetCheckResult
+    ) -> Iterator[Event]:
+        """Record what a check finds of a month that this run does not make, if it is news."""
+        last = self._last_result(dg.AssetCheckKey(key, str(check.check_name)), month)
+        latest = self._look(key, month)
+        if last is not None and latest is not None and last.description != check.description:
+            self.context.log.info(f"{key.path[-1]} {month}: {check.description}")
+            yield _evaluation(key, month, check, latest)
+
     def repeat(
         self, keys: Collection[dg.AssetCheckKey], months: Sequence[Month]
     ) -> Iterator[Event]:
@@ -180,18 +190,7 @@ class Records:
                 continue
             if not check.passed:
                 self.context.log.warning(f"{key.path[-1]} {month}: {check.description}")
-            yield dg.AssetCheckEvaluation(
-                asset_key=key,
-                check_name=check.check_name,
-                passed=check.passed,
-                metadata=check.metadata,
-                target_materialization_data=AssetCheckEvaluationTargetMaterializationData(
-                    storage_id=latest.storage_id, run_id=latest.run_id, timestamp=latest.timestamp
-                ),
-                severity=check.severity,
-                description=check.description,
-                partition=month.partition_key,
-            )
+            yield _evaluation(key, month, check, latest)
 
     def _look(self, key: dg.AssetKey, month: Month) -> "dg.EventLogRecord | None":
         """The latest materialization of a month, as this run knows it."""
@@ -226,6 +225,27 @@ class Records:
             tags[DATA_VERSION_IS_USER_PROVIDED_TAG] = "true"
         derived = compute_logical_data_version(str(spec.code_version), inputs)
         return tags | {DATA_VERSION_TAG: (data_version or derived).value}
+
+
+def _evaluation(
+    key: dg.AssetKey,
+    month: Month,
+    check: dg.AssetCheckResult | dg.AssetCheckEvaluation,
+    of: "dg.EventLogRecord",
+) -> dg.AssetCheckEvaluation:
+    """What a check has found of a month, as it was recorded."""
+    return dg.AssetCheckEvaluation(
+        asset_key=key,
+        check_name=str(check.check_name),
+        passed=check.passed,
+        metadata=check.metadata,
+        target_materialization_data=AssetCheckEvaluationTargetMaterializationData(
+            storage_id=of.storage_id, run_id=of.run_id, timestamp=of.timestamp
+        ),
+        severity=check.severity,
+        description=check.description,
+        partition=month.partition_key,
+    )
 
 
 def failed_months(

@@ -59,7 +59,7 @@ def no_telemetry() -> Iterator[None]:
 def source_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of synthetic months, in the role of TLC's site."""
     folder = tmp_path_factory.mktemp("source")
-    for month in ("2023-01", "2023-02", "2023-03", "2023-04"):
+    for month in (f"2023-0{number}" for number in range(1, 7)):
         for fleet in FLEETS.values():
             path = folder / fleet.file_name(Month.parse(month))
             write_month(path, fleet, Month.parse(month), trips=6_000)

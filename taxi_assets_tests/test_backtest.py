@@ -12,15 +12,17 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from dagster._core.event_api import PartitionKeyFilter
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
 from taxi_assets.durations import regression
 from taxi_assets.durations.answers import Interval, answer
 from taxi_assets.durations.backtest import HeldOutTrips
-from taxi_assets.durations.cleaning import clean_trips
+from taxi_assets.durations.cleaning import COLUMNS, clean_trips
 from taxi_assets.durations.window import cells_of
 from taxi_assets.errors import UnreachableStorageError
 from taxi_assets.settings import Settings
+from taxi_assets.storage.formats import ParquetFrame
 from taxi_assets.storage.io_managers import MonthlyIOManager
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
@@ -194,12 +196,12 @@ def test_months_in_any_order_and_a_second_go_are_the_range_in_one_run(
 ) -> None:
     """Every stored value that needs history, byte for byte but for the runs that made it."""
     apart = changed(settings, storage=str(tmp_path / "apart"), months_per_run=1)
-    assert materialize("2023-01:2023-04").success
-    for month in ("2023-03", "2023-01", "2023-04", "2023-02"):
-        assert materialize(month, settings=apart).success
+    assert materialize("2023-01:2023-06").success
+    for number in (3, 1, 6, 4, 2, 5):
+        assert materialize(f"2023-0{number}", settings=apart).success
     second = ("boosted_model", "boosted_metrics", "backtest")
-    assert materialize("2023-01:2023-04", *second, settings=apart).success
-    for number in (1, 2, 3, 4):
+    assert materialize("2023-01:2023-06", *second, settings=apart).success
+    for number in range(1, 7):
         month = f"2023-0{number}"
         one, two = (values(place, month) for place in (settings, apart))
         assert one.keys() == two.keys()
@@ -252,6 +254,52 @@ def test_a_gap_in_the_window_is_a_warning_and_a_first_month_is_none(
     run, _ = tracked_runs(settings, "boosted")
     expected = " ".join(f"{month}:{version[:12]}" for month, version in versions.items())
     assert run.data.params["training_months"] == expected
+
+
+def test_a_model_is_marked_when_a_month_of_its_window_is_stored_or_changed_later(
+    materialize: Materialize, settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    """At once, by the run of the other month, and no longer once it is trained anew."""
+    key = dg.AssetCheckKey(dg.AssetKey(["green", "boosted_model"]), "window_complete")
+
+    def march() -> tuple[str | None, bool]:
+        month = PartitionKeyFilter(key="2023-03-01")
+        history = instance.event_log_storage.get_asset_check_execution_history(
+            key, limit=1, partition_filter=month
+        )
+        evaluation = history[0].evaluation
+        target = evaluation.target_materialization_data
+        records = instance.fetch_materializations(
+            dg.AssetRecordsFilter(key.asset_key, asset_partitions=["2023-03-01"]), limit=1
+        ).records
+        assert target is not None
+        assert target.storage_id == records[0].storage_id
+        return evaluation.description, evaluation.passed
+
+    again = ("boosted_model", "boosted_metrics")
+    assert materialize("2023-01").success
+    assert materialize("2023-03").success
+    assert march() == ("Trained on 2023-01, 2023-03; not stored: 2023-02", False)
+    assert materialize("2023-02").success
+    assert march() == ("Trained on 2023-01, 2023-03; stored or changed since: 2023-02", False)
+    assert materialize("2023-03", *again).success
+    assert march() == ("Trained on 2023-01, 2023-02, 2023-03", True)
+    assert materialize("2023-02", "hourly_pairs").success
+    assert march() == ("Trained on 2023-01, 2023-02, 2023-03", True)
+    shorten(Path(settings.storage) / "green/cleaned_trips/2023-01.parquet")
+    assert materialize("2023-01", "hourly_pairs").success
+    assert march() == (
+        "Trained on 2023-01, 2023-02, 2023-03; stored or changed since: 2023-01",
+        False,
+    )
+
+
+def shorten(path: Path) -> None:
+    """Take a stored month's last trips away."""
+    stored_format = ParquetFrame(COLUMNS)
+    trips = stored_format.load(path.open("rb"))
+    path.unlink()
+    stored_format.dump(trips.head(4000), path)
 
 
 def test_the_window_is_as_long_as_it_is_set(materialize: Materialize, settings: Settings) -> None:

@@ -143,7 +143,7 @@ def test_the_model_on_sums_is_as_good_as_one_on_trips(
     months: dict[Month, pd.DataFrame], sums: list[tuple[Month, pd.DataFrame]]
 ) -> None:
     """Its own features and parameters; where zones are categories, LightGBM counts rows."""
-    window = training_window(sums[:2])
+    window = training_window(MONTHS[1], sums[:2])
     encoding = Encoding(fit_encoding(window))
     on_sums = read_models(fit_models(window))["boosted"]
     features = boosted.folded_features(window)
@@ -174,7 +174,7 @@ def test_the_model_on_sums_is_as_good_as_one_on_trips(
 
 
 def test_a_row_is_encoded_without_its_own_trips(sums: list[tuple[Month, pd.DataFrame]]) -> None:
-    window = training_window(sums)
+    window = training_window(MONTHS[-1], sums)
     before = boosted.folded_features(window)
     fold = 3
     mine = window.folds == fold
@@ -206,8 +206,8 @@ def test_validation_trips_are_in_no_fit(
     leaky.loc[leaky["validates"], "duration"] = 1.0
     leaky.loc[leaky["validates"], "trip_distance"] = 99.0
     planted = [*sums[:2], (month, group_by_hourly_pair(leaky))]
-    one = fit_boosted_month(sums, months[month])
-    two = fit_boosted_month(planted, leaky)
+    one = fit_boosted_month(training_window(month, sums), months[month])
+    two = fit_boosted_month(training_window(month, planted), leaky)
     assert one.keys() == two.keys()
     changed = {name for name in one if one[name].tobytes() != two[name].tobytes()}
     assert changed == {"interval.low", "interval.high"}
@@ -216,13 +216,13 @@ def test_validation_trips_are_in_no_fit(
 def test_months_before_count_with_all_their_trips_and_less_than_later_ones(
     sums: list[tuple[Month, pd.DataFrame]],
 ) -> None:
-    window = training_window(sums)
+    window = training_window(MONTHS[-1], sums)
     expected = sum(
         0.95**age * (rows if age else split(rows, "train"))["duration_sum"].sum()
         for age, (_, rows) in zip((2, 1, 0), sums, strict=True)
     )
     assert window.sums["duration_sum"].sum() == pytest.approx(expected, rel=1e-12)
-    alone = training_window(sums[:1])
+    alone = training_window(MONTHS[0], sums[:1])
     assert alone.sums["trips"].sum() == split(sums[0][1], "train")["trips"].sum()
 
 
@@ -232,6 +232,7 @@ from pathlib import Path
 from taxi_assets.durations.boosted_month import fit_boosted_month
 from taxi_assets.durations.cleaning import clean_trips
 from taxi_assets.durations.hourly_pairs import group_by_hourly_pair
+from taxi_assets.durations.window import training_window
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
@@ -239,7 +240,8 @@ from taxi_assets.tlc.synthetic import write_month
 path = Path(sys.argv[1])
 write_month(path, FLEETS["yellow"], Month(2023, 3), 20_000)
 trips = clean_trips(open_parquet(path), FLEETS["yellow"], Month(2023, 3)).trips
-arrays = fit_boosted_month([(Month(2023, 3), group_by_hourly_pair(trips))], trips)
+month = Month(2023, 3)
+arrays = fit_boosted_month(training_window(month, [(month, group_by_hourly_pair(trips))]), trips)
 digest = hashlib.sha256()
 for name in sorted(arrays):
     digest.update(np.ascontiguousarray(arrays[name]).tobytes())
@@ -278,7 +280,7 @@ def test_the_encoding_is_what_its_definition_says() -> None:
             "distance_sum": [2e6, 0.0, 3e6, 0.0],
         }
     )
-    encoding = Encoding(fit_encoding(training_window([(Month(2023, 3), rows)])))
+    encoding = Encoding(fit_encoding(training_window(Month(2023, 3), [(Month(2023, 3), rows)])))
     assert encoding.mean == pytest.approx(20, abs=1e-4)
     assert_allclose(encoding.cell_mean(cells)[:3], [10, 20, 30], rtol=1e-4)
     features = encoding.features(cells)
@@ -354,7 +356,7 @@ def test_the_linear_model_as_arrays_is_the_linear_model(
 def test_every_family_predicts_and_the_better_ones_better(
     months: dict[Month, pd.DataFrame], sums: list[tuple[Month, pd.DataFrame]]
 ) -> None:
-    models = read_models(fit_models(training_window(sums[:2])))
+    models = read_models(fit_models(training_window(MONTHS[1], sums[:2])))
     assert list(models) == list(FAMILIES) == ["mean", "lookup", "boosted"]
     actual = months[MONTHS[2]]["duration"].to_numpy()
     cells = cells_of(months[MONTHS[2]])
@@ -368,7 +370,7 @@ def test_figures_of_the_validation_trips_are_those_of_each_row(
     months: dict[Month, pd.DataFrame], sums: list[tuple[Month, pd.DataFrame]]
 ) -> None:
     trips = months[MONTHS[2]]
-    arrays = fit_boosted_month(sums, trips)
+    arrays = fit_boosted_month(training_window(MONTHS[2], sums), trips)
     figures = validate_boosted(arrays, trips).score(trips)
     held_out = trips[trips["validates"]]
     errors = held_out["duration"] - read_models(arrays)["boosted"].predict(cells_of(held_out))
@@ -408,7 +410,7 @@ def test_the_next_real_month_is_predicted_far_better_than_by_the_linear_model(
     trained = {month: trips_of(month) for month in window}
     sums = [(Month.parse(name), group_by_hourly_pair(trips)) for name, trips in trained.items()]
     last = trained[window[-1]]
-    arrays = fit_boosted_month(sums, last)
+    arrays = fit_boosted_month(training_window(sums[-1][0], sums), last)
     pairs = group_by_zone_pair(last)
     vectorizer = fit_vectorizer(pairs)
     linear = Linear(linear_arrays(vectorizer, fit_model(pairs, vectorizer)))
@@ -427,7 +429,7 @@ def test_the_next_real_month_is_predicted_far_better_than_by_the_linear_model(
 
 
 def test_the_digest_of_trees_is_that_of_their_text(sums: list[tuple[Month, pd.DataFrame]]) -> None:
-    arrays = fit_models(training_window(sums[:1]))
+    arrays = fit_models(training_window(MONTHS[0], sums[:1]))
     for name in ("mean", "variance"):
         text = arrays[f"boosted.{name}_trees"].tobytes()
         assert text.startswith(b"tree\n")

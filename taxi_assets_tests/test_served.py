@@ -23,6 +23,7 @@ from taxi_assets.durations.hourly_pairs import group_by_hourly_pair
 from taxi_assets.durations.intervals import servable_linear
 from taxi_assets.durations.models import part, read_models
 from taxi_assets.durations.regression import fit_model, fit_vectorizer
+from taxi_assets.durations.window import training_window
 from taxi_assets.durations.zone_pairs import group_by_zone_pair
 from taxi_assets.storage.formats import Arrays, UnreadableFileError
 from taxi_assets.tlc.fleets import FLEETS
@@ -44,7 +45,9 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
     vectorizer = fit_vectorizer(pairs)
     return {
         "linear": servable_linear(vectorizer, fit_model(pairs, vectorizer), pairs),
-        "boosted": fit_boosted_month([(MARCH, group_by_hourly_pair(trips))], trips),
+        "boosted": fit_boosted_month(
+            training_window(MARCH, [(MARCH, group_by_hourly_pair(trips))]), trips
+        ),
     }
 
 

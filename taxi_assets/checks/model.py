@@ -136,9 +136,13 @@ def rmse_of_earlier_months(rmse: float, earlier: Mapping[Month, float]) -> Judge
 
 @month_check
 def window_complete(
-    trained_on: Sequence[str], missing: Sequence[Month], *, alone: bool
+    trained_on: Sequence[str],
+    missing: Sequence[Month],
+    *,
+    since: Sequence[Month] = (),
+    alone: bool = False,
 ) -> Judgement:
-    """The boosted model was trained on all months that it should be trained on.
+    """The boosted model was trained on all months that it should be trained on, as they are now.
 
     If not: materialize the missing months, then boosted_model and what follows it once more, in
     one run over the range. A fleet's first month has none before it, and trains on itself.
@@ -149,7 +153,9 @@ def window_complete(
     finding = f"Trained on {', '.join(trained_on)}"
     if missing:
         finding += f"; not stored: {', '.join(map(str, missing))}"
-    return Judgement(not missing, finding, figures)
+    if since:
+        finding += f"; stored or changed since: {', '.join(map(str, since))}"
+    return Judgement(not missing and not since, finding, figures)
 
 
 @month_check

@@ -9,19 +9,18 @@ from taxi_assets.durations.intervals import fit_interval
 from taxi_assets.durations.models import ENCODING, fit_models, read_models
 from taxi_assets.durations.window import (
     WEIGHT_OF_A_MONTH_AGO,
+    Window,
     cells_of,
     distinct,
-    training_window,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     import pandas as pd
     from numpy.typing import NDArray
 
     from taxi_assets.durations.answers import Arrays
-    from taxi_assets.tlc.months import Month
 
 BOOSTED, INTERVAL = "boosted", "interval"
 
@@ -35,16 +34,14 @@ PARAMETERS = {
 """What the model is made with, for those who track it."""
 
 
-def fit_boosted_month(
-    months: "Sequence[tuple[Month, pd.DataFrame]]", cleaned_trips: "pd.DataFrame"
-) -> "dict[str, NDArray[Any]]":
+def fit_boosted_month(window: Window, cleaned_trips: "pd.DataFrame") -> "dict[str, NDArray[Any]]":
     """Fit all families, and the interval on the validation trips, which no fit has seen.
 
     Args:
-        months: that the models are trained on, with their hourly pairs, in order.
-        cleaned_trips: of the last of them.
+        window: the sums that the models are trained on.
+        cleaned_trips: of the last of their months.
     """
-    arrays = fit_models(training_window(months))
+    arrays = fit_models(window)
     held_out = cleaned_trips[cleaned_trips[VALIDATES]]
     cells, trip, _ = distinct(cells_of(held_out))
     model = read_models(arrays)[BOOSTED]

@@ -16,7 +16,7 @@ from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
 from taxi_assets.tlc.zones import LAST_ZONE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     import numpy as np
     import pandas as pd
@@ -57,16 +57,15 @@ class Window:
         return Window(self.cells[others], self.folds[others], sums)
 
 
-def training_window(months: "Sequence[tuple[Month, pd.DataFrame]]") -> Window:
+def training_window(last: "Month", months: "Iterable[tuple[Month, pd.DataFrame]]") -> Window:
     """Sum up the months that a model is trained on.
 
     Args:
-        months: with their hourly pairs, in order. Of the last, the training trips count; of those
-            before, all do.
+        last: the month of the model. Of it the training trips count; of those before, all do.
+        months: with their hourly pairs, one at a time in memory.
     """
     import numpy as np
 
-    last, _ = months[-1]
     numbers, values = [], []
     for month, hourly in months:
         rows = split(hourly, TRAIN) if month == last else hourly
