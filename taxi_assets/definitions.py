@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 import dagster as dg
 
-from taxi_assets.assets import GRAPH
 from taxi_assets.automation import backfills, in_process_by_default, new_months
+from taxi_assets.graph import GRAPH
 from taxi_assets.months import fleet_months
 from taxi_assets.resources import resources
 from taxi_assets.settings import Settings

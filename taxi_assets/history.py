@@ -13,6 +13,7 @@ import dagster as dg
 
 from taxi_assets.checks.model import window_complete
 from taxi_assets.checks.thresholds import EARLIER_MONTHS
+from taxi_assets.durations.profiles import Profile
 from taxi_assets.durations.regression import VocabularyError, bind
 from taxi_assets.durations.window import training_window
 from taxi_assets.errors import MonthError, NotStoredError, UnusableValueError
@@ -27,6 +28,7 @@ from taxi_assets.storage.layout import (
     model_file,
     month_file,
     months_among,
+    profile_note,
 )
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
 
     from taxi_assets.durations.answers import DurationModel, Interval
     from taxi_assets.durations.window import Window
+
+
+PROFILES_BACK = 48
+"""How many months back may say what drift is usual."""
 
 
 def neighbouring_trips(storage: Storage, fleet: Fleet, month: Month) -> dict[Month, int]:
@@ -60,6 +66,25 @@ def earlier_rmses(storage: Storage, fleet: Fleet, month: Month) -> dict[Month, f
                 found[month - back] = float(Json().load(file)["rmse"])
         except (OSError, ValueError, KeyError, TypeError):
             continue
+    return found
+
+
+def note_profile(storage: Storage, fleet: Fleet, month: Month, profile: Profile) -> None:
+    """Note what kind of month the cleaned trips are of which have just been stored."""
+    with storage.replacing(profile_note(fleet, month)) as temporary:
+        Json().dump(profile.to_json(), temporary)
+
+
+def earlier_profiles(storage: Storage, fleet: Fleet, month: Month) -> dict[Month, Profile]:
+    """What kind of months those before are, as far as it is noted and readable."""
+    found = {}
+    for before in _stored(storage, profile_note(fleet, month)):
+        if month - PROFILES_BACK <= before < month:
+            try:
+                read = Json().load(storage.open(profile_note(fleet, before)))
+                found[before] = Profile.from_json(read)
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
     return found
 
 

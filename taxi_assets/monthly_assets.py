@@ -1,6 +1,8 @@
 """How an asset is declared: a function that makes one month of it."""
 
+import hashlib
 import inspect
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -37,6 +39,8 @@ class MonthContext:
         code_version: the asset's.
         dagster: the context of the whole run.
         loads: loads an asset's value of any month.
+        judged: whether an asset's month has passed a check, by their names; None if it was not
+            judged.
     """
 
     fleet: Fleet
@@ -45,6 +49,7 @@ class MonthContext:
     code_version: str
     dagster: dg.AssetExecutionContext
     loads: Callable[[str, Month], Any]
+    judged: Callable[[str, str], bool | None]
     _when_stored: list[Callable[[], Mapping[str, Any] | None]] = field(default_factory=list)
 
     @property
@@ -79,6 +84,16 @@ class MonthContext:
             return self.loads(asset, month)
         except ExplainedFailure as failure:
             raise failure.error from None
+
+    def not_passed(self, checks: Mapping[str, Sequence[MonthCheck]]) -> list[str]:
+        """Names of those checks, by their assets, that the month has not passed."""
+        found = []
+        for asset, of_asset in checks.items():
+            for check in of_asset:
+                passed = self.judged(asset, check.name)
+                if not passed:
+                    found.append(check.name if passed is False else f"{check.name} not judged")
+        return found
 
     def command(self, *assets: str, month: Month | None = None) -> str:
         """The command that materializes assets, by default of this month."""
@@ -182,6 +197,11 @@ class MonthlyAsset:
         if judged != sorted(check.name for check in self.checks):
             raise ValueError(f"{self.name} judged {judged}; its checks are others.")
         return result
+
+
+def data_version(of: Any) -> dg.DataVersion:
+    """A data version for a value that depends on more than its declared inputs."""
+    return dg.DataVersion(hashlib.sha256(json.dumps(of).encode()).hexdigest())
 
 
 def resource_keys(function: Callable[..., Any]) -> list[str]:

@@ -227,7 +227,15 @@ class MonthsRun:
 
     def _month_context(self, asset: MonthlyAsset, month: Month) -> MonthContext:
         return MonthContext(
-            self._fleet, month, asset.name, asset.code_version, self._context, self._load
+            self._fleet,
+            month,
+            asset.name,
+            asset.code_version,
+            self._context,
+            self._load,
+            lambda name, check: self._records.passed(
+                dg.AssetCheckKey(self._assets[name].key(self._fleet), check), month
+            ),
         )
 
     def _load(self, name: str, month: Month) -> Any:

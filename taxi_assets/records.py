@@ -141,6 +141,11 @@ class Records:
         )
         yield from self._judge(made.asset_key, month, record.checks)
 
+    def passed(self, key: dg.AssetCheckKey, month: Month) -> bool | None:
+        """Whether a month has passed a check; None if it was not judged."""
+        last = self._last_result(key, month)
+        return None if last is None else last.passed
+
     def judge_anew(
         self, key: dg.AssetKey, month: Month, check: dg.AssetCheckResult
     ) -> Iterator[Event]:

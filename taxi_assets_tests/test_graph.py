@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from taxi_assets.assets import GRAPH
 from taxi_assets.definitions import build_definitions
+from taxi_assets.graph import GRAPH
 from taxi_assets.settings import Settings
 from taxi_assets_tests.conftest import (
     REAL_FILES,
@@ -44,6 +44,8 @@ def test_the_graph_is_described_for_people(settings: Settings) -> None:
         "boosted_model": {"cleaned_trips", "hourly_pairs"},
         "boosted_metrics": {"raw_trips", "cleaned_trips", "boosted_model"},
         "backtest": {"cleaned_trips"},
+        "champion": {"cleaned_trips", "backtest"},
+        "predictions": {"cleaned_trips", "champion"},
     }
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
@@ -69,7 +71,9 @@ def test_a_month_is_stored_recorded_and_tracked(
         "green/backtest/2023-01.json",
         "green/boosted_metrics/2023-01.json",
         "green/boosted_model/2023-01.npz",
+        "green/champion/2023-01.json",
         "green/cleaned_trips/2023-01.parquet",
+        "green/cleaned_trips/2023-01.profile.json",
         "green/hourly_pairs/2023-01.parquet",
         "green/metrics/2023-01.json",
         "green/model/2023-01.skops",
@@ -79,6 +83,7 @@ def test_a_month_is_stored_recorded_and_tracked(
         "green/pictures/2023-01/errors.png",
         "green/pictures/2023-01/predictions.png",
         "green/pictures/2023-01/worst_pairs.png",
+        "green/predictions/2023-01.parquet",
         "green/raw_trips/2023-01.parquet",
         f"green/raw_trips/2023-01.source.{digest[:16]}.json",
         "green/raw_trips/2023-01.trained.json",

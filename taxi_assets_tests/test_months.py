@@ -15,10 +15,12 @@ import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.loader import LoadingContextForTest
 
-from taxi_assets import assets, definitions
-from taxi_assets.assets import GRAPH
+from taxi_assets import definitions
+from taxi_assets.assets import exercise
+from taxi_assets.checks import data
 from taxi_assets.definitions import build_definitions
 from taxi_assets.durations import cleaning
+from taxi_assets.graph import GRAPH
 from taxi_assets.partitions import monthly_partitions
 from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
@@ -232,13 +234,13 @@ def test_a_fault_in_the_code_costs_only_its_month(
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    group = assets.pairs.group_by_zone_pair
+    group = exercise.pairs.group_by_zone_pair
 
     def group_all_but_the_first(trips: pd.DataFrame) -> pd.DataFrame:
-        monkeypatch.setattr(assets.pairs, "group_by_zone_pair", group)
+        monkeypatch.setattr(exercise.pairs, "group_by_zone_pair", group)
         raise ZeroDivisionError("no pairs today")
 
-    monkeypatch.setattr(assets.pairs, "group_by_zone_pair", group_all_but_the_first)
+    monkeypatch.setattr(exercise.pairs, "group_by_zone_pair", group_all_but_the_first)
     (message,) = step_failures(materialize("2023-01:2023-02"))
     assert "  zone_pairs 2023-01: ZeroDivisionError: no pairs today" in message
     assert recorded(instance, "backtest") == ["2023-02-01"]
@@ -266,7 +268,7 @@ def test_an_outage_stops_after_the_month_in_hand_and_the_next_attempt_goes_on(
         begins(run, parameters, *more)
 
     clean_trips, begins = cleaning.clean_trips, TrackedRun.begin
-    monkeypatch.setattr(assets.cleaning, "clean_trips", clean)
+    monkeypatch.setattr(cleaning, "clean_trips", clean)
     monkeypatch.setattr(TrackedRun, "begin", begin)
     result = materialize("2023-01:2023-04", settings=own_source)
     assert cleaned == ["2023-01", "2023-03", "2023-04"]
@@ -508,7 +510,7 @@ def test_never_two_months_trips_are_in_memory(
         return cleaned
 
     clean = cleaning.clean_trips
-    monkeypatch.setattr(assets.cleaning, "clean_trips", clean_while_alone)
+    monkeypatch.setattr(cleaning, "clean_trips", clean_while_alone)
     assert materialize("2023-01:2023-03").success
     assert len(alive) == 3
 
@@ -517,7 +519,7 @@ def test_a_function_that_forgets_a_check_is_told(
     settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forgetful = tuple(
-        replace(asset, checks=[assets.data_checks.share_kept]) if asset.name == "raw_trips"
+        replace(asset, checks=[data.share_kept]) if asset.name == "raw_trips"
         else asset
         for asset in GRAPH
     )  # fmt: skip

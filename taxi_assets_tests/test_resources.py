@@ -11,8 +11,8 @@ import dagster as dg
 import pytest
 
 from taxi_assets import console
-from taxi_assets.assets import GRAPH
 from taxi_assets.definitions import build_definitions
+from taxi_assets.graph import GRAPH
 from taxi_assets.monthly_assets import MonthContext, monthly_asset
 from taxi_assets.months import fleet_months
 from taxi_assets.resources import resources

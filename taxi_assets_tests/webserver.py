@@ -6,7 +6,7 @@ import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
-from taxi_assets.assets import GRAPH
+from taxi_assets.graph import GRAPH
 
 ASSETS = tuple(asset.name for asset in GRAPH)
 

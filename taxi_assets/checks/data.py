@@ -152,3 +152,10 @@ def usual_durations(durations: "pd.Series[float]") -> Judgement:
         f"{LONG_DURATION[0]:g} to {LONG_DURATION[1]:g}",
         {"median_minutes": median, "quantile_95_minutes": long},
     )
+
+
+CORRECTNESS = {
+    "raw_trips": (trips_without_zone, pickups_in_month),
+    "cleaned_trips": (readable_values, share_kept, usual_durations),
+}
+"""The checks, by their assets, without which a month's trips judge no model."""

@@ -9,12 +9,16 @@ import dagster as dg
 from taxi_assets.checks.month_checks import Judgement, month_check
 from taxi_assets.checks.thresholds import (
     COVERAGE,
+    DECAY_MONTHS,
+    DECAYED_MONTHS,
+    MAX_DECAY,
     MAX_ON_THIN_ZONES,
     MAX_RMSE_OF_EARLIER,
     MIN_GAIN_ON_LINEAR,
     MIN_GAIN_ON_MEAN,
     THIN_ZONE_TRIPS,
 )
+from taxi_assets.durations.reigns import Verdict
 from taxi_assets.durations.zone_pairs import TRAIN, split
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
 from taxi_assets.tlc.months import Month
@@ -192,4 +196,29 @@ def interval_coverage(models: Mapping[str, Mapping[str, Any]]) -> Judgement:
         low <= coverage <= high,
         f"{coverage:.1%} of the trips lie within their interval; {low:.0%} to {high:.0%} are usual",
         {"interval_coverage": coverage},
+    )
+
+
+@month_check
+def model_decays(months: Sequence[Verdict]) -> Judgement:
+    """The champion does as well beside a lookup table as when it was promoted.
+
+    If not: it has grown old, and no challenger was let in. See the champion's decisions of the
+    last months for why; a pinned one is let go by python -m taxi_assets.champion --unpin.
+    """
+    reign = months[-1].before
+    if reign is None or reign.ratio is None or months[-1].ratio is None:
+        return Judgement(True, "No champion was judged by this month", {})
+    relative = [
+        verdict.ratio / reign.ratio
+        for verdict in months[-DECAY_MONTHS:]
+        if verdict.ratio and verdict.before and verdict.before.version == reign.version
+    ]
+    worse = sum(ratio > MAX_DECAY for ratio in relative)
+    said = ", ".join(f"{ratio:.3f}" for ratio in relative)
+    return Judgement(
+        worse < DECAYED_MONTHS,
+        f"The RMSE of {reign.version} beside the lookup table's is {said} times what it was when "
+        f"promoted; above {MAX_DECAY} in {worse} of the last {DECAY_MONTHS} months",
+        {"relative_rmse": months[-1].ratio, "when_promoted": reign.ratio},
     )

@@ -1,5 +1,6 @@
 """How models of earlier months do on a month's trips: the truth that validation only estimates."""
 
+from math import sqrt
 from typing import TYPE_CHECKING, Any
 
 from taxi_assets.durations.answers import DurationModel, Interval, answer, split_up
@@ -49,7 +50,7 @@ class HeldOutTrips:
             the absolute error), in minutes; ``within_5_minutes``, a share; ``interval_coverage``
             (share of the trips within their interval), ``interval_width`` (mean, minutes) and
             ``interval_coverage_by_fifth`` of the predicted duration, all None without an interval;
-            and ``segments``, with ``trips``, ``rmse`` and ``bias`` each.
+            and ``segments``, with ``trips``, ``rmse``, its ``rmse_standard_error``, and ``bias``.
         """
         import numpy as np
 
@@ -63,6 +64,7 @@ class HeldOutTrips:
         absolute = minutes[self._cell_of_trip]
         absolute -= self._actual
         np.abs(absolute, out=absolute)
+        fourth = add_up(self._cell_of_trip, len(self._cells), *[absolute] * 4)
         figures: dict[str, Any] = {
             "rmse": float(np.sqrt(max(0.0, squared.sum()) / self.trips)),
             "mae": float(absolute.mean()),
@@ -76,13 +78,9 @@ class HeldOutTrips:
         if interval is not None:
             figures |= self._coverage(minutes, low, high)
         figures["segments"] = {
-            name: {
-                "trips": int(self._counts[chosen].sum()),
-                "rmse": float(
-                    np.sqrt(max(0.0, squared[chosen].sum()) / self._counts[chosen].sum())
-                ),
-                "bias": float(error[chosen].sum() / self._counts[chosen].sum()),
-            }
+            name: _segment(
+                *(float(sums[chosen].sum()) for sums in (self._counts, error, squared, fourth))
+            )
             for name, chosen in self._segments.items()
             if chosen.any()
         }
@@ -113,6 +111,20 @@ class HeldOutTrips:
                 float(value) if count else None for value, count in zip(share, trips, strict=True)
             ],
         }
+
+
+def _segment(trips: float, errors: float, squares: float, fourth_powers: float) -> dict[str, Any]:
+    """A segment's figures from sums over its trips."""
+    square = max(0.0, squares) / trips
+    rmse = sqrt(square)
+    # Of the mean square, carried over to its root.
+    error_of_square = sqrt(max(0.0, fourth_powers / trips - square * square) / trips)
+    return {
+        "trips": int(trips),
+        "rmse": rmse,
+        "rmse_standard_error": error_of_square / (2 * rmse) if rmse else 0.0,
+        "bias": errors / trips,
+    }
 
 
 def _segments(cells: "Cells", counts: "NDArray[np.int64]") -> "dict[str, NDArray[np.bool_]]":

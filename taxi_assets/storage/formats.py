@@ -113,7 +113,12 @@ class ParquetFrame(Format):
         table = pa.Table.from_pandas(value, preserve_index=False)
         marked = table.replace_schema_metadata(table.schema.metadata | {_LAYOUT_KEY: LAYOUT})
         pq.write_table(
-            marked, path, compression="zstd", write_statistics=False, write_page_checksum=True
+            marked,
+            path,
+            compression="zstd",
+            compression_level=9,
+            write_statistics=False,
+            write_page_checksum=True,
         )
 
     def load(self, file: BinaryIO) -> "pd.DataFrame":
@@ -155,7 +160,7 @@ class Json(Format):
 
 
 class Arrays(Format):
-    """NumPy arrays by name, in an uncompressed zip file; of numbers and text, never of objects."""
+    """NumPy arrays by name, in a zip file; of numbers and text, never of objects."""
 
     extension = ".npz"
 
@@ -165,7 +170,9 @@ class Arrays(Format):
 
         arrays = {name: np.asarray(array) for name, array in value.items()}
         with path.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays | {_LAYOUT_NAME: np.array(LAYOUT)})
+            np.savez_compressed(
+                file, allow_pickle=False, **arrays | {_LAYOUT_NAME: np.array(LAYOUT)}
+            )
 
     def load(self, file: BinaryIO) -> "dict[str, np.ndarray[Any, Any]]":
         """Read the arrays, which are as long as they claim to be."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from taxi_assets.durations import cleaning, hourly_pairs, regression, zone_pairs
+from taxi_assets.durations import cleaning, hourly_pairs, predictions, regression, zone_pairs
 from taxi_assets.errors import MonthError, NotStoredError, UnusableValueError, is_memory_error
 from taxi_assets.failures import explained_failures
 from taxi_assets.masking import mask
@@ -24,6 +24,7 @@ from taxi_assets.storage.formats import (
 from taxi_assets.storage.layout import stored_value
 from taxi_assets.storage.origins import announce_origin, is_altered
 from taxi_assets.tlc.fetch import FetchedMonth
+from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 
 if TYPE_CHECKING:
@@ -136,32 +137,45 @@ class FrameIOManager(MonthlyIOManager):
         }
 
 
+FORMATS: Mapping[str, Mapping[str, Format]] = {
+    "month_files": {"raw_trips": MonthFile()},
+    "frames": {
+        "cleaned_trips": ParquetFrame(cleaning.COLUMNS),
+        "zone_pairs": ParquetFrame(zone_pairs.COLUMNS),
+        "hourly_pairs": ParquetFrame(hourly_pairs.COLUMNS),
+        "predictions": ParquetFrame(predictions.COLUMNS),
+    },
+    "estimators": {
+        "vectorizer": Skops("DictVectorizer"),
+        "model": Skops(
+            {"model": regression.MODEL_TYPE, "vocabulary": "str", "mlflow_run_id": "str"}
+        ),
+    },
+    "arrays": {"boosted_model": Arrays()},
+    "figures": dict.fromkeys(("metrics", "boosted_metrics", "backtest", "champion"), Json()),
+}
+"""How each asset is kept, by the key of its IO manager."""
+
+KINDS = {"month_files": MonthFileIOManager, "frames": FrameIOManager}
+"""IO managers that do more than keep."""
+
+
 def io_managers() -> dict[str, dg.IOManagerDefinition]:
     """The IO managers by the keys under which assets name them; all take ``storage``."""
     return {
-        "month_files": _in_storage(MonthFileIOManager, {"raw_trips": MonthFile()}),
-        "frames": _in_storage(
-            FrameIOManager,
-            {
-                "cleaned_trips": ParquetFrame(cleaning.COLUMNS),
-                "zone_pairs": ParquetFrame(zone_pairs.COLUMNS),
-                "hourly_pairs": ParquetFrame(hourly_pairs.COLUMNS),
-            },
-        ),
-        "estimators": _in_storage(
-            MonthlyIOManager,
-            {
-                "vectorizer": Skops("DictVectorizer"),
-                "model": Skops(
-                    {"model": regression.MODEL_TYPE, "vocabulary": "str", "mlflow_run_id": "str"}
-                ),
-            },
-        ),
-        "arrays": _in_storage(MonthlyIOManager, {"boosted_model": Arrays()}),
-        "figures": _in_storage(
-            MonthlyIOManager, dict.fromkeys(("metrics", "boosted_metrics", "backtest"), Json())
-        ),
+        key: _in_storage(KINDS.get(key, MonthlyIOManager), formats)
+        for key, formats in FORMATS.items()
     }
+
+
+def load_stored(storage: Storage, fleet: Fleet, asset: str, month: Month) -> Any:
+    """What is stored of an asset's month, for what is no asset itself.
+
+    Raises:
+        NotStoredError, UnusableValueError, ServiceError: as ``MonthlyIOManager.load``.
+    """
+    formats = next(formats for formats in FORMATS.values() if asset in formats)
+    return MonthlyIOManager(storage, formats).load(dg.AssetKey([fleet.name, asset]), month)
 
 
 def _in_storage(

@@ -51,7 +51,7 @@ def folder(path: str) -> str:
 
 def months_among(names: Iterable[str], like: str) -> list[Month]:
     """The months that a folder has files of, in order, by the names with the ending of a path."""
-    ending = f".{like.rpartition('.')[2]}"
+    ending = like.rpartition("/")[2][len("2023-03") :]
     months = []
     for name in names:
         with suppress(ValueError):
@@ -76,6 +76,11 @@ def _origin_notes(path: str) -> str:
 def trained_note(fleet: Fleet, month: Month) -> str:
     """The note of the file that the month's model was trained on, beside the month's files."""
     return stored_value([fleet.name, "raw_trips"], month, ".trained.json")
+
+
+def profile_note(fleet: Fleet, month: Month) -> str:
+    """The note of what kind of month it is, beside the month's cleaned trips."""
+    return stored_value([fleet.name, "cleaned_trips"], month, ".profile.json")
 
 
 def picture_file(fleet: Fleet, month: Month, name: str) -> str:

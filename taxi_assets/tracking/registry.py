@@ -14,9 +14,14 @@ NEWEST = "newest_{family}"
 ALL_VERSIONS = 10_000
 
 
+def registered_name(fleet: str) -> str:
+    """The registered model of a fleet: ``nyc-taxi-trip-duration-yellow``."""
+    return f"nyc-taxi-trip-duration-{fleet}"
+
+
 @dataclass(frozen=True)
 class Registry:
-    """The registered model of a fleet: ``nyc-taxi-trip-duration-yellow``."""
+    """The registered model of a fleet."""
 
     client: "MlflowClient"
     fleet: str
@@ -24,7 +29,7 @@ class Registry:
     @property
     def name(self) -> str:
         """The registered model's name."""
-        return f"nyc-taxi-trip-duration-{self.fleet}"
+        return registered_name(self.fleet)
 
     def add(self, run_id: str, model_id: str, month: Month, family: str, rmse: float) -> str:
         """Register a month's logged model, or note its new RMSE; return its version's number."""

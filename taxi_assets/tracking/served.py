@@ -21,6 +21,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from taxi_assets.durations.answers import (
     BANDS,
+    DECIMALS,
     Boosted,
     Encoding,
     Interval,
@@ -44,6 +45,9 @@ CHUNK = 1 << 16
 class TripDuration(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
     """How long a taxi trip takes, by its zones and the time at which it begins."""
 
+    # MLflow would warn that the input has no types, which this model checks itself.
+    _skip_type_hint_validation = True
+
     def load_context(self, context: Any) -> None:
         """Read the model's arrays, which are those that were logged, or nothing.
 
@@ -59,15 +63,14 @@ class TripDuration(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc
         for name, values in arrays.items():
             part, _, array = name.partition(".")
             parts.setdefault(part, {})[array] = values
-        self._interval = Interval(parts["interval"])
+        self.interval = Interval(parts["interval"])
         self._encoding = Encoding(parts["encoding"]) if "encoding" in parts else None
-        self._model = (
+        self.model = (
             Linear(parts["linear"])
             if self._encoding is None
             else Boosted(self._encoding, parts["boosted"])
         )
 
-    # MLflow warns of any type that the input may be said to have, and cannot check it.
     def predict(  # type: ignore[no-untyped-def]
         self, context, model_input, params=None
     ):
@@ -85,26 +88,40 @@ class TripDuration(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc
         table = as_table(model_input)
         pickup, dropoff = (read_zones(table, column) for column in ZONE_COLUMNS)
         bands, known = read_bands(table)
-        cells = number(pickup, dropoff, bands)
+        names = ("minutes", "minutes_p10", "minutes_p90")
+        answers = self.answer(number(pickup, dropoff, bands), known)
+        return pd.DataFrame(dict(zip(names, answers, strict=True)))
+
+    def answer_cells(self, cells: Any) -> Any:
+        """Minutes, lower and upper bounds of cells whose hours are known."""
+        return answer(self.model, self.interval, cells)
+
+    def answer(self, cells: Any, known: Any) -> Any:
+        """Minutes, lower and upper bounds, shape (3, len(cells)).
+
+        Args:
+            cells: their numbers, see ``answers.number``.
+            known: whether the hour is known; where it is not, the answer is for the pair's average
+                hour, whatever the cell's band is.
+        """
         asked, places = np.unique(np.where(known, cells, -1 - cells), return_inverse=True)
         timed = asked >= 0
         columns = np.empty((3, len(asked)))
-        columns[:, timed] = answer(self._model, self._interval, asked[timed])
+        columns[:, timed] = answer(self.model, self.interval, asked[timed])
         untimed = np.flatnonzero(~timed)
         for first in range(0, len(untimed), CHUNK):
             chosen = untimed[first : first + CHUNK]
             columns[:, chosen] = self._of_average_hour(-1 - asked[chosen])
-        names = ("minutes", "minutes_p10", "minutes_p90")
-        return pd.DataFrame(dict(zip(names, columns[:, places], strict=True)))
+        return columns[:, places]
 
     def _of_average_hour(self, cells: Any) -> Any:
         """The answers for all bands of the week, weighted by how a pair's trips are spread."""
         if self._encoding is None:
-            return np.array(answer(self._model, self._interval, cells))
+            return np.array(answer(self.model, self.interval, cells))
         weights = self._encoding.bands_of_pairs(cells)
         every = (cells - cells % BANDS)[:, None] + np.arange(BANDS)
-        answers = np.array(answer(self._model, self._interval, every.ravel()))
-        return (answers.reshape(3, *weights.shape) * weights).sum(axis=2)
+        answers = np.array(answer(self.model, self.interval, every.ravel()))
+        return np.round((answers.reshape(3, *weights.shape) * weights).sum(axis=2), DECIMALS)
 
 
 def as_table(asked: Any) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from taxi_assets.durations import cleaning
 from taxi_assets.monthly_assets import MonthContext
 from taxi_assets.tracking.owners import OWNER, Owner
 
@@ -46,6 +47,18 @@ def run_tags(context: MonthContext, family: str, dagster_ui_url: str | None) -> 
     if (commit := _git_commit()) is not None:
         tags["mlflow.source.git.commit"] = commit
     return tags
+
+
+def month_parameters(context: MonthContext) -> dict[str, object]:
+    """What every model of a month is made with."""
+    return {
+        "fleet": context.fleet.name,
+        "month": str(context.month),
+        "test_size": cleaning.TEST_SIZE,
+        "random_state": cleaning.RANDOM_STATE,
+        "min_duration": cleaning.MIN_DURATION,
+        "max_duration": cleaning.MAX_DURATION,
+    }
 
 
 def same_month(context: MonthContext) -> str:

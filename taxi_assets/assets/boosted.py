@@ -1,0 +1,148 @@
+"""Boosted trees: the sums of a month and of those before it, and the model's figures."""
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from taxi_assets.checks import model as model_checks
+from taxi_assets.durations.hourly_pairs import group_by_hourly_pair
+from taxi_assets.history import Training, outdated_windows, training_months
+from taxi_assets.monthly_assets import MonthContext, data_version, monthly_asset
+from taxi_assets.reporting import charts
+from taxi_assets.reporting.gallery import BOOSTED_PICTURES, Gallery
+from taxi_assets.reporting.painter import painter
+from taxi_assets.storage.files import Storage
+from taxi_assets.storage.layout import month_file
+from taxi_assets.storage.origins import stored_origin
+from taxi_assets.tracking.runs import BOOSTED, Tracking
+from taxi_assets.tracking.tags import month_parameters
+from taxi_assets.tracking.tracked_run import TrackedRun
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow.parquet as pq
+
+    from taxi_assets.reporting.painter import Painter
+
+
+@monthly_asset(
+    kinds={"pandas", "parquet"},
+    io_manager="frames",
+    code_version="1",
+    judges_others=outdated_windows,
+)
+def hourly_pairs(
+    context: MonthContext, cleaned_trips: "pd.DataFrame"
+) -> "dg.MaterializeResult[pd.DataFrame]":
+    """The trips summed up by split, zone pair and hour of the week; sums of months add up."""
+    summed = group_by_hourly_pair(cleaned_trips)
+    return dg.MaterializeResult(
+        value=summed,
+        metadata={
+            "summary": f"{summed['trips'].sum():,} trips in {len(summed):,} rows, "
+            f"{summed['distance_trips'].sum():,} of them with a distance",
+            "trips": int(summed["trips"].sum()),
+        },
+    )
+
+
+def boosted_run(context: MonthContext, mlflow: dg.ResourceParam[Tracking]) -> TrackedRun:
+    """The month's MLflow run, which boosted_model and boosted_metrics share."""
+    return TrackedRun(mlflow, context, BOOSTED)
+
+
+@monthly_asset(
+    kinds={"lightgbm", "mlflow"},
+    io_manager="arrays",
+    code_version="1",
+    per_month=boosted_run,
+    imports=["lightgbm", "mlflow", "dagster_mlflow"],
+    looks_back=True,
+    checks=[model_checks.window_complete],
+)
+def boosted_model(
+    context: MonthContext,
+    cleaned_trips: "pd.DataFrame",
+    hourly_pairs: "pd.DataFrame",
+    storage: dg.ResourceParam[Storage],
+    training: dg.ResourceParam[Training],
+    boosted_run: TrackedRun,
+) -> "dg.MaterializeResult[dict[str, Any]]":
+    """Gradient-boosted trees on the sums of this month and those before it, with intervals."""
+    from taxi_assets.durations.boosted_month import PARAMETERS, fit_boosted_month, servable_boosted
+
+    trained = training_months(context, storage, training, hourly_pairs)
+    arrays = fit_boosted_month(trained.window, cleaned_trips)
+    origin = stored_origin(storage, month_file(context.fleet, context.month))
+    boosted_run.begin(
+        {
+            **month_parameters(context),
+            **PARAMETERS,
+            "training_months": " ".join(f"{m}:{v[:12]}" for m, v in trained.versions.items()),
+        },
+        origin,
+    )
+    boosted_run.log_model(servable_boosted(arrays))
+    context.when_stored(boosted_run.supersede_older)
+    months = list(trained.versions)
+    return dg.MaterializeResult(
+        value={
+            **arrays,
+            "mlflow_run_id": boosted_run.run_id,
+            "training_months": months,
+            "training_versions": list(trained.versions.values()),
+        },
+        metadata={
+            "summary": f"trained on {', '.join(months)}, MLflow run {boosted_run.run_id}",
+            "training_months": trained.versions,
+            **boosted_run.links(),
+        },
+        data_version=data_version(trained.versions),
+        check_results=[model_checks.window_complete(months, trained.missing, alone=trained.alone)],
+    )
+
+
+@monthly_asset(
+    kinds={"json", "mlflow"},
+    io_manager="figures",
+    code_version="1",
+    per_run=[painter],
+    per_month=boosted_run,
+    checks=[model_checks.better_than_mean],
+)
+def boosted_metrics(
+    context: MonthContext,
+    raw_trips: "pq.ParquetFile",
+    cleaned_trips: "pd.DataFrame",
+    boosted_model: "dict[str, Any]",
+    storage: dg.ResourceParam[Storage],
+    painter: "Painter",
+    boosted_run: TrackedRun,
+) -> "dg.MaterializeResult[dict[str, float]]":
+    """The boosted model's figures on the month's validation trips, the same rows as in metrics."""
+    from taxi_assets.durations.boosted_month import validate_boosted
+
+    validation = validate_boosted(boosted_model, cleaned_trips)
+    drawn = painter.draw(charts.boosted_charts(validation, context.title))
+    boosted_run.reopen(str(boosted_model["mlflow_run_id"]))
+    figures = {
+        "records_loaded": raw_trips.metadata.num_rows,
+        "records_cleaned": len(cleaned_trips),
+        **validation.score(cleaned_trips),
+        "model_size_bytes": boosted_run.model_size_bytes(),
+    }
+    boosted_run.log_metrics(figures)
+    pictures = Gallery(storage, context.fleet, context.month)
+    context.when_stored(lambda: pictures.add(drawn()))
+    context.when_stored(lambda: boosted_run.log_pictures(pictures.all(BOOSTED_PICTURES)))
+    context.when_stored(boosted_run.complete)
+    return dg.MaterializeResult(
+        value=figures,
+        metadata={
+            "summary": f"RMSE {figures['rmse']:.3f} minutes, MAE {figures['mae']:.3f}, on "
+            f"{figures['validation_trips']:,} validation trips",
+            **figures,
+            **boosted_run.links(),
+        },
+        check_results=[model_checks.better_than_mean(figures)],
+    )

@@ -1,0 +1,169 @@
+"""The exercise: one month, one-hot zones, a linear regression, its figures."""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from taxi_assets.checks import model as model_checks
+from taxi_assets.durations import intervals, regression, scoring
+from taxi_assets.durations import zone_pairs as pairs
+from taxi_assets.durations.regression import TrainedModel
+from taxi_assets.history import earlier_rmses
+from taxi_assets.monthly_assets import MonthContext, monthly_asset
+from taxi_assets.reporting import charts
+from taxi_assets.reporting.gallery import PICTURES, Gallery
+from taxi_assets.reporting.painter import painter
+from taxi_assets.reporting.zone_names import zone_names
+from taxi_assets.storage.files import Storage
+from taxi_assets.storage.layout import month_file
+from taxi_assets.storage.origins import note_trained, stored_origin
+from taxi_assets.tracking.runs import LINEAR, Tracking
+from taxi_assets.tracking.tags import month_parameters
+from taxi_assets.tracking.tracked_run import TrackedRun
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow.parquet as pq
+    from sklearn.feature_extraction import DictVectorizer
+
+    from taxi_assets.reporting.painter import Painter
+    from taxi_assets.reporting.zone_names import ZoneNames
+
+
+@monthly_asset(kinds={"pandas", "parquet"}, io_manager="frames", code_version="1")
+def zone_pairs(
+    context: MonthContext, cleaned_trips: "pd.DataFrame"
+) -> "dg.MaterializeResult[pd.DataFrame]":
+    """The trips summed up by split and zone pair: all that the fit needs to know of them."""
+    summed = pairs.group_by_zone_pair(cleaned_trips)
+    trips = {name: int(pairs.split(summed, name)["trips"].sum()) for name in pairs.SPLITS}
+    return dg.MaterializeResult(
+        value=summed,
+        metadata={
+            "summary": f"{trips[pairs.TRAIN]:,} training and {trips[pairs.VALIDATION]:,} "
+            f"validation trips in {len(summed):,} rows",
+            **{f"{name}_trips": count for name, count in trips.items()},
+        },
+    )
+
+
+@monthly_asset(
+    kinds={"scikitlearn"},
+    io_manager="estimators",
+    code_version="1",
+    imports=["sklearn.feature_extraction"],
+    checks=[model_checks.known_zones],
+)
+def vectorizer(
+    context: MonthContext, zone_pairs: "pd.DataFrame"
+) -> "dg.MaterializeResult[DictVectorizer]":
+    """scikit-learn's DictVectorizer, fitted on the zones of the training trips."""
+    fitted = regression.fit_vectorizer(zone_pairs)
+    features = len(fitted.feature_names_)
+    return dg.MaterializeResult(
+        value=fitted,
+        metadata={"summary": f"{features:,} features", "feature_count": features},
+        check_results=[model_checks.known_zones(fitted)],
+    )
+
+
+def tracked_run(context: MonthContext, mlflow: dg.ResourceParam[Tracking]) -> TrackedRun:
+    """The month's MLflow run, which model and metrics share where they are made together."""
+    return TrackedRun(mlflow, context, LINEAR)
+
+
+@monthly_asset(
+    kinds={"scikitlearn", "mlflow"},
+    io_manager="estimators",
+    code_version="2",
+    per_month=tracked_run,
+    imports=["sklearn.linear_model", "mlflow", "dagster_mlflow"],
+    checks=[model_checks.finite_coefficients, model_checks.thin_zones],
+)
+def model(
+    context: MonthContext,
+    zone_pairs: "pd.DataFrame",
+    vectorizer: "DictVectorizer",
+    storage: dg.ResourceParam[Storage],
+    tracked_run: TrackedRun,
+) -> "dg.MaterializeResult[TrainedModel]":
+    """scikit-learn's LinearRegression of duration on zones, and the MLflow run that has it."""
+    fitted = regression.fit_model(zone_pairs, vectorizer)
+    origin = stored_origin(storage, month_file(context.fleet, context.month))
+    tracked_run.begin({"model_type": regression.MODEL_TYPE, **month_parameters(context)}, origin)
+    tracked_run.log_vectorizer(vectorizer)
+    tracked_run.log_model(intervals.servable_linear(vectorizer, fitted, zone_pairs))
+    context.when_stored(tracked_run.supersede_older)
+    if origin is not None:
+        context.when_stored(partial(note_trained, storage, context.fleet, context.month, origin))
+    return dg.MaterializeResult(
+        value=TrainedModel(
+            model=fitted,
+            vocabulary=regression.vocabulary(vectorizer),
+            mlflow_run_id=tracked_run.run_id,
+        ),
+        metadata={
+            "summary": f"intercept {fitted.intercept_:.2f} minutes, "
+            f"MLflow run {tracked_run.run_id}",
+            "intercept": float(fitted.intercept_),
+            **tracked_run.links(),
+        },
+        check_results=[
+            model_checks.finite_coefficients(fitted),
+            model_checks.thin_zones(zone_pairs),
+        ],
+    )
+
+
+@monthly_asset(
+    kinds={"json", "mlflow"},
+    io_manager="figures",
+    code_version="1",
+    per_run=[painter, zone_names],
+    per_month=tracked_run,
+    checks=[model_checks.better_than_mean, model_checks.rmse_of_earlier_months],
+)
+def metrics(
+    context: MonthContext,
+    raw_trips: "pq.ParquetFile",
+    cleaned_trips: "pd.DataFrame",
+    zone_pairs: "pd.DataFrame",
+    vectorizer: "DictVectorizer",
+    model: TrainedModel,
+    storage: dg.ResourceParam[Storage],
+    zone_names: "ZoneNames",
+    painter: "Painter",
+    tracked_run: TrackedRun,
+) -> "dg.MaterializeResult[dict[str, float]]":
+    """The month's figures on its validation trips, in minutes; also in the model's MLflow run."""
+    predictor = regression.bind(vectorizer, model)
+    validation = scoring.validate_model(cleaned_trips, zone_pairs, *predictor)
+    drawn = painter.draw(charts.model_charts(validation, zone_names.zones, context.title))
+    tracked_run.reopen(model["mlflow_run_id"])
+    figures = {
+        "records_loaded": raw_trips.metadata.num_rows,
+        "records_cleaned": len(cleaned_trips),
+        **scoring.score_model(zone_pairs, *predictor, validation),
+        "model_size_bytes": tracked_run.model_size_bytes(),
+    }
+    tracked_run.log_metrics(figures)
+    pictures = Gallery(storage, context.fleet, context.month)
+    context.when_stored(lambda: pictures.add(drawn()))
+    context.when_stored(lambda: tracked_run.log_pictures(pictures.all(PICTURES)))
+    context.when_stored(tracked_run.complete)
+    earlier = earlier_rmses(storage, context.fleet, context.month)
+    return dg.MaterializeResult(
+        value=figures,
+        metadata={
+            "summary": f"RMSE {figures['rmse']:.3f} minutes, intercept {figures['intercept']:.2f}, "
+            f"{figures['records_loaded']:,} records loaded, "
+            f"{figures['records_cleaned']:,} after preparation",
+            **figures,
+            **tracked_run.links(),
+        },
+        check_results=[
+            model_checks.better_than_mean(figures),
+            model_checks.rmse_of_earlier_months(figures["rmse"], earlier),
+        ],
+    )

@@ -1,0 +1,184 @@
+"""Which model serves: models of earlier months on this month's trips, and what the best says."""
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from taxi_assets.championship import Championship, digest
+from taxi_assets.checks import data as data_checks
+from taxi_assets.checks import model as model_checks
+from taxi_assets.durations.predictions import no_predictions, predict_trips
+from taxi_assets.errors import MonthError
+from taxi_assets.history import earlier_models
+from taxi_assets.monthly_assets import MonthContext, data_version, monthly_asset
+from taxi_assets.reporting import charts
+from taxi_assets.reporting.gallery import Gallery
+from taxi_assets.reporting.painter import painter
+from taxi_assets.storage.files import Storage
+from taxi_assets.tracking.runs import Tracking
+from taxi_assets.tracking.versions import UnusableVersionError, load_version
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from taxi_assets.durations.reigns import Reign
+    from taxi_assets.reporting.painter import Painter
+
+
+@monthly_asset(
+    kinds={"json", "mlflow"},
+    io_manager="figures",
+    code_version="3",
+    per_run=[painter],
+    looks_back=True,
+    checks=[model_checks.boosted_better_than_linear, model_checks.interval_coverage],
+)
+def backtest(
+    context: MonthContext,
+    cleaned_trips: "pd.DataFrame",
+    storage: dg.ResourceParam[Storage],
+    mlflow: dg.ResourceParam[Tracking],
+    painter: "Painter",
+) -> "dg.MaterializeResult[dict[str, Any]]":
+    """Every family's newest model of earlier months, on all trips of this month: the truth."""
+    from taxi_assets.durations.backtest import HeldOutTrips
+
+    trips = HeldOutTrips(cleaned_trips)
+    earlier = earlier_models(context, storage)
+    models = {
+        name: {**model.describe(), **trips.score(model.model, model.interval)}
+        for name, model in earlier.items()
+    }
+    drawn = painter.draw(charts.backtest_charts(models, context.title) if models else {})
+    for model in models.values():
+        if model["mlflow_run_id"] is not None:
+            mlflow.log_backtest(context, model["mlflow_run_id"], model)
+    failed = context.not_passed(data_checks.CORRECTNESS)
+    figures = {
+        "month": str(context.month),
+        "trips": trips.trips,
+        "failed_checks": failed,
+        "models": models,
+    }
+    pictures = Gallery(storage, context.fleet, context.month)
+    context.when_stored(lambda: pictures.add(drawn()))
+    rmses = {name: model["rmse"] for name, model in models.items()}
+    said = ", ".join(f"{name} {rmses[name]:.3f}" for name in sorted(rmses, key=rmses.__getitem__))
+    return dg.MaterializeResult(
+        value=figures,
+        metadata={
+            "summary": f"RMSE {said} minutes, on {trips.trips:,} trips"
+            if models
+            else "there is no earlier model to score",
+            "trips": trips.trips,
+            **{f"{name}_rmse": rmse for name, rmse in rmses.items()},
+            "figures": dg.MetadataValue.json(figures),
+        },
+        # Models of earlier months are no declared inputs that Dagster could derive a version from.
+        data_version=data_version(figures),
+        check_results=[
+            model_checks.boosted_better_than_linear(models),
+            model_checks.interval_coverage(models),
+        ],
+    )
+
+
+@monthly_asset(
+    kinds={"json", "mlflow"},
+    io_manager="figures",
+    code_version="1",
+    looks_back=True,
+    checks=[model_checks.model_decays],
+)
+def champion(
+    context: MonthContext,
+    cleaned_trips: "pd.DataFrame",
+    backtest: "dict[str, Any]",
+    storage: dg.ResourceParam[Storage],
+    mlflow: dg.ResourceParam[Tracking],
+) -> "dg.MaterializeResult[dict[str, Any]]":
+    """The registered version that serves from this month on, and why: a replay of all months."""
+    championship = Championship(
+        storage, mlflow.server, context.fleet, context.report, {context.month: cleaned_trips}
+    )
+    verdicts = championship.verdicts()
+    months = [verdict for verdict in verdicts if verdict.decision is None]
+    judged = [verdict for verdict in months if verdict.month and verdict.month <= context.month]
+    verdict = judged[-1]
+    scored = {model.get("mlflow_run_id") for model in backtest["models"].values()}
+    figures = {
+        "month": str(context.month),
+        "champion": _described(verdict.champion),
+        "before": _described(verdict.before),
+        "previous": verdict.previous and verdict.previous.number,
+        "pinned": verdict.pinned,
+        "decision": verdict.sentence,
+        "relative_rmse": verdict.ratio,
+        "scores": {run: its for run, its in verdict.figures.items() if run not in scored},
+        "backtest": digest(backtest),
+    }
+
+    def settle() -> dict[str, Any]:
+        _, put_right = championship.settle()
+        for line in put_right:
+            context.report(line)
+        return {"put_right": "; ".join(put_right)} if put_right else {}
+
+    context.when_stored(settle)
+    return dg.MaterializeResult(
+        value=figures,
+        metadata={
+            "summary": verdict.sentence,
+            **({"version": verdict.champion.version.number} if verdict.champion else {}),
+            **({"relative_rmse": verdict.ratio} if verdict.ratio else {}),
+            "figures": dg.MetadataValue.json(figures),
+        },
+        # Verdicts of other months are no declared inputs that Dagster could derive a version from.
+        data_version=data_version(figures),
+        check_results=[model_checks.model_decays(judged)],
+    )
+
+
+def _described(reign: "Reign | None") -> dict[str, Any] | None:
+    if reign is None:
+        return None
+    version = reign.version
+    return {
+        "version": version.number,
+        "month": str(version.month),
+        "family": version.family,
+        "mlflow_run_id": version.run_id,
+        "since": reign.since and str(reign.since),
+    }
+
+
+@monthly_asset(kinds={"pandas", "parquet"}, io_manager="frames", code_version="1")
+def predictions(
+    context: MonthContext,
+    cleaned_trips: "pd.DataFrame",
+    champion: "dict[str, Any]",
+    mlflow: dg.ResourceParam[Tracking],
+) -> "dg.MaterializeResult[pd.DataFrame]":
+    """What the champion of the months before says of each kept trip: minutes and their bounds."""
+    serving = champion["before"]
+    trips = len(cleaned_trips)
+    if serving is None:
+        return dg.MaterializeResult(
+            value=no_predictions(trips),
+            metadata={"summary": f"{trips:,} trips without predictions: there was no champion"},
+        )
+    try:
+        served = load_version(mlflow.server, context.fleet.name, serving["version"])
+    except UnusableVersionError as error:
+        making = context.command("champion", "predictions")
+        raise MonthError(f"{error} Have the champion found anew: {making}") from None
+    predicted = predict_trips(cleaned_trips, serving["version"], served.answer_cells)
+    return dg.MaterializeResult(
+        value=predicted,
+        metadata={
+            "summary": f"{trips:,} trips, by {serving['family']} {serving['month']}, version "
+            f"{serving['version']}; {predicted['minutes'].mean():.2f} minutes on average",
+            "mean_minutes": float(predicted["minutes"].mean()),
+            "model_version": serving["version"],
+        },
+    )

@@ -1,0 +1,119 @@
+"""A month's trips: as TLC published them, and cleaned."""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from taxi_assets.checks import data as data_checks
+from taxi_assets.checks import drift as drift_checks
+from taxi_assets.durations import cleaning, profiles
+from taxi_assets.history import earlier_profiles, neighbouring_trips, note_profile
+from taxi_assets.incoming import fetched_months
+from taxi_assets.monthly_assets import MonthContext, monthly_asset
+from taxi_assets.reporting import charts
+from taxi_assets.reporting.gallery import Gallery
+from taxi_assets.reporting.painter import painter
+from taxi_assets.storage.files import Storage
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow.parquet as pq
+
+    from taxi_assets.incoming import Incoming
+    from taxi_assets.reporting.painter import Painter
+    from taxi_assets.tlc.ahead import FetchAhead
+    from taxi_assets.tlc.fetch import FetchedMonth
+
+
+@monthly_asset(
+    kinds={"parquet"},
+    io_manager="month_files",
+    code_version="1",
+    per_run=[fetched_months],
+    stays_in_memory=False,
+    imports=["pyarrow.parquet"],
+    checks=[
+        data_checks.number_of_trips,
+        data_checks.trips_without_zone,
+        data_checks.pickups_in_month,
+    ],
+)
+def raw_trips(
+    context: MonthContext,
+    fetched_months: "FetchAhead[Incoming]",
+    storage: dg.ResourceParam[Storage],
+) -> "dg.MaterializeResult[FetchedMonth]":
+    """The month's trip records, byte for byte as TLC published them."""
+    fetched, survey = fetched_months.take(context.month, context.report)
+    origin = fetched.origin
+    neighbours = neighbouring_trips(storage, context.fleet, context.month)
+    return dg.MaterializeResult(
+        value=fetched,
+        metadata={
+            "summary": f"{origin.trips:,} trips, {origin.size / 1e6:,.1f} MB, "
+            f"from {origin.location}",
+            "records_loaded": origin.trips,
+            "size_bytes": origin.size,
+            "source": origin.location,
+            "sha256": origin.sha256,
+        },
+        data_version=dg.DataVersion(origin.sha256),
+        check_results=[
+            data_checks.number_of_trips(origin.trips, neighbours),
+            data_checks.trips_without_zone(survey),
+            data_checks.pickups_in_month(survey),
+        ],
+    )
+
+
+@monthly_asset(
+    kinds={"pandas", "parquet"},
+    io_manager="frames",
+    code_version="2",
+    per_run=[painter],
+    imports=["pandas", "sklearn.model_selection"],
+    checks=[
+        data_checks.readable_values,
+        data_checks.share_kept,
+        data_checks.usual_durations,
+        drift_checks.drift_from_month_before,
+        drift_checks.drift_from_year_before,
+    ],
+)
+def cleaned_trips(
+    context: MonthContext,
+    raw_trips: "pq.ParquetFile",
+    storage: dg.ResourceParam[Storage],
+    painter: "Painter",
+) -> "dg.MaterializeResult[pd.DataFrame]":
+    """Trips of 1 to 60 minutes between two known zones: zones, duration (minutes), hour, miles."""
+    cleaned = cleaning.clean_trips(raw_trips, context.fleet, context.month)
+    kept = len(cleaned.trips)
+    durations = cleaned.trips[cleaning.DURATION]
+    drawn = painter.draw(charts.cleaning_charts(cleaned.durations, context.title))
+    pictures = Gallery(storage, context.fleet, context.month)
+    context.when_stored(lambda: pictures.add(drawn()))
+    counts = profiles.profile(cleaned.trips)
+    context.when_stored(partial(note_profile, storage, context.fleet, context.month, counts))
+    earlier = earlier_profiles(storage, context.fleet, context.month)
+    return dg.MaterializeResult(
+        value=cleaned.trips,
+        metadata={
+            "summary": f"{kept:,} of {cleaned.loaded:,} trips kept",
+            "records_loaded": cleaned.loaded,
+            "records_cleaned": kept,
+            "share_kept": cleaned.share_kept,
+            "null_zones": cleaned.null_zones,
+            "null_times": cleaned.null_times,
+            "unreadable_values": cleaned.unreadable.counts.total(),
+            "mean_duration_minutes": float(durations.mean()),
+        },
+        check_results=[
+            data_checks.readable_values(cleaned.unreadable),
+            data_checks.share_kept(kept, cleaned.loaded),
+            data_checks.usual_durations(durations),
+            drift_checks.drift_from_month_before(context.month, counts, earlier),
+            drift_checks.drift_from_year_before(context.month, counts, earlier),
+        ],
+    )

@@ -1,0 +1,97 @@
+"""Versions of a fleet's registered model: which there are, and what each answers."""
+
+from functools import lru_cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from taxi_assets.durations.reigns import Version
+from taxi_assets.errors import MonthError, first_line
+from taxi_assets.tlc.months import Month
+from taxi_assets.tracking.registry import ALL_VERSIONS, registered_name
+from taxi_assets.tracking.servers import TrackingServer
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+    from taxi_assets.tracking.served import TripDuration
+
+
+class UnusableVersionError(MonthError):
+    """A version of the registered model is not there, or cannot be read."""
+
+
+def registered_versions(server: TrackingServer, fleet: str) -> list[Version]:
+    """The versions that this project has registered, in order of their numbers.
+
+    Raises:
+        TrackingError: MLflow does not do its part.
+    """
+    with server.explained():
+        found = server.client.search_model_versions(
+            f"name = '{registered_name(fleet)}'", max_results=ALL_VERSIONS
+        )
+    versions = [version for version in map(_as_version, found) if version is not None]
+    return sorted(versions, key=lambda version: version.number)
+
+
+def _as_version(found: "ModelVersion") -> Version | None:
+    """What the tags of a version say; None if somebody else has made it."""
+    try:
+        return Version(
+            number=int(found.version),
+            month=Month.parse(found.tags["month"]),
+            family=found.tags["family"],
+            run_id=str(found.run_id),
+            created=found.creation_timestamp / 1000,
+            tags=dict(found.tags),
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+def load_version(server: TrackingServer, fleet: str, number: int) -> "TripDuration":
+    """A version as it is served, read from what MLflow keeps of it; no code of it is run.
+
+    Raises:
+        UnusableVersionError: it is not there, damaged, or another project's.
+        TrackingError: MLflow does not do its part.
+    """
+    from mlflow.exceptions import MlflowException
+
+    with server.explained():
+        try:
+            found = server.client.get_model_version(registered_name(fleet), str(number))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise UnusableVersionError(
+                f"{registered_name(fleet)} has no version {number}."
+            ) from None
+        # A number is used again where somebody deletes the registered model.
+        return _load(server.uri, f"{registered_name(fleet)} {number}", str(found.source))
+
+
+@lru_cache(maxsize=3)
+def _load(tracking_uri: str, name: str, source: str) -> "TripDuration":
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import Model
+
+    from taxi_assets.tracking.served import TripDuration
+
+    try:
+        folder = Path(download_artifacts(artifact_uri=source, tracking_uri=tracking_uri))
+        flavor: dict[str, Any] = Model.load(str(folder)).flavors["python_function"]
+        served = TripDuration()
+        served.load_context(
+            SimpleNamespace(
+                artifacts={"model": folder / flavor["artifacts"]["model"]["path"]},
+                model_config=flavor["config"],
+            )
+        )
+    except (OSError, KeyError, ValueError, TypeError, MlflowException) as error:
+        raise UnusableVersionError(
+            f"{name} cannot be read from {source}: {first_line(error)}."
+        ) from None
+    return served
