@@ -21,9 +21,8 @@ LARGE_BLOCK = 1 << 20
 @cache
 def prepare_run_process() -> None:
     """Make this process one that executes runs, and stay so."""
-    # MLflow tries a server that is away for minutes, unless it is told otherwise; Dagster stops
-    # showing a run's output before the last lines, unless it is told to wait.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    try_mlflow_briefly()
+    # Dagster stops showing a run's output before the last lines, unless it is told to wait.
     os.environ.setdefault("DAGSTER_COMPUTE_LOG_TAIL_WAIT_AFTER_FINISH", "0.3")
 
     # As where the graph is defined.
@@ -37,6 +36,11 @@ def prepare_run_process() -> None:
 
     _give_memory_back()
     show_brief_lines()
+
+
+def try_mlflow_briefly() -> None:
+    """Have MLflow not try for minutes a server that is away."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 
 
 def _give_memory_back() -> None:

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -74,18 +74,54 @@ def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def settings(tmp_path: Path, source_folder: Path, mlflow_database: Path) -> Settings:
-    """A laptop's settings, in an empty folder."""
-    shutil.copy(mlflow_database, tmp_path)
+def laptop(folder: Path, source_folder: Path) -> Settings:
+    """A laptop's settings, with all in a folder."""
     return Settings.from_environment(
         {
             "TAXI_FLEET": "green",
             "TAXI_TRIP_SOURCE": str(source_folder),
-            "TAXI_STORAGE": str(tmp_path / "data"),
-            "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
+            "TAXI_STORAGE": str(folder / "data"),
+            "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
         }
     )
+
+
+@pytest.fixture
+def settings(
+    tmp_path: Path,
+    source_folder: Path,
+    mlflow_database: Path,
+    request: pytest.FixtureRequest,
+) -> Settings:
+    """A laptop's settings, in an empty folder, or in one where three months have been made."""
+    if request.node.get_closest_marker("after_three_months"):
+        made: Path = request.getfixturevalue("three_months")
+        shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    else:
+        shutil.copy(mlflow_database, tmp_path)
+    return laptop(tmp_path, source_folder)
+
+
+@pytest.fixture(scope="session")
+def three_months(
+    tmp_path_factory: pytest.TempPathFactory, source_folder: Path, mlflow_database: Path
+) -> Path:
+    """A folder in which green's 2023-01 to 2023-03 have been made, with all that goes with them.
+
+    Tests that need such months copy it. What MLFlow keeps of models stays where it was.
+    """
+    folder = tmp_path_factory.mktemp("three_months")
+    shutil.copy(mlflow_database, folder)
+    (folder / "dagster_home").mkdir()
+    with (
+        pytest.MonkeyPatch.context() as monkeypatch,
+        dg.DagsterInstance.local_temp(str(folder / "dagster_home")) as instance,
+    ):
+        make_cheap(monkeypatch)
+        monkeypatch.chdir(folder)
+        result = execute(laptop(folder, source_folder), instance, "2023-01:2023-03", ())
+    assert result.success
+    return folder
 
 
 LINEAR = (
@@ -104,7 +140,7 @@ def changed(settings: Settings, **values: object) -> Settings:
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """A Dagster home of the test's own, on disk."""
     home = tmp_path / "dagster_home"
-    home.mkdir()
+    home.mkdir(exist_ok=True)
     with dg.DagsterInstance.local_temp(str(home)) as instance:
         yield instance
 
@@ -123,18 +159,10 @@ class NoPainter:
         pass
 
 
-@pytest.fixture
-def materialize(
-    settings: Settings,
-    instance: dg.DagsterInstance,
-    monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
-) -> Callable[..., dg.ExecuteInProcessResult]:
-    """Materialize a month, or months as 2023-01:2023-03, as the command line does.
+def make_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no pictures drawn, and few trees grown, which would take half of the time.
 
-    All happens in the test's own process. Pictures are not drawn, and few trees are grown, which
-    would take half of the time: they have tests of their own, and the drills. After an outage the
-    next attempt follows at once.
+    They have tests of their own, and the drills. After an outage the next attempt follows at once.
     """
     monkeypatch.setattr(boosted, "MEAN_ROUNDS", 5)
     monkeypatch.setattr(boosted, "VARIANCE_ROUNDS", 3)
@@ -145,27 +173,51 @@ def materialize(
     monkeypatch.setattr(charts, "model_charts", lambda *_: dict.fromkeys(PICTURES[1:], blank))
     monkeypatch.setattr(painter, "Painter", NoPainter)
     monkeypatch.setattr(months, "RETRIES", dg.RetryPolicy(max_retries=2, delay=0))
+
+
+def execute(
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    span: str,
+    names: Sequence[str],
+    **more_tags: str,
+) -> dg.ExecuteInProcessResult:
+    """Materialize a month, or months as 2023-01:2023-03, of all or some assets."""
+    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+    (fleet,) = settings.fleets
+    first, *last = (Month.parse(month).partition_key for month in span.split(":"))
+    tags = {
+        "dagster/asset_partition_range_start": first,
+        "dagster/asset_partition_range_end": "".join(last),
+    }
+    return job.execute_in_process(
+        partition_key=None if last else first,
+        tags=more_tags | (tags if last else {}),
+        instance=instance,
+        asset_selection=[dg.AssetKey([fleet.name, name]) for name in names] or None,
+        raise_on_error=False,
+    )
+
+
+@pytest.fixture
+def materialize(
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> Callable[..., dg.ExecuteInProcessResult]:
+    """Materialize a month, or months as 2023-01:2023-03, as the command line does.
+
+    All happens in the test's own process.
+    """
+    make_cheap(monkeypatch)
     monkeypatch.chdir(Path(instance.root_directory).parent)
+    default = LINEAR if request.node.get_closest_marker("linear") else ()
 
     def run(
         span: str, *assets: str, settings: Settings = settings, **more_tags: str
     ) -> dg.ExecuteInProcessResult:
-        job = build_definitions(settings).resolve_implicit_global_asset_job_def()
-        (fleet,) = settings.fleets
-        names = assets or (LINEAR if request.node.get_closest_marker("linear") else ())
-        keys = [dg.AssetKey([fleet.name, name]) for name in names]
-        first, *last = (Month.parse(month).partition_key for month in span.split(":"))
-        tags = {
-            "dagster/asset_partition_range_start": first,
-            "dagster/asset_partition_range_end": "".join(last),
-        }
-        return job.execute_in_process(
-            partition_key=None if last else first,
-            tags=more_tags | (tags if last else {}),
-            instance=instance,
-            asset_selection=keys or None,
-            raise_on_error=False,
-        )
+        return execute(settings, instance, span, assets or default, **more_tags)
 
     return run
 

@@ -110,10 +110,10 @@ def _follow(decision: Decision, standing: Verdict, registry: _Registry) -> Verdi
         if chosen is None:
             said.append(f"version {decision.version} was chosen, and is there no more")
         else:
-            if champion is not None and champion.version != chosen:
-                previous = champion.version
+            if champion is None or champion.version != chosen:
+                previous = previous if champion is None else champion.version
+                said.append(f"{chosen} was chosen")
             champion = Reign(chosen, standing.month, chosen=decision.at)
-            said.append(f"{chosen} was chosen")
     if decision.pinned is not None:
         pinned = decision.pinned
         said.append("pinned" if pinned else "no longer pinned")
@@ -123,7 +123,7 @@ def _follow(decision: Decision, standing: Verdict, registry: _Registry) -> Verdi
         before=standing.champion,
         previous=previous,
         pinned=pinned,
-        sentence=f"{', '.join(said)} by hand: {decision.why}",
+        sentence=f"{', '.join(said)} by hand" + (f": {decision.why}" if decision.why else ""),
         candidates=() if champion is None else (champion.version,),
         figures={},
         ratio=None,

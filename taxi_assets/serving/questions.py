@@ -52,11 +52,21 @@ class Places:
         parts = beginning or [name for name in self._by_name if asked and asked in name]
         if len(parts) == 1:
             return self._by_name[parts[0]]
-        near = parts or get_close_matches(asked, self._by_name, SUGGESTED, cutoff=0.5)
+        near = parts or self._near(asked)
         shown = ", ".join(self._say(name) for name in near[:SUGGESTED])
         means = f"Near are {shown}" if shown else "No zone has a name like it"
         said = "may be several zones" if len(parts) > 1 else "is no zone"
         raise QuestionError(f"{text!r} {said}. {means}.")
+
+    def _near(self, asked: str) -> list[str]:
+        """Names that are like what was asked, as a whole or in a part."""
+        named = {
+            part: name
+            for name in self._by_name
+            for part in (*re.split("[/ ]", name), *name.split("/"), name)
+        }
+        found = get_close_matches(asked, named, 2 * SUGGESTED, cutoff=0.6)
+        return list(dict.fromkeys(named[part] for part in found))
 
     def _say(self, name: str) -> str:
         zone = self._by_name[name]

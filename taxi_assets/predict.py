@@ -1,0 +1,156 @@
+"""How long trips take: one, in words, or all of a file.
+
+One:  ``--fleet yellow --from "JFK Airport" --to "Times Sq" --at "Fri 17:00"``
+All:  ``trips.csv --fleet yellow --output out.parquet``, of a CSV or Parquet file that has the
+columns ``PULocationID``, ``DOLocationID`` and, where the hour is to count, ``pickup_datetime``.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import numpy as np
+
+from taxi_assets.durations.answers import band_of, number
+from taxi_assets.durations.predictions import MINUTES
+from taxi_assets.errors import MonthError
+from taxi_assets.reporting.zone_names import ZoneNames
+from taxi_assets.run_process import try_mlflow_briefly
+from taxi_assets.serving.champion import Serving, load_serving
+from taxi_assets.serving.own_trips import OwnTrips, answer_block, written_whole
+from taxi_assets.serving.questions import WEEKDAYS, Places, QuestionError, hour_at
+from taxi_assets.settings import Settings, SettingsError
+from taxi_assets.storage.files import Storage
+from taxi_assets.storage.layout import ZONE_LOOKUP
+from taxi_assets.tlc.fleets import FLEETS, Fleet
+from taxi_assets.tlc.sources import trip_sources
+from taxi_assets.tracking.servers import TrackingServer
+
+SHOWN = 20
+"""Rows without an answer that are shown."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do as the command line says; return the exit code."""
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    one = asked.start is not None or asked.end is not None
+    if one == (asked.trips is not None) or (one and None in (asked.start, asked.end)):
+        parser.error("ask for one trip with --from and --to, or name a file of trips")
+    if asked.trips is not None and asked.output is None:
+        parser.error("name the file for the answers: --output out.parquet")
+    try_mlflow_briefly()
+    try:
+        settings = Settings.from_environment()
+    except SettingsError as error:
+        parser.error(error.message)
+    fleet = FLEETS[asked.fleet]
+    try:
+        serving = load_serving(TrackingServer(settings.tracking_uri), fleet.name, asked.model)
+        if one:
+            places = _places(settings, fleet, [asked.start, asked.end])
+            print(one_trip(serving, fleet, places, asked.start, asked.end, asked.at))
+        else:
+            answer_file(serving, asked.trips, asked.output)
+    except (MonthError, QuestionError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m taxi_assets.predict",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("trips", type=Path, nargs="?", help="a CSV or Parquet file of trips")
+    parser.add_argument("--fleet", choices=FLEETS, required=True)
+    parser.add_argument("--output", type=Path, help="a Parquet or CSV file for the answers")
+    parser.add_argument("--from", dest="start", metavar="ZONE", help="a zone's name or number")
+    parser.add_argument("--to", dest="end", metavar="ZONE", help="a zone's name or number")
+    parser.add_argument("--at", metavar="TIME", help="Fri 17:00, or 2023-04-07T17:00")
+    parser.add_argument("--model", type=int, metavar="VERSION", help="instead of the champion")
+    return parser
+
+
+def _places(settings: Settings, fleet: Fleet, asked: Sequence[str]) -> Places:
+    """The zones' names, which are only fetched where somebody asks by name."""
+    storage = Storage(settings.storage)
+    if all(text.strip().isdigit() for text in asked) and not storage.exists(ZONE_LOOKUP):
+        return Places({})
+    source = trip_sources(settings.trip_source, settings.synthetic_trips).of(fleet)
+    zones = ZoneNames(source, storage).zones
+    return Places({number_of: zone.name for number_of, zone in zones.items()})
+
+
+def one_trip(
+    serving: Serving, fleet: Fleet, places: Places, start: str, end: str, at: str | None
+) -> str:
+    """How long one trip takes, in words.
+
+    Raises:
+        QuestionError: a zone or the time cannot be meant.
+    """
+    zones = [places.find(text) for text in (start, end)]
+    hour = None if at is None else hour_at(at)
+    band = band_of(np.array([hour or 0]))
+    pickup, dropoff = (np.array([zone]) for zone in zones)
+    cells = number(pickup, dropoff, band)
+    minutes, low, high = serving.model.answer(cells, np.array([hour is not None]))[:, 0]
+    when = "at an average hour"
+    if hour is not None:
+        when = f"on a {WEEKDAYS[hour // 24].capitalize()} at {hour % 24}:00"
+    version = serving.version
+    return (
+        f"From {places.name(zones[0])} to {places.name(zones[1])} {when}: {minutes:.1f} minutes. "
+        f"Eight trips of ten take {low:.1f} to {high:.1f}.\n"
+        f"({version.family} model of {fleet.name} taxis, {version.month}, version "
+        f"{version.number})"
+    )
+
+
+def answer_file(serving: Serving, path: Path, output: Path) -> None:
+    """Answer for each row of a file, and say which could not be.
+
+    Raises:
+        QuestionError: the file cannot be read, or the answers cannot be written.
+    """
+    import pyarrow as pa
+
+    trips = OwnTrips(path)
+    bad: dict[int, str] = {}
+    done = 0
+    blocks = trips.blocks()
+    first = next(blocks, None)
+    kinds = [(name, pa.string()) for name in trips.columns]
+    if first is not None:
+        kinds = list(zip(first.schema.names, first.schema.types, strict=True))
+    columns = [*kinds, *((name, pa.float32()) for name in MINUTES)]
+    with (
+        written_whole(output, columns) as writer,
+        click.progressbar(length=trips.rows or 0, label=path.name, file=sys.stderr) as bar,
+    ):
+        block = first
+        while block is not None:
+            answered, unanswered = answer_block(block, serving.model)
+            writer.write_batch(answered)
+            bad |= {done + row + 1: why for row, why in unanswered.items()}
+            done += len(block)
+            bar.update(len(block))
+            block = next(blocks, None)
+    for row, why in sorted(bad.items())[:SHOWN]:
+        print(f"row {row}: {why}; left empty", file=sys.stderr)
+    if len(bad) > SHOWN:
+        print(f"and {len(bad) - SHOWN:,} more rows", file=sys.stderr)
+    version = serving.version
+    print(
+        f"{output}: {done - len(bad):,} of {done:,} trips answered by {version}, version "
+        f"{version.number}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

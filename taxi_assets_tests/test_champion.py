@@ -1,0 +1,546 @@
+"""Which model serves: the rule, its replay in any order, MLflow's record, and people's say."""
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from taxi_assets import champion
+from taxi_assets.championship import Championship
+from taxi_assets.checks import model as model_checks
+from taxi_assets.durations.contest import objection
+from taxi_assets.durations.reigns import Decision, JudgedMonth, Reign, Verdict, Version
+from taxi_assets.durations.replay import replay
+from taxi_assets.durations.window import cells_of
+from taxi_assets.settings import Settings
+from taxi_assets.storage.files import Storage
+from taxi_assets.tlc.fleets import FLEETS
+from taxi_assets.tlc.months import Month
+from taxi_assets.tracking.servers import TrackingError, TrackingServer
+from taxi_assets.tracking.versions import load_version
+from taxi_assets_tests.conftest import laptop, latest_record, step_failures
+
+Materialize = Callable[..., dg.ExecuteInProcessResult]
+NAME = "nyc-taxi-trip-duration-green"
+
+
+def month(number: int) -> Month:
+    return Month(2023, number)
+
+
+def version(number: int, of: int, family: str = "boosted", created: float = 0.0) -> Version:
+    return Version(number, month(of), family, f"run{number}", created)
+
+
+def figures(rmse: float, of: Version, coverage: float = 0.8, **segments: Any) -> dict[str, Any]:
+    return {
+        "rmse": rmse,
+        "interval_coverage": coverage,
+        "mlflow_run_id": of.run_id,
+        "trained_through": str(of.month),
+        "segments": segments,
+    }
+
+
+def judged(
+    of: int, *models: dict[str, Any], lookup: float = 9.0, failed: tuple[str, ...] = ()
+) -> Any:
+    """A month's backtest, with models of the families boosted and, if there are two, linear."""
+    named = dict(zip(("boosted", "linear"), models, strict=False))
+    reference = {"lookup": {"rmse": lookup, "mlflow_run_id": None, "trained_through": "2023-01"}}
+    return JudgedMonth(month(of), 100_000, named | reference, failed)
+
+
+def unscored(_judged: JudgedMonth, _version: Version) -> None:
+    return None
+
+
+def segment(rmse: float, trips: int = 50_000, error: float = 0.0) -> dict[str, float]:
+    return {"rmse": rmse, "trips": trips, "rmse_standard_error": error}
+
+
+CHAMPION = figures(6.0, version(1, 1), night=segment(5.0))
+
+
+@pytest.mark.parametrize(
+    ("rmse", "coverage", "night", "takes_over"),
+    [
+        (5.97, 0.80, segment(5.0), True),
+        (5.971, 0.80, segment(5.0), False),
+        (5.0, 0.84, segment(5.0), True),
+        (5.0, 0.8401, segment(5.0), False),
+        (5.0, 0.76, segment(5.0), True),
+        (5.0, 0.7599, segment(5.0), False),
+        (5.0, 0.80, segment(5.25), True),
+        (5.0, 0.80, segment(5.251), False),
+        (5.0, 0.80, segment(9.0, trips=2_000), True),
+        (5.0, 0.80, segment(9.0, trips=2_001), False),
+        (5.0, 0.80, segment(5.6, error=0.31), True),
+        (5.0, 0.80, segment(5.6, error=0.29), False),
+    ],
+)
+def test_a_challenger_takes_over_within_the_limits_and_not_beyond(
+    rmse: float, coverage: float, night: dict[str, float], takes_over: bool
+) -> None:
+    challenger = figures(rmse, version(2, 2), coverage, night=night)
+    assert (objection(100_000, CHAMPION, challenger) is None) == takes_over
+
+
+def test_a_segment_counts_from_one_trip_in_a_hundred_on() -> None:
+    worse = figures(5.0, version(2, 2), night=segment(9.0, trips=3_000))
+    assert objection(300_000, CHAMPION, worse) is None
+    assert objection(299_999, CHAMPION, worse) is not None
+
+
+def test_a_coverage_that_is_nearer_to_eighty_than_the_champions_is_no_objection() -> None:
+    off = figures(6.0, version(1, 1), coverage=0.70)
+    assert objection(100_000, off, figures(5.0, version(2, 2), coverage=0.71)) is None
+    assert objection(100_000, off, figures(5.0, version(2, 2), coverage=0.90)) is not None
+
+
+def test_a_first_month_has_no_champion_and_a_second_its_first() -> None:
+    one, two = version(1, 1), version(2, 1, "linear")
+    months = [
+        JudgedMonth(month(1), 100, {}),
+        judged(2, figures(6.0, one), figures(8.0, two)),
+    ]
+    first, second = replay(months, [], [one, two], unscored)
+    assert first.champion is None
+    assert first.sentence == "no champion: no earlier model has been scored"
+    assert second.champion == Reign(one, month(2), ratio=6.0 / 9.0)
+    assert second.before is None
+    assert second.sentence == (
+        "the first champion is boosted 2023-01, RMSE 6.000 minutes, coverage 80.0%"
+    )
+
+
+@pytest.mark.parametrize(("lookup", "found"), [(6.001, True), (6.0, False)])
+def test_a_first_champion_beats_the_lookup_table(lookup: float, found: bool) -> None:
+    one = version(1, 1)
+    (verdict,) = replay([judged(2, figures(6.0, one), lookup=lookup)], [], [one], unscored)
+    assert (verdict.champion is not None) == found
+
+
+def test_months_with_trips_that_are_not_right_promote_nobody() -> None:
+    one, two = version(1, 1), version(2, 2)
+    months = [
+        judged(2, figures(6.0, one), failed=("share_kept",)),
+        judged(3, figures(6.0, one)),
+        judged(4, figures(5.0, two), failed=("pickups_in_month",)),
+    ]
+    scored = {("2023-04", 1): figures(6.1, one)}
+    verdicts = list(replay(months, [], [one, two], scores(scored)))
+    assert [v.champion and v.champion.version.number for v in verdicts] == [None, 1, 1]
+    assert "pickups_in_month" in verdicts[2].sentence
+
+
+def scores(known: dict[tuple[str, int], dict[str, Any]]) -> Any:
+    return lambda judged, version: known.get((str(judged.month), version.number))
+
+
+def test_the_champion_is_scored_where_it_is_no_longer_the_newest() -> None:
+    """Candidates are it, the newest linear model and the newest boosted one."""
+    one, two, three = version(1, 1), version(2, 2), version(3, 3)
+    months = [
+        judged(2, figures(6.0, one)),
+        judged(3, figures(5.99, two)),
+        judged(4, figures(5.0, three)),
+    ]
+    known = {("2023-03", 1): figures(6.0, one), ("2023-04", 1): figures(5.6, one)}
+    *_, kept, taken = replay(months, [], [one, two, three], scores(known))
+    assert kept.champion is not None
+    assert kept.champion.version == one
+    assert kept.sentence == (
+        "kept boosted 2023-01, RMSE 6.000 minutes; boosted 2023-02 has RMSE 5.990, 0.2% less; 0.5% "
+        "are asked"
+    )
+    assert taken.champion is not None
+    assert taken.champion.version == three
+    assert taken.previous == one
+    assert taken.sentence == (
+        "boosted 2023-03 takes over from boosted 2023-01: RMSE 5.000 instead of 5.600 minutes, "
+        "10.7% less, coverage 80.0%"
+    )
+    assert set(taken.figures) == {"run1", "run3"}
+
+
+def test_no_model_is_judged_by_a_month_that_it_has_seen() -> None:
+    late = version(1, 3)
+    months = [judged(3, figures(1.0, late))]
+    (verdict,) = replay(months, [], [late], unscored)
+    assert verdict.champion is None
+    by_hand = [Decision(5.0, None, "try it", version=1)]
+    _, verdict = replay(months, by_hand, [late], unscored)
+    assert verdict.sentence == "kept boosted 2023-03, which has seen the month"
+
+
+def test_a_version_made_again_takes_the_champions_place_without_a_contest() -> None:
+    one, again = version(1, 1), version(5, 1, created=9.0)
+    months = [judged(2, figures(6.0, one)), judged(3, figures(6.0, one))]
+    *_, last = replay(months, [], [one, again], unscored)
+    assert last.champion is not None
+    assert last.champion.version == again
+
+
+def test_one_that_a_person_chose_gives_way_only_to_what_is_made_later() -> None:
+    one, again, later = version(1, 1), version(2, 1, created=1.0), version(3, 1, created=8.0)
+    chosen = [Decision(5.0, month(2), "the older one", version=1)]
+    months = [judged(2, figures(6.0, again))]
+    *_, before = replay(months, chosen, [one, again], unscored)
+    *_, after = replay(months, chosen, [one, again, later], unscored)
+    pinned = [replace(chosen[0], pinned=True)]
+    *_, held = replay(months, pinned, [one, again, later], unscored)
+    numbers = [v.champion and v.champion.version.number for v in (before, after, held)]
+    assert numbers == [1, 3, 1]
+
+
+def test_a_pinned_champion_is_kept_until_it_is_let_go() -> None:
+    one, two = version(1, 1), version(2, 2)
+    months = [
+        judged(2, figures(6.0, one)),
+        judged(3, figures(5.0, two)),
+        judged(4, figures(5.0, two)),
+    ]
+    known = {("2023-03", 1): figures(6.0, one), ("2023-04", 1): figures(6.0, one)}
+    decisions = [
+        Decision(5.0, month(2), "", version=1, pinned=True),
+        Decision(6.0, month(3), "", pinned=False),
+    ]
+    verdicts = list(replay(months, decisions, [one, two], scores(known)))
+    assert [v.sentence for v in verdicts[1:4]] == [
+        "pinned by hand",
+        "kept boosted 2023-01, RMSE 6.000 minutes; it is pinned",
+        "no longer pinned by hand",
+    ]
+    assert verdicts[-1].champion is not None
+    assert verdicts[-1].champion.version == two
+
+
+def test_a_deleted_version_is_nobody() -> None:
+    one, two = version(1, 1), version(2, 1, "linear")
+    months = [judged(2, figures(6.0, one), figures(7.0, two))]
+    (verdict,) = replay(months, [], [two], unscored)
+    assert verdict.champion is not None
+    assert verdict.champion.version == two
+    gone = [Decision(5.0, month(2), "better", version=1)]
+    *_, last = replay(months, gone, [two], unscored)
+    assert last.champion == verdict.champion
+    assert last.sentence == "version 1 was chosen, and is there no more by hand: better"
+
+
+def test_decisions_stand_after_the_month_that_was_the_newest_whatever_comes_later() -> None:
+    one, two = version(1, 1), version(2, 2)
+    decision = Decision(5.0, month(3), "back", version=1)
+    months = [judged(2, figures(6.0, one)), judged(3, figures(5.0, two))]
+    known = {("2023-03", 1): figures(6.0, one)}
+    late = [*months, judged(4, figures(5.0, two))]
+    known["2023-04", 1] = figures(6.0, one)
+    verdicts = list(replay(late, [decision], [one, two], scores(known)))
+    assert [v.champion and v.champion.version.number for v in verdicts] == [1, 2, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("ratios", "passed"),
+    [((1.0, 1.0, 1.11), True), ((1.0, 1.11, 1.11), False), ((1.11, 1.0, 1.11), False),
+     ((1.11, 1.09, 1.09), True)],
+)  # fmt: skip
+def test_a_model_decays_in_two_of_three_months(ratios: tuple[float, ...], passed: bool) -> None:
+    reign = Reign(version(1, 1), month(2), ratio=0.7)
+    verdicts = [Verdict(month(3), reign, before=reign, ratio=0.7 * ratio) for ratio in ratios]
+    judgement = model_checks.model_decays(verdicts)
+    assert judgement.passed == passed
+    assert model_checks.model_decays([Verdict(month(2))]).passed
+
+
+# ---- In the graph
+
+
+def stored(settings: Settings, name: str) -> dict[str, Any]:
+    read = json.loads((Path(settings.storage) / f"green/champion/{name}.json").read_text())
+    assert isinstance(read, dict)
+    return read
+
+
+def standing(settings: Settings) -> tuple[dict[str, int], dict[str, Any]]:
+    """The aliases of champions, and MLflow's record."""
+    model = mlflow.MlflowClient(settings.tracking_uri).get_registered_model(NAME)
+    aliases = {name: int(at) for name, at in model.aliases.items() if "champion" in name}
+    return aliases, json.loads(model.tags["champion"])
+
+
+def kinds(settings: Settings) -> dict[int, str]:
+    """Month and family of each version."""
+    found = mlflow.MlflowClient(settings.tracking_uri).search_model_versions(f"name = '{NAME}'")
+    return {int(each.version): f"{each.tags['family']} {each.tags['month']}" for each in found}
+
+
+@pytest.mark.after_three_months
+def test_a_span_finds_its_champion_records_it_and_moves_the_aliases(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    first, second, third = (stored(settings, f"2023-0{number}") for number in (1, 2, 3))
+    assert first["champion"] is None
+    assert second["before"] is None
+    assert second["champion"]["month"] == "2023-01"
+    assert third["before"] == second["champion"]
+    aliases, record = standing(settings)
+    assert aliases["champion"] == record["version"] == third["champion"]["version"]
+    assert record["why"] == third["decision"]
+    assert record["judged_through"] == "2023-03"
+    metadata = latest_record(instance, "champion", "2023-03")
+    assert metadata is not None
+    assert metadata.metadata["summary"].value == third["decision"]
+    client = mlflow.MlflowClient(settings.tracking_uri)
+    tags = client.get_model_version(NAME, str(second["champion"]["version"])).tags
+    assert tags["champion_2023-02"] == second["decision"]
+
+
+@pytest.mark.after_three_months
+def test_any_order_ends_alike(
+    materialize: Materialize, settings: Settings, mlflow_database: Path, tmp_path: Path
+) -> None:
+    """Months one by one, out of order, and then once more; the record, and each month's say."""
+    apart = laptop(tmp_path / "apart", Path(settings.trip_source))
+    Path(apart.storage).mkdir(parents=True)
+    shutil.copy(mlflow_database, tmp_path / "apart")
+    for number in (3, 1, 2):
+        assert materialize(f"2023-0{number}", settings=apart).success
+    again = ("boosted_model", "boosted_metrics", "backtest")
+    assert materialize("2023-01:2023-03", *again, settings=apart).success
+    for number in (2, 1, 3):
+        assert materialize(f"2023-0{number}", "champion", settings=apart).success
+    one, other = (standing(each)[1] for each in (settings, apart))
+    for record, place in ((one, settings), (other, apart)):
+        record["version"] = kinds(place)[record["version"]]
+        record["previous"] = record["previous"] and kinds(place)[record["previous"]]
+    assert other == one
+    for name in ("2023-01", "2023-02", "2023-03"):
+        assert stored(apart, name)["decision"] == stored(settings, name)["decision"]
+
+
+@pytest.mark.after_three_months
+def test_aliases_that_somebody_moved_follow_the_record_again(
+    materialize: Materialize, settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    before, record = standing(settings)
+    client = mlflow.MlflowClient(settings.tracking_uri)
+    other = next(number for number in kinds(settings) if number not in before.values())
+    client.set_registered_model_alias(NAME, "champion", str(other))
+    client.set_registered_model_alias(NAME, "previous_champion", str(other))
+    assert materialize("2023-03", "champion").success
+    assert standing(settings) == (before, record)
+    said = latest_record(instance, "champion", "2023-03")
+    assert said is not None
+    assert said.metadata["put_right"].value == (
+        f"the alias previous_champion was at version {other}, and is {at(record['previous'])} again; "
+        f"the alias champion was at version {other}, and is at version {record['version']} again"
+    )
+    client.delete_registered_model_alias(NAME, "champion")
+    assert materialize("2023-03", "champion").success
+    assert standing(settings) == (before, record)
+
+
+def at(number: int | None) -> str:
+    return "at no version" if number is None else f"at version {number}"
+
+
+@pytest.mark.after_three_months
+def test_a_deleted_champion_is_followed_by_the_next(settings: Settings) -> None:
+    _, record = standing(settings)
+    client = mlflow.MlflowClient(settings.tracking_uri)
+    client.delete_model_version(NAME, str(record["version"]))
+    championship(settings).settle()
+    aliases, after = standing(settings)
+    assert aliases["champion"] == after["version"] != record["version"]
+    assert after["version"] in kinds(settings)
+
+
+def championship(settings: Settings) -> Championship:
+    server = TrackingServer(settings.tracking_uri)
+    return Championship(Storage(settings.storage), server, FLEETS["green"], lambda _: None)
+
+
+@pytest.mark.after_three_months
+@pytest.mark.parametrize("alias", ["previous_champion", "champion"])
+def test_an_outage_in_the_middle_leaves_nothing_half_moved(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, alias: str
+) -> None:
+    """The record is the truth from the moment it is written; the next run moves the aliases."""
+    other = next(
+        number for number in kinds(settings) if number not in standing(settings)[0].values()
+    )
+    move = mlflow.MlflowClient.set_registered_model_alias
+
+    def away(self: mlflow.MlflowClient, name: str, moved: str, version: str) -> None:
+        if moved == alias:
+            raise mlflow.MlflowException("the server is away")
+        move(self, name, moved, version)
+
+    one = championship(settings)
+    before, record = standing(settings)
+    one.record.add_decision(Decision(5e9, month(3), "try it", version=other))
+    with monkeypatch.context() as patched:
+        patched.setattr(mlflow.MlflowClient, "set_registered_model_alias", away)
+        with pytest.raises(TrackingError, match="the server is away"):
+            one.settle()
+    aliases, decided = standing(settings)
+    assert (decided["version"], decided["previous"]) == (other, record["version"])
+    assert aliases["champion"] == before["champion"]
+    championship(settings).settle()
+    assert standing(settings) == (
+        {"champion": other, "previous_champion": record["version"]}, decided
+    )  # fmt: skip
+
+
+@pytest.mark.after_three_months
+def test_whoever_writes_last_has_seen_what_others_have_judged(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A month that another run judges between the look and the writing counts."""
+    _, expected = standing(settings)
+    path = Path(settings.storage) / "green/backtest/2023-03.json"
+    content = path.read_bytes()
+    path.unlink()
+    one = championship(settings)
+    write = one.record.write
+
+    def write_while_another_judges(verdict: Verdict) -> list[str]:
+        found = write(verdict)
+        path.write_bytes(content)
+        return found
+
+    monkeypatch.setattr(one.record, "write", write_while_another_judges)
+    one.settle()
+    assert standing(settings)[1] == expected
+
+
+# ---- The command
+
+
+@pytest.fixture
+def command(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """The command; gives its exit code and all that it has said."""
+    monkeypatch.setattr(champion.Settings, "from_environment", lambda: settings)
+
+    def run(*arguments: str) -> tuple[int, str]:
+        capsys.readouterr()
+        try:
+            code = champion.main(["--fleet", "green", *arguments])
+        except SystemExit as end:
+            code = int(str(end.code))
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    return run
+
+
+@pytest.mark.after_three_months
+def test_people_choose_go_back_pin_and_let_go(
+    command: Callable[..., tuple[int, str]], settings: Settings, materialize: Materialize
+) -> None:
+    code, said = command()
+    (_, record) = standing(settings)
+    best, before = record["version"], record["previous"]
+    assert code == 0
+    assert f"champion  version {best}, {kinds(settings)[best]}, since {record['since']}" in said
+    assert "  2023-02     the first champion is boosted 2023-01" in said
+    other = next(number for number, kind in kinds(settings).items() if kind == "linear 2023-01")
+    code, said = command("--set", str(other), "--why", "to try it")
+    assert (code, standing(settings)[0]) == (0, {"champion": other, "previous_champion": best})
+    assert "linear 2023-01 was chosen by hand: to try it" in said
+    code, said = command("--back", "--why", "it is worse")
+    assert (code, standing(settings)[0]) == (0, {"champion": best, "previous_champion": other})
+    code, said = command("--pin")
+    assert ", pinned" in said
+    assert materialize("2023-04").success
+    assert stored(settings, "2023-04")["decision"].endswith("; it is pinned")
+    code, said = command("--unpin")
+    assert ", pinned" not in said
+    assert standing(settings)[1]["pinned"] is False
+    assert before in (None, *kinds(settings))
+
+
+@pytest.mark.after_three_months
+def test_what_cannot_be_meant_is_refused_and_changes_nothing(
+    command: Callable[..., tuple[int, str]], settings: Settings
+) -> None:
+    before = standing(settings)
+    assert command("--set", "99", "--why", "x") == (
+        1,
+        "The green model has no version 99; there are: 1, 2, 3, 4, 5, 6.\n",
+    )
+    code, said = command("--set", "1")
+    assert code == 2
+    assert "say why" in said
+    assert standing(settings) == before
+
+
+def test_before_any_month_there_is_nobody(
+    command: Callable[..., tuple[int, str]],
+) -> None:
+    assert command() == (0, "No month of green has been judged yet.\n")
+    nobody = "No version of green has served before this one.\n"
+    assert command("--back", "--why", "x") == (1, nobody)
+    assert command("--pin") == (1, "No version of green serves yet, so there is none to pin.\n")
+
+
+def test_a_replay_does_not_depend_on_the_order_of_what_it_is_given() -> None:
+    """Twenty months of random figures, with decisions: the same with months added in any order."""
+    chance = random.Random(7)
+    versions = [version(number, number) for number in range(1, 11)]
+    months = [
+        judged(number + 1, figures(chance.uniform(5, 6), versions[number - 1]))
+        for number in range(1, 11)
+    ]
+    known = {
+        (str(one.month), each.number): figures(chance.uniform(5, 6), each)
+        for one in months
+        for each in versions
+        if each.month < one.month
+    }
+    decisions = [Decision(1.0, month(5), "x", version=1), Decision(2.0, month(8), "y", version=3)]
+    *_, whole = replay(months, decisions, versions, scores(known))
+    for _ in range(5):
+        shuffled = chance.sample(months, len(months))
+        ordered = sorted(shuffled, key=lambda one: one.month)
+        *_, again = replay(ordered, decisions, versions, scores(known))
+        assert again == whole
+
+
+@pytest.mark.after_three_months
+def test_predictions_are_the_champions_before_the_month(settings: Settings) -> None:
+    """As many as trips, in their order; none where there was no champion."""
+    data = Path(settings.storage) / "green"
+    for name, serving in (("2023-02", None), ("2023-03", stored(settings, "2023-02")["champion"])):
+        trips = pd.read_parquet(data / f"cleaned_trips/{name}.parquet")
+        found = pd.read_parquet(data / f"predictions/{name}.parquet")
+        assert list(found) == ["minutes", "minutes_p10", "minutes_p90", "model_version"]
+        assert [str(kind) for kind in found.dtypes] == ["float32"] * 3 + ["category"]
+        assert len(found) == len(trips)
+        if serving is None:
+            assert found.isna().all().all()
+            continue
+        assert set(found["model_version"]) == {str(serving["version"])}
+        server = TrackingServer(settings.tracking_uri)
+        answers = load_version(server, "green", serving["version"]).answer_cells(cells_of(trips))
+        np.testing.assert_array_equal(found.iloc[:, :3].to_numpy().T, np.float32(answers))
+
+
+@pytest.mark.after_three_months
+def test_a_version_that_is_gone_is_named(materialize: Materialize, settings: Settings) -> None:
+    number = stored(settings, "2023-03")["before"]["version"]
+    mlflow.MlflowClient(settings.tracking_uri).delete_model_version(NAME, str(number))
+    (message,) = step_failures(materialize("2023-03", "predictions"))
+    assert f"{NAME} has no version {number}" in message
+    assert "--select 'green/champion,green/predictions'" in message
