@@ -121,6 +121,7 @@ class MonthlyAsset:
         per_month: opened with a month's context, for those assets of a month that follow each
             other and share it; may take resources, too.
         imports: modules that take long to import; imported while the first file is fetched.
+        freshness: how long it may be that no month was made; of fleets that somebody publishes.
         looks_back: whether the function also takes what is stored of earlier months, so that a
             month is made again when an earlier one has been.
         judges_others: judges other months that what is stored now bears on; takes the context, and
@@ -137,6 +138,7 @@ class MonthlyAsset:
     per_run: Sequence[Opens] = ()
     per_month: Opens | None = None
     imports: Sequence[str] = ()
+    freshness: dg.FreshnessPolicy | None = None
     looks_back: bool = False
     judges_others: JudgesOthers | None = None
     stays_in_memory: bool = True
@@ -180,6 +182,7 @@ class MonthlyAsset:
             kinds=set(self.kinds),
             code_version=self.code_version,
             owners=["team:taxi-assets"],
+            freshness_policy=None if fleet.invented else self.freshness,
             # A month may fail.
             skippable=True,
         ).with_io_manager_key(self.io_manager)

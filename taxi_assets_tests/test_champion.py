@@ -341,7 +341,8 @@ def test_aliases_that_somebody_moved_follow_the_record_again(
     said = latest_record(instance, "champion", "2023-03")
     assert said is not None
     assert said.metadata["put_right"].value == (
-        f"the alias previous_champion was at version {other}, and is {at(record['previous'])} again; "
+        f"the alias previous_champion was at version {other}, and is {at(record['previous'])} "
+        "again; "
         f"the alias champion was at version {other}, and is at version {record['version']} again"
     )
     client.delete_registered_model_alias(NAME, "champion")

@@ -1,5 +1,6 @@
 """The exercise: one month, one-hot zones, a linear regression, its figures."""
 
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,12 @@ def vectorizer(
     )
 
 
+TLC_RHYTHM = dg.FreshnessPolicy.time_window(
+    warn_window=timedelta(days=45), fail_window=timedelta(days=75)
+)
+"""TLC publishes a month each month, some two months after its end, and now and then two at once."""
+
+
 def tracked_run(context: MonthContext, mlflow: dg.ResourceParam[Tracking]) -> TrackedRun:
     """The month's MLflow run, which model and metrics share where they are made together."""
     return TrackedRun(mlflow, context, LINEAR)
@@ -79,6 +86,7 @@ def tracked_run(context: MonthContext, mlflow: dg.ResourceParam[Tracking]) -> Tr
     code_version="2",
     per_month=tracked_run,
     imports=["sklearn.linear_model", "mlflow", "dagster_mlflow"],
+    freshness=TLC_RHYTHM,
     checks=[model_checks.finite_coefficients, model_checks.thin_zones],
 )
 def model(
