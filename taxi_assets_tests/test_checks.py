@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from taxi_assets.checks import data, model
+from taxi_assets.checks import data, drift, model
 from taxi_assets.checks.month_checks import MonthCheck
 from taxi_assets.durations.columns import Unreadable
 from taxi_assets.settings import Settings
@@ -35,6 +35,7 @@ CHECKS = [
     ),
     *(model.thin_zones, model.better_than_mean, model.rmse_of_earlier_months),
     *(model.window_complete, model.boosted_better_than_linear, model.interval_coverage),
+    *(drift.drift_from_month_before, drift.drift_from_year_before, model.model_decays),
 ]
 
 
@@ -284,13 +285,14 @@ def test_every_check_is_evaluated_for_the_months_of_the_run_and_recorded_with_th
     assert materialize("2023-03", settings=own_source).success
     by_asset = {
         "raw_trips": CHECKS[:3],
-        "cleaned_trips": CHECKS[3:6],
+        "cleaned_trips": [*CHECKS[3:6], *CHECKS[14:16]],
         "vectorizer": CHECKS[6:7],
         "model": CHECKS[7:9],
         "metrics": CHECKS[9:11],
         "boosted_model": CHECKS[11:12],
         "boosted_metrics": CHECKS[9:10],
-        "backtest": CHECKS[12:],
+        "backtest": CHECKS[12:14],
+        "champion": CHECKS[16:],
     }
     for asset, checks in by_asset.items():
         for check in checks:

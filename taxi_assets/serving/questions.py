@@ -48,8 +48,9 @@ class Places:
                 f"{text!r} is no number, and TLC's names of the zones are not here: ask by number, "
                 f"1 to {LAST_ZONE}, or set TAXI_TRIP_SOURCE to where taxi_zone_lookup.csv lies."
             )
-        beginning = [name for name in self._by_name if name.startswith(asked)]
-        parts = beginning or [name for name in self._by_name if asked and asked in name]
+        names = list(self._by_name) if asked else []
+        beginning = [name for name in names if name.startswith(asked)]
+        parts = beginning or [name for name in names if asked in name]
         if len(parts) == 1:
             return self._by_name[parts[0]]
         near = parts or self._near(asked)
