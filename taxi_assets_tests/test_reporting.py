@@ -1,5 +1,6 @@
 """Pictures and the page over all months."""
 
+import html
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import pandas as pd
 import pytest
 
 from taxi_assets.durations.boosted_month import BoostedValidation
+from taxi_assets.durations.profiles import Profile, distances
 from taxi_assets.durations.scoring import Validation
 from taxi_assets.reporting import charts
 from taxi_assets.reporting.charts import (
@@ -147,10 +149,10 @@ def test_a_month_shows_its_pictures_in_dagster_and_in_mlflow(
             }
 
 
+@pytest.mark.after_three_months
 def test_the_report_has_every_month_and_needs_nothing_else(
-    materialize: Materialize, settings: Settings, tmp_path: Path
+    settings: Settings, tmp_path: Path
 ) -> None:
-    assert materialize("2023-01:2023-03").success
     data = Path(settings.storage) / "green"
     (data / "metrics/2023-03.json").write_text("damaged")
     (data / "metrics/notes.json").write_text("{}")
@@ -158,16 +160,51 @@ def test_the_report_has_every_month_and_needs_nothing_else(
     page = (tmp_path / "report.html").read_text()
     for month in ("2023-01", "2023-02"):
         figures = json.loads((data / f"metrics/{month}.json").read_text())
-        (row,) = re.findall(rf"<tr><td>{month}</td>.*</tr>", page)
+        row = re.findall(rf"<tr><td>{month}</td>.*</tr>", page)[0]
         assert f"<td>{figures['records_loaded']:,}</td>" in row
-        assert f"<td>{figures['rmse']:.2f}</td>" in row
+        assert f"<td>{figures['rmse']:.3f}</td>" in row
     models = json.loads((data / "backtest/2023-02.json").read_text())["models"]
     for name in ("linear", "boosted"):
-        assert f"<td>{models[name]['rmse']:.2f}</td>" in page
+        assert f"<td>{models[name]['rmse']:.3f}</td>" in page
     assert f"<td>{models['boosted']['within_5_minutes']:.1%}</td>" in page
     assert page.count("data:image/png;base64,") == 1 + len((*PICTURES, *BOOSTED_PICTURES, COVERAGE))
     assert re.findall(r'(?:src|href)="(?!data:)', page) == []
     assert "Pictures of 2023-02" in page
+
+
+@pytest.mark.after_three_months
+def test_the_report_shows_who_serves_and_why_and_leads_to_mlflow(
+    settings: Settings, tmp_path: Path
+) -> None:
+    data, page = Path(settings.storage) / "green", tmp_path / "report.html"
+    write_report(Storage(settings.storage), [GREEN], page, "http://localhost:5000/")
+    rows = page.read_text().split("<h2>Who serves</h2>")
+    for name in ("2023-02", "2023-03"):
+        said = json.loads((data / f"champion/{name}.json").read_text())
+        version, decision = said["champion"]["version"], html.escape(said["decision"])
+        link = f"http://localhost:5000/#/models/nyc-taxi-trip-duration-green/versions/{version}"
+        text = f"version {version}, boosted {said['champion']['month']}"
+        assert f'<td><a href="{link}">{text}</a></td><td>{decision}</td>' in rows[1]
+    assert '<tr class="changed"><td>2023-02</td>' in rows[1]
+    assert "<td></td><td>no champion: no earlier model has been scored</td>" in rows[1]
+    run = json.loads((data / "backtest/2023-03.json").read_text())["models"]["linear"]
+    link = f"http://localhost:5000/#/runs/{run['mlflow_run_id']}"
+    assert f'<td><a href="{link}">{run["rmse"]:.3f}</a></td>' in rows[0]
+    one, other = (
+        Profile.from_json(json.loads((data / f"cleaned_trips/{name}.profile.json").read_text()))
+        for name in ("2023-02", "2023-03")
+    )
+    assert f"<td>{max(distances(one, other).values()):.3f}</td>" in rows[0]
+
+
+def test_invented_trips_are_called_so(settings: Settings, tmp_path: Path) -> None:
+    for fleet in ("green", "synthetic"):
+        metrics = Path(settings.storage) / fleet / "metrics"
+        metrics.mkdir(parents=True)
+        (metrics / "2023-01.json").write_text('{"rmse": 5.0}')
+    for fleet, said in (("green", 0), ("synthetic", 1)):
+        write_report(Storage(settings.storage), [FLEETS[fleet]], tmp_path / "report.html")
+        assert (tmp_path / "report.html").read_text().count("These trips are synthetic") == said
 
 
 def test_a_report_of_nothing_says_so(settings: Settings, tmp_path: Path) -> None:
@@ -179,11 +216,17 @@ def test_a_report_of_nothing_says_so(settings: Settings, tmp_path: Path) -> None
 def test_what_is_stored_cannot_put_code_into_the_report(settings: Settings, tmp_path: Path) -> None:
     metrics = Path(settings.storage) / "green/metrics"
     metrics.mkdir(parents=True)
-    (metrics / "2023-01.json").write_text('{"rmse": "<script>alert(1)</script>", "mae": 5.0}')
+    (metrics / "2023-01.json").write_text('{"rmse": "<script>alert(1)</script>"}')
+    for asset, stored in {
+        "backtest": {"models": {"boosted": {"mae": 7.0}}, "failed_checks": ["<script>"]},
+        "champion": {"decision": "<script>", "champion": {"version": "<script>"}},
+    }.items():
+        (metrics.parent / asset).mkdir()
+        (metrics.parent / asset / "2023-01.json").write_text(json.dumps(stored))
     write_report(Storage(settings.storage), [GREEN], tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "<script>" not in page
-    assert "<td>5.00</td>" in page
+    assert "<td>7.000</td>" in page
 
 
 @pytest.fixture

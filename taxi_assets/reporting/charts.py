@@ -34,7 +34,12 @@ if TYPE_CHECKING:
     from taxi_assets.tlc.months import Month
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#BBBBBB"
-SIZE, DPI = (6.4, 3.6), 90
+SIZE, WIDE, DPI = (6.4, 3.6), (12.8, 3.6), 90
+"""Inches of a picture, and of the wide one; dots per inch."""
+
+FEW_MONTHS = 18
+"""Months that are each named on an axis."""
+
 COUNT = "{x:,.0f}"
 """Not powers of ten, as on logarithmic axes by default: matplotlib's parser of formulas leaves
 cycles of references to all its callers, and so to the trips that they have at hand."""
@@ -275,14 +280,16 @@ def trend_chart(months: "Sequence[tuple[Month, Mapping[str, Any]]]") -> bytes:
     Args:
         months: with their figures, in order.
     """
-    figure, axes = _figure("RMSE by month")
     import numpy as np
+    from matplotlib.dates import AutoDateLocator, DateFormatter
 
+    figure, axes = _figure("RMSE by month", size=WIDE)
     days = np.array([month.first_day for month, _ in months], "datetime64[D]")
     for name, label, colour, marker in (
         ("baseline_rmse", "always predicting the mean", GREY, "o"),
         ("rmse", "the month's own linear model", ORANGE, "o"),
         ("linear_rmse", "an earlier month's linear model", ORANGE, "s"),
+        ("lookup_rmse", "an earlier month's lookup table", GREY, "s"),
         ("boosted_rmse", "an earlier month's boosted model", BLUE, "s"),
     ):
         values = [figures.get(name) for _, figures in months]
@@ -291,6 +298,11 @@ def trend_chart(months: "Sequence[tuple[Month, Mapping[str, Any]]]") -> bytes:
     axes.set_ylabel("RMSE (minutes)")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize=8)
+    if len(days) <= FEW_MONTHS:
+        axes.set_xticks(days)
+    else:
+        axes.xaxis.set_major_locator(AutoDateLocator(maxticks=FEW_MONTHS))  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_formatter(DateFormatter("%Y-%m"))  # type: ignore[no-untyped-call]
     figure.autofmt_xdate()
     return _png(figure)
 
@@ -320,18 +332,22 @@ def _worst_pairs(pairs: "pd.DataFrame", predicted: "NDArray[np.float64]") -> "pd
     return travelled.nlargest(LISTED_PAIRS, "rmse").iloc[::-1]
 
 
-def _figure(title: str, left: float = 0.11) -> "tuple[Figure, Axes]":
-    figure, (axes,) = _figures(title, 1, left)
+def _figure(
+    title: str, left: float = 0.11, size: tuple[float, float] = SIZE
+) -> "tuple[Figure, Axes]":
+    figure, (axes,) = _figures(title, 1, left, size)
     return figure, axes
 
 
-def _figures(title: str, columns: int, left: float = 0.11) -> "tuple[Figure, list[Axes]]":
+def _figures(
+    title: str, columns: int, left: float = 0.11, size: tuple[float, float] = SIZE
+) -> "tuple[Figure, list[Axes]]":
     """A figure without pyplot, which keeps global state and every figure that it ever made."""
     from matplotlib.figure import Figure
 
     # Margins that are given save the two drawings in which matplotlib would find them.
     margins = {"left": left, "right": 0.97, "bottom": 0.16, "top": 0.88, "wspace": 0.5}
-    figure = Figure(SIZE, dpi=DPI)
+    figure = Figure(size, dpi=DPI)
     grid = figure.subplots(1, columns, squeeze=False, gridspec_kw=margins)[0]
     figure.suptitle(title, fontsize=10)
     for axes in grid:
