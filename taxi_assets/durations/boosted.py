@@ -43,8 +43,8 @@ PARAMETERS: dict[str, Any] = {
 
 A study of ``taxi_assets.tuning``, 40 trials on green 2021-01 to 2021-03, found nothing worth
 changing: its best, 182 trees of 63 leaves at a rate of 0.053, did 0.29 % better than these on the
-two months that chose it, and 0.48 % and 0.30 % on 2022-02 and 2023-02, which had not, in twice the
-time.
+two months that chose it, and 0.48 % and 0.30 % on 2022-02 and 2023-02, which had no part in it, in
+more than twice the time.
 """
 
 FEATURES = 13
