@@ -57,12 +57,17 @@ class Window:
         return Window(self.cells[others], self.folds[others], sums)
 
 
-def training_window(last: "Month", months: "Iterable[tuple[Month, pd.DataFrame]]") -> Window:
+def training_window(
+    last: "Month",
+    months: "Iterable[tuple[Month, pd.DataFrame]]",
+    weight_of_a_month_ago: float = WEIGHT_OF_A_MONTH_AGO,
+) -> Window:
     """Sum up the months that a model is trained on.
 
     Args:
         last: the month of the model. Of it the training trips count; of those before, all do.
         months: with their hourly pairs, one at a time in memory.
+        weight_of_a_month_ago: how much a trip counts beside one of a month later.
     """
     import numpy as np
 
@@ -76,7 +81,7 @@ def training_window(last: "Month", months: "Iterable[tuple[Month, pd.DataFrame]]
         met, row = np.unique(
             cells.astype(np.int64) * FOLDS + fold_of(cells, parity), return_inverse=True
         )
-        weight = WEIGHT_OF_A_MONTH_AGO**age
+        weight = weight_of_a_month_ago**age
         numbers.append(met)
         values.append([weight * np.bincount(row, rows[name].to_numpy()) for name in SUMS])
     met, row = np.unique(np.concatenate(numbers), return_inverse=True)
