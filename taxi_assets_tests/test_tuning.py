@@ -373,7 +373,7 @@ def test_the_advice_is_the_lines_of_the_code_or_that_nothing_is_worth_changing()
         "months that have chosen it. See other months before you change it.",
         "Its lines in taxi_assets/durations/boosted.py:",
         '    "learning_rate": 0.123,',
-        "MEAN_ROUNDS, VARIANCE_ROUNDS = 90, 30",
+        f"MEAN_ROUNDS, VARIANCE_ROUNDS = 90, {boosted.VARIANCE_ROUNDS}",
         "Its lines in taxi_assets/durations/window.py:",
         "WEIGHT_OF_A_MONTH_AGO = 0.9",
     ]
