@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 MOST = 10_000
-"""Questions in one list: 0.1 s with times, 3 s without, for which each stands for 48."""
+"""Questions in one list: 0.4 s with times, 3 s without, for which each stands for 48."""
 
 LARGEST = 2 << 20
 """Bytes of a list of questions."""
