@@ -3,6 +3,9 @@
 PYTHON ?= python3
 PORT ?= 3000
 MLFLOW_PORT ?= 5000
+SERVE_PORT ?= 8080
+# Of those that TAXI_FLEET names, the first, if this names none.
+FLEET ?=
 DEMO_MONTH ?= 2023-03-01
 
 BIN := .venv/bin
@@ -13,7 +16,7 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-byteco
 	--constraint requirements.lock
 unexport VIRTUAL_ENV
 
-.PHONY: demo test drills cluster-test browser-test notebook dev install lint lock
+.PHONY: demo test drills cluster-test browser-test notebook dev serve install lint lock
 
 demo: install
 	$(BIN)/dagster asset materialize -m taxi_assets.definitions \
@@ -56,6 +59,9 @@ dev: install
 	echo "Dagster: http://localhost:$(PORT)    MLflow: $$mlflow    Ctrl-C stops both."; \
 	DAGSTER_UI_URL="$${DAGSTER_UI_URL:-http://localhost:$(PORT)}" \
 	MLFLOW_UI_URL="$${MLFLOW_UI_URL:-$$mlflow}" $(BIN)/dagster dev --port $(PORT)
+
+serve: install
+	@$(BIN)/python -m taxi_assets.serving.server $(if $(FLEET),--fleet $(FLEET)) --port $(SERVE_PORT)
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -24,7 +24,7 @@ from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.synthetic import write_month
 
 # Only `make browser-test` installs what this needs.
-collect_ignore = [] if find_spec("playwright") else ["test_browser.py"]
+collect_ignore = [] if find_spec("playwright") else ["test_browser.py", "test_serving_page.py"]
 
 DAGSTER = Path(sys.executable).with_name("dagster")
 REAL_FILES = Path(__file__).parents[2] / "shared" / "tlc"

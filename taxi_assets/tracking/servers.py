@@ -136,5 +136,5 @@ class TrackingServer:
             passing = code in OUTAGES and not isinstance(error, ImportError)
             raise (UnreachableTrackingError if passing else TrackingError)(
                 f"MLflow at {self.shown} fails ({reason}). What was stored before stays. Check "
-                "MLFLOW_TRACKING_URI and the server, then run the month again."
+                "MLFLOW_TRACKING_URI and the server, then try again."
             ) from None
