@@ -61,8 +61,8 @@ class DurationModel(Protocol):
     def predict(self, cells: Cells) -> Floats:
         """Minutes, shape (len(cells),)."""
 
-    def spread(self, cells: Cells) -> Floats:
-        """The scale of errors (minutes), shape (len(cells),); ones where it is the same for all."""
+    def predict_with_spread(self, cells: Cells) -> tuple[Floats, Floats]:
+        """Minutes, and the scale of errors (minutes): ones where it is the same for all."""
 
 
 class Encoding:
@@ -132,14 +132,16 @@ class Boosted:
 
     def predict(self, cells: Cells) -> Floats:
         """Minutes, shape (len(cells),)."""
-        features = self._encoding.features(cells)
-        return np.asarray(self._mean.predict(features, num_threads=1))
+        return self._minutes(self._encoding.features(cells))
 
-    def spread(self, cells: Cells) -> Floats:
-        """The standard deviation (minutes) of a cell's trips, one at least."""
+    def predict_with_spread(self, cells: Cells) -> tuple[Floats, Floats]:
+        """Minutes, and the standard deviation (minutes) of a cell's trips, one at least."""
         features = self._encoding.features(cells)
         variance = self._variance.predict(features, num_threads=1)
-        return np.asarray(np.sqrt(np.maximum(variance, 1.0)))
+        return self._minutes(features), np.asarray(np.sqrt(np.maximum(variance, 1.0)))
+
+    def _minutes(self, features: NDArray[np.float32]) -> Floats:
+        return np.asarray(self._mean.predict(features, num_threads=1))
 
 
 class Linear:
@@ -154,9 +156,9 @@ class Linear:
         zones = self._arrays["pickup"][pickup] + self._arrays["dropoff"][dropoff]
         return np.asarray(float(self._arrays["intercept"]) + zones)
 
-    def spread(self, cells: Cells) -> Floats:
-        """One for all."""
-        return np.ones(len(cells))
+    def predict_with_spread(self, cells: Cells) -> tuple[Floats, Floats]:
+        """Minutes, and one for all."""
+        return self.predict(cells), np.ones(len(cells))
 
 
 class TreesError(ValueError):
@@ -201,8 +203,8 @@ def answer(model: DurationModel, interval: Interval, cells: Cells) -> tuple[Floa
 
     All to a tenth of a minute, far less than anybody knows.
     """
-    minutes = model.predict(cells)
-    low, high = interval.bounds(minutes, model.spread(cells))
+    minutes, spread = model.predict_with_spread(cells)
+    low, high = interval.bounds(minutes, spread)
     minutes, low, high = (
         np.asarray(np.round(np.clip(values, SHORTEST, LONGEST), DECIMALS), np.float64)
         for values in (minutes, low, high)

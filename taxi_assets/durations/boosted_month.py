@@ -44,10 +44,8 @@ def fit_boosted_month(window: Window, cleaned_trips: "pd.DataFrame") -> "dict[st
     arrays = fit_models(window)
     held_out = cleaned_trips[cleaned_trips[VALIDATES]]
     cells, trip, _ = distinct(cells_of(held_out))
-    model = read_models(arrays)[BOOSTED]
-    interval = fit_interval(
-        model.predict(cells)[trip], model.spread(cells)[trip], held_out[DURATION].to_numpy()
-    )
+    minutes, spread = read_models(arrays)[BOOSTED].predict_with_spread(cells)
+    interval = fit_interval(minutes[trip], spread[trip], held_out[DURATION].to_numpy())
     return arrays | {f"{INTERVAL}.{name}": values for name, values in interval.items()}
 
 
