@@ -166,6 +166,7 @@ def make_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     monkeypatch.setattr(boosted, "MEAN_ROUNDS", 5)
     monkeypatch.setattr(boosted, "VARIANCE_ROUNDS", 3)
+    monkeypatch.setitem(boosted.PARAMETERS, "learning_rate", 0.3)
     monkeypatch.setattr(encoding, "FACTOR_ROUNDS", 1)
     monkeypatch.setattr(charts, "boosted_charts", lambda *_: dict.fromkeys(BOOSTED_PICTURES, blank))
     monkeypatch.setattr(charts, "backtest_charts", lambda *_: {COVERAGE: blank})

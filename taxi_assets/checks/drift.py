@@ -21,7 +21,8 @@ def drift_from_month_before(
     """
     before = earlier.get(month - 1)
     if before is None:
-        return Judgement(True, "The month before is not stored to compare with", {})
+        finding = "The month before is not stored to compare with"
+        return Judgement(True, finding, {"earlier_months": len(earlier)})
     return _judge(before, profile, f"from {month - 1}", _limits(earlier, 1))
 
 
@@ -36,7 +37,8 @@ def drift_from_year_before(
     """
     before = earlier.get(month - 12)
     if before is None:
-        return Judgement(True, "The same month a year before is not stored to compare with", {})
+        finding = "The same month a year before is not stored to compare with"
+        return Judgement(True, finding, {"earlier_months": len(earlier)})
     limits = _limits(earlier, 12) if len(earlier) >= MONTHS_FOR_SPREAD else None
     return _judge(before, profile, f"from {month - 12}", limits)
 

@@ -208,7 +208,7 @@ def model_decays(months: Sequence[Verdict]) -> Judgement:
     """
     reign = months[-1].before
     if reign is None or reign.ratio is None or months[-1].ratio is None:
-        return Judgement(True, "No champion was judged by this month", {})
+        return Judgement(True, "No champion was judged by this month", {"judged": False})
     relative = [
         verdict.ratio / reign.ratio
         for verdict in months[-DECAY_MONTHS:]
@@ -220,5 +220,5 @@ def model_decays(months: Sequence[Verdict]) -> Judgement:
         worse < DECAYED_MONTHS,
         f"The RMSE of {reign.version} beside the lookup table's is {said} times what it was when "
         f"promoted; above {MAX_DECAY} in {worse} of the last {DECAY_MONTHS} months",
-        {"relative_rmse": months[-1].ratio, "when_promoted": reign.ratio},
+        {"judged": True, "relative_rmse": months[-1].ratio, "when_promoted": reign.ratio},
     )
