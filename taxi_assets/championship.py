@@ -19,8 +19,6 @@ from taxi_assets.tracking.servers import TrackingServer
 from taxi_assets.tracking.versions import UnusableVersionError, load_version, registered_versions
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from taxi_assets.durations.backtest import HeldOutTrips
 
 Report = Callable[[str], None]
@@ -43,9 +41,9 @@ class Championship:
         server: TrackingServer,
         fleet: Fleet,
         report: Report,
-        in_memory: "Mapping[Month, pd.DataFrame] | None" = None,
+        in_memory: "Mapping[Month, HeldOutTrips] | None" = None,
     ) -> None:
-        """Look at a fleet; months whose cleaned trips are in memory are not loaded."""
+        """Look at a fleet; months whose trips are in memory are not loaded."""
         self.record = ChampionRecord(server, fleet.name)
         self._storage = storage
         self._server = server
@@ -131,20 +129,19 @@ class Championship:
         except (UnusableVersionError, NotStoredError, UnusableValueError) as error:
             self._report(f"{version} is not scored on {month}: {error}")
             return None
-        scored = trips.score(served.model, served.interval)
+        minutes, low, high = trips.ask(version.run_id, served.answer_cells)
         return {
             "trained_through": str(version.month),
             "mlflow_run_id": version.run_id,
-            **scored,
+            **trips.score(minutes, (low, high)),
         }
 
     def _held_out(self, month: Month) -> "HeldOutTrips":
         from taxi_assets.durations.backtest import HeldOutTrips
 
-        trips = self._in_memory.get(month)
-        if trips is None:
-            trips = load_stored(self._storage, self._fleet, "cleaned_trips", month)
-        return HeldOutTrips(trips)
+        if month in self._in_memory:
+            return self._in_memory[month]
+        return HeldOutTrips(load_stored(self._storage, self._fleet, "cleaned_trips", month))
 
 
 def digest(backtest: Mapping[str, Any]) -> str:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from taxi_assets.durations.answers import DurationModel, Interval
+    from taxi_assets.durations.backtest import HeldOutTrips
     from taxi_assets.durations.window import Window
 
 
@@ -197,6 +198,18 @@ class EarlierModel:
     mlflow_run_id: str | None
     model: "DurationModel"
     interval: "Interval | None"
+
+    def score(self, trips: "HeldOutTrips") -> dict[str, Any]:
+        """Score what the model would have answered."""
+        from taxi_assets.durations.answers import answer
+
+        if self.interval is None or self.mlflow_run_id is None:
+            return trips.score(self.model.predict(trips.cells))
+        interval = self.interval
+        minutes, low, high = trips.ask(
+            self.mlflow_run_id, lambda cells: answer(self.model, interval, cells)
+        )
+        return trips.score(minutes, (low, high))
 
     def describe(self) -> dict[str, Any]:
         """What figures say of the model beside its score."""

@@ -53,10 +53,15 @@ def trips(source_folder: Path) -> pd.DataFrame:
     return clean_trips(open_parquet(path), GREEN, Month(2023, 2)).trips
 
 
+def scored(trips: pd.DataFrame, model: Table) -> dict[str, Any]:
+    held = HeldOutTrips(trips)
+    return held.score(model.predict(held.cells))
+
+
 def test_figures_are_those_of_scoring_every_trip(trips: pd.DataFrame) -> None:
     model = Table(np.random.default_rng(1).uniform(-5, 70, 997))
     cells = cells_of(trips)
-    figures = HeldOutTrips(trips).score(model, None)
+    figures = scored(trips, model)
     predicted = model.predict(cells)
     errors = predicted - trips["duration"]
     assert figures["rmse"] == pytest.approx(root_mean_squared_error(trips["duration"], predicted))
@@ -73,7 +78,9 @@ def test_served_answers_are_scored_where_there_is_an_interval(trips: pd.DataFram
     model = Table(np.random.default_rng(1).uniform(-5, 70, 997), spread=2.0)
     bounds = {"edges": [10, 20, 30, 40], "low": [-1, -2, -3, -4, -5], "high": [5, 4, 3, 2, 1]}
     interval = Interval({name: np.array(values, float) for name, values in bounds.items()})
-    figures = HeldOutTrips(trips).score(model, interval)
+    held = HeldOutTrips(trips)
+    minutes, low, high = answer(model, interval, held.cells)
+    figures = held.score(minutes, (low, high))
     minutes, low, high = answer(model, interval, cells_of(trips))
     actual = trips["duration"].to_numpy()
     held = (low <= actual) & (actual <= high)
@@ -89,7 +96,7 @@ def test_served_answers_are_scored_where_there_is_an_interval(trips: pd.DataFram
 
 def test_segments_are_places_and_hours(trips: pd.DataFrame) -> None:
     model = Table(np.full(1, 10.0))
-    segments = HeldOutTrips(trips).score(model, None)["segments"]
+    segments = scored(trips, model)["segments"]
     pickup, dropoff = (trips[zone].astype(int) for zone in ("PULocationID", "DOLocationID"))
     hour, weekday = trips["pickup_hour"] % 24, trips["pickup_hour"] < 120
     airport = pickup.isin([1, 132, 138]) | dropoff.isin([1, 132, 138])
@@ -110,6 +117,8 @@ def test_segments_are_places_and_hours(trips: pd.DataFrame) -> None:
         assert segments[name]["trips"] == chosen.sum()
         assert segments[name]["rmse"] == pytest.approx(np.sqrt((errors**2).mean()))
         assert segments[name]["bias"] == pytest.approx(errors.mean())
+        noise = (errors**2).std(ddof=0) / np.sqrt(len(errors)) / (2 * segments[name]["rmse"])
+        assert segments[name]["rmse_standard_error"] == pytest.approx(noise)
 
 
 def stored(settings: Settings, month: str) -> dict[str, Any]:

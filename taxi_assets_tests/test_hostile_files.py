@@ -213,9 +213,9 @@ def test_values_of_another_asset_are_refused(materialize: Materialize, settings:
         ("model", "vectorizer", "metrics", "something else in it: DictVectorizer"),
         ("vectorizer", "model", "model", "something else in it: {'model': 'LinearRegression'"),
     ):
-        (path,) = (data / asset).iterdir()
+        path, source = (next((data / of).glob("*[!n]")) for of in (asset, other))
         good = path.read_bytes()
-        shutil.copy(next((data / other).iterdir()), path)
+        shutil.copy(source, path)
         (message,) = step_failures(materialize("2023-01", reader))
         assert f": {asset} 2023-01 is stored, and cannot be read: it has {why}" in message
         path.write_bytes(good)

@@ -1,5 +1,6 @@
 """Which model serves: models of earlier months on this month's trips, and what the best says."""
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -19,10 +20,21 @@ from taxi_assets.tracking.runs import Tracking
 from taxi_assets.tracking.versions import UnusableVersionError, load_version
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas as pd
 
+    from taxi_assets.durations.backtest import HeldOutMonth
     from taxi_assets.durations.reigns import Reign
     from taxi_assets.reporting.painter import Painter
+
+
+@contextmanager
+def held_out(_context: MonthContext) -> "Iterator[HeldOutMonth]":
+    """The month's trips, and what models say of them, which the three assets share."""
+    from taxi_assets.durations.backtest import HeldOutMonth
+
+    yield HeldOutMonth()
 
 
 @monthly_asset(
@@ -30,6 +42,7 @@ if TYPE_CHECKING:
     io_manager="figures",
     code_version="3",
     per_run=[painter],
+    per_month=held_out,
     looks_back=True,
     checks=[model_checks.boosted_better_than_linear, model_checks.interval_coverage],
 )
@@ -39,16 +52,12 @@ def backtest(
     storage: dg.ResourceParam[Storage],
     mlflow: dg.ResourceParam[Tracking],
     painter: "Painter",
+    held_out: "HeldOutMonth",
 ) -> "dg.MaterializeResult[dict[str, Any]]":
     """Every family's newest model of earlier months, on all trips of this month: the truth."""
-    from taxi_assets.durations.backtest import HeldOutTrips
-
-    trips = HeldOutTrips(cleaned_trips)
+    trips = held_out.trips(cleaned_trips)
     earlier = earlier_models(context, storage)
-    models = {
-        name: {**model.describe(), **trips.score(model.model, model.interval)}
-        for name, model in earlier.items()
-    }
+    models = {name: {**model.describe(), **model.score(trips)} for name, model in earlier.items()}
     drawn = painter.draw(charts.backtest_charts(models, context.title) if models else {})
     for model in models.values():
         if model["mlflow_run_id"] is not None:
@@ -87,6 +96,7 @@ def backtest(
     kinds={"json", "mlflow"},
     io_manager="figures",
     code_version="1",
+    per_month=held_out,
     looks_back=True,
     checks=[model_checks.model_decays],
 )
@@ -96,11 +106,11 @@ def champion(
     backtest: "dict[str, Any]",
     storage: dg.ResourceParam[Storage],
     mlflow: dg.ResourceParam[Tracking],
+    held_out: "HeldOutMonth",
 ) -> "dg.MaterializeResult[dict[str, Any]]":
     """The registered version that serves from this month on, and why: a replay of all months."""
-    championship = Championship(
-        storage, mlflow.server, context.fleet, context.report, {context.month: cleaned_trips}
-    )
+    trips = {context.month: held_out.trips(cleaned_trips)}
+    championship = Championship(storage, mlflow.server, context.fleet, context.report, trips)
     verdicts = championship.verdicts()
     months = [verdict for verdict in verdicts if verdict.decision is None]
     judged = [verdict for verdict in months if verdict.month and verdict.month <= context.month]
@@ -152,12 +162,15 @@ def _described(reign: "Reign | None") -> dict[str, Any] | None:
     }
 
 
-@monthly_asset(kinds={"pandas", "parquet"}, io_manager="frames", code_version="1")
+@monthly_asset(
+    kinds={"pandas", "parquet"}, io_manager="frames", code_version="1", per_month=held_out
+)
 def predictions(
     context: MonthContext,
     cleaned_trips: "pd.DataFrame",
     champion: "dict[str, Any]",
     mlflow: dg.ResourceParam[Tracking],
+    held_out: "HeldOutMonth",
 ) -> "dg.MaterializeResult[pd.DataFrame]":
     """What the champion of the months before says of each kept trip: minutes and their bounds."""
     serving = champion["before"]
@@ -172,7 +185,9 @@ def predictions(
     except UnusableVersionError as error:
         making = context.command("champion", "predictions")
         raise MonthError(f"{error} Have the champion found anew: {making}") from None
-    predicted = predict_trips(cleaned_trips, serving["version"], served.answer_cells)
+    asked = held_out.trips(cleaned_trips)
+    answers = asked.ask(serving["mlflow_run_id"], served.answer_cells)
+    predicted = predict_trips(asked.cell_of_trip, answers, serving["version"])
     return dg.MaterializeResult(
         value=predicted,
         metadata={

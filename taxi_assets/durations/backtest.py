@@ -3,13 +3,15 @@
 from math import sqrt
 from typing import TYPE_CHECKING, Any
 
-from taxi_assets.durations.answers import DurationModel, Interval, answer, split_up
+from taxi_assets.durations.answers import split_up
 from taxi_assets.durations.cleaning import DURATION
 from taxi_assets.durations.window import cells_of, distinct
 from taxi_assets.durations.zone_pairs import add_up
 from taxi_assets.tlc.zones import AIRPORTS, MANHATTAN
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
@@ -26,24 +28,50 @@ MORNING, EVENING, NIGHT = range(7, 10), range(16, 19), range(6)
 """Hours of the day; rushes are those of working days."""
 
 
+Answers = tuple["NDArray[np.float64]", "NDArray[np.float64]", "NDArray[np.float64]"]
+"""Minutes, lower and upper bounds, for each of some cells."""
+
+
 class HeldOutTrips:
     """A month's trips, to score models on that have not seen them.
 
     Attributes:
         trips: their number.
+        cells: those that are met, in order, see ``answers.number``.
+        cell_of_trip: where each trip's cell is among them.
     """
 
     def __init__(self, cleaned_trips: "pd.DataFrame") -> None:
         self.trips = len(cleaned_trips)
         self._actual = cleaned_trips[DURATION].to_numpy()
-        self._cells, self._cell_of_trip, self._counts = distinct(cells_of(cleaned_trips))
-        size = len(self._cells)
-        self._sums = add_up(self._cell_of_trip, size, self._actual)
-        self._squares = add_up(self._cell_of_trip, size, self._actual, self._actual)
-        self._segments = _segments(self._cells, self._counts)
+        self.cells, self.cell_of_trip, self._counts = distinct(cells_of(cleaned_trips))
+        size = len(self.cells)
+        self._sums = add_up(self.cell_of_trip, size, self._actual)
+        self._squares = add_up(self.cell_of_trip, size, self._actual, self._actual)
+        self._segments = _segments(self.cells, self._counts)
+        self._known: dict[str, Answers] = {}
 
-    def score(self, model: DurationModel, interval: Interval | None) -> dict[str, Any]:
+    def ask(self, run_id: str, answer: "Callable[[Cells], Answers]") -> Answers:
+        """What a model says of the cells; a model that was asked before is not asked again.
+
+        Args:
+            run_id: of the MLflow run that trained the model.
+            answer: asks it.
+        """
+        if run_id not in self._known:
+            self._known[run_id] = answer(self.cells)
+        return self._known[run_id]
+
+    def score(
+        self,
+        minutes: "NDArray[np.float64]",
+        bounds: "tuple[NDArray[np.float64], NDArray[np.float64]] | None" = None,
+    ) -> dict[str, Any]:
         """Score a model's answers.
+
+        Args:
+            minutes: for each of the cells.
+            bounds: of the interval, if the model has one.
 
         Returns:
             ``rmse``, ``mae``, ``bias`` (predicted less actual) and ``p90_error`` (90 % quantile of
@@ -54,17 +82,13 @@ class HeldOutTrips:
         """
         import numpy as np
 
-        if interval is None:
-            minutes = model.predict(self._cells)
-        else:
-            minutes, low, high = answer(model, interval, self._cells)
         squared = self._squares - 2 * minutes * self._sums + minutes * minutes * self._counts
         error = minutes * self._counts - self._sums
         # In place, as there are millions.
-        absolute = minutes[self._cell_of_trip]
+        absolute = minutes[self.cell_of_trip]
         absolute -= self._actual
         np.abs(absolute, out=absolute)
-        fourth = add_up(self._cell_of_trip, len(self._cells), *[absolute] * 4)
+        fourth = add_up(self.cell_of_trip, len(self.cells), *[absolute] * 4)
         figures: dict[str, Any] = {
             "rmse": float(np.sqrt(max(0.0, squared.sum()) / self.trips)),
             "mae": float(absolute.mean()),
@@ -75,8 +99,8 @@ class HeldOutTrips:
             "interval_width": None,
             "interval_coverage_by_fifth": None,
         }
-        if interval is not None:
-            figures |= self._coverage(minutes, low, high)
+        if bounds is not None:
+            figures |= self._coverage(minutes, *bounds)
         figures["segments"] = {
             name: _segment(
                 *(float(sums[chosen].sum()) for sums in (self._counts, error, squared, fourth))
@@ -95,9 +119,9 @@ class HeldOutTrips:
         """How many trips lie between the bounds of their cells."""
         import numpy as np
 
-        inside = self._actual >= low[self._cell_of_trip]
-        inside &= self._actual <= high[self._cell_of_trip]
-        held = add_up(self._cell_of_trip, len(self._cells), inside)
+        inside = self._actual >= low[self.cell_of_trip]
+        inside &= self._actual <= high[self.cell_of_trip]
+        held = add_up(self.cell_of_trip, len(self.cells), inside)
         order = np.argsort(minutes, kind="stable")
         before = np.cumsum(self._counts[order]) - self._counts[order]
         fifth = np.empty(len(order), np.int64)
@@ -111,6 +135,19 @@ class HeldOutTrips:
                 float(value) if count else None for value, count in zip(share, trips, strict=True)
             ],
         }
+
+
+class HeldOutMonth:
+    """A month's trips, looked at when they are first needed, for all who need them."""
+
+    def __init__(self) -> None:
+        self._trips: HeldOutTrips | None = None
+
+    def trips(self, cleaned_trips: "pd.DataFrame") -> HeldOutTrips:
+        """The trips, which are the same whoever asks."""
+        if self._trips is None:
+            self._trips = HeldOutTrips(cleaned_trips)
+        return self._trips
 
 
 def _segment(trips: float, errors: float, squares: float, fourth_powers: float) -> dict[str, Any]:

@@ -2,14 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from taxi_assets.durations.window import cells_of, distinct
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
+    import numpy as np
     import pandas as pd
-
-    from taxi_assets.durations.answers import Cells
+    from numpy.typing import NDArray
 
 VERSION = "model_version"
 
@@ -20,14 +18,14 @@ COLUMNS = {**dict.fromkeys(MINUTES, "float32"), VERSION: "category"}
 
 
 def predict_trips(
-    cleaned_trips: "pd.DataFrame", version: int, answer: "Callable[[Cells], Any]"
+    cell_of_trip: "NDArray[np.int32]", answers: "Sequence[NDArray[np.float64]]", version: int
 ) -> "pd.DataFrame":
-    """Predict each distinct cell once, and spread the answers over its trips.
+    """Spread the answers for each distinct cell over the trips.
 
     Args:
-        cleaned_trips: of a month.
+        cell_of_trip: where each trip's cell is among the answers.
+        answers: minutes and both bounds, each of shape (cells,).
         version: the model's.
-        answer: gives minutes and both bounds, each of shape (cells,).
 
     Returns:
         A row for each trip, in order: ``minutes``, ``minutes_p10``, ``minutes_p90`` (float32),
@@ -36,12 +34,11 @@ def predict_trips(
     import numpy as np
     import pandas as pd
 
-    cells, cell_of_trip, _ = distinct(cells_of(cleaned_trips))
-    answers = np.asarray(answer(cells), np.float32)
     columns: dict[str, Any] = {
-        name: values[cell_of_trip] for name, values in zip(MINUTES, answers, strict=True)
+        name: values.astype(np.float32)[cell_of_trip]
+        for name, values in zip(MINUTES, answers, strict=True)
     }
-    codes = np.zeros(len(cleaned_trips), np.int8)
+    codes = np.zeros(len(cell_of_trip), np.int8)
     columns[VERSION] = pd.Categorical.from_codes(codes, [str(version)])
     return pd.DataFrame(columns, copy=False)
 

@@ -21,6 +21,7 @@ import uvicorn
 
 from taxi_assets.errors import MonthError
 from taxi_assets.reporting.zone_names import ZoneNames
+from taxi_assets.run_process import try_mlflow_briefly
 from taxi_assets.serving.answering import Watch
 from taxi_assets.serving.app import build_app
 from taxi_assets.serving.champion import load_serving
@@ -101,8 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except SettingsError as error:
         parser.error(error.message)
     fleet = chosen.fleet or settings.fleets[0].name
-    # MLflow tries a server that is away for minutes, unless it is told otherwise.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    try_mlflow_briefly()
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     try:
         with listen(chosen.host, chosen.port) as listening:

@@ -113,12 +113,7 @@ class ParquetFrame(Format):
         table = pa.Table.from_pandas(value, preserve_index=False)
         marked = table.replace_schema_metadata(table.schema.metadata | {_LAYOUT_KEY: LAYOUT})
         pq.write_table(
-            marked,
-            path,
-            compression="zstd",
-            compression_level=9,
-            write_statistics=False,
-            write_page_checksum=True,
+            marked, path, compression="zstd", write_statistics=False, write_page_checksum=True
         )
 
     def load(self, file: BinaryIO) -> "pd.DataFrame":
@@ -168,11 +163,12 @@ class Arrays(Format):
         """Write the arrays."""
         import numpy as np
 
-        arrays = {name: np.asarray(array) for name, array in value.items()}
-        with path.open("wb") as file:
-            np.savez_compressed(
-                file, allow_pickle=False, **arrays | {_LAYOUT_NAME: np.array(LAYOUT)}
-            )
+        arrays = {**value, _LAYOUT_NAME: LAYOUT}
+        # NumPy's own would take four times as long for a twentieth less.
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w") as file:
+                    np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
     def load(self, file: BinaryIO) -> "dict[str, np.ndarray[Any, Any]]":
         """Read the arrays, which are as long as they claim to be."""
