@@ -30,7 +30,8 @@ def objection(trips: int, champion: Figures, challenger: Figures) -> str | None:
     """
     if challenger["rmse"] > (1 - MIN_GAIN) * champion["rmse"]:
         gain = 1 - challenger["rmse"] / champion["rmse"] if champion["rmse"] else 0.0
-        return f"has RMSE {challenger['rmse']:.3f}, {gain:.1%} less; {MIN_GAIN:.1%} are asked"
+        said = f"{gain:.1%} less; {MIN_GAIN:.1%} are asked" if gain > 0 else f"{-gain:.1%} more"
+        return f"has RMSE {challenger['rmse']:.3f}, {said}"
     off, own = (_off_coverage(figures) for figures in (challenger, champion))
     if off > COVERAGE_TOLERANCE and off >= own:
         return f"has a coverage of {challenger['interval_coverage']:.1%}"
