@@ -173,8 +173,8 @@ def test_what_cannot_be_meant_is_said_in_place_of_an_answer(page: Page, site: Si
     for text, said in (
         (
             "JKF Airprt",
-            "from: 'JKF Airprt' is no zone. Near are JFK Airport (132), Newark Airport (1), "
-            "LaGuardia Airport (138).",
+            "from: 'JKF Airprt' is no zone. Near are JFK Airport (132), LaGuardia Airport "
+            "(138), Newark Airport (1).",
         ),
         ("266", "'266' is no zone: a whole number from 1 to 265."),
     ):
