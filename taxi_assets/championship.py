@@ -41,15 +41,17 @@ class Championship:
         server: TrackingServer,
         fleet: Fleet,
         report: Report,
-        in_memory: "Mapping[Month, HeldOutTrips] | None" = None,
+        trips: "Mapping[Month, HeldOutTrips] | None" = None,
+        backtests: Mapping[Month, Mapping[str, Any]] | None = None,
     ) -> None:
-        """Look at a fleet; months whose trips are in memory are not loaded."""
+        """Look at a fleet; trips and backtests of months that are in memory are not loaded."""
         self.record = ChampionRecord(server, fleet.name)
         self._storage = storage
         self._server = server
         self._fleet = fleet
         self._report = report
-        self._in_memory = in_memory or {}
+        self._trips = trips or {}
+        self._backtests = backtests or {}
         self._digests: dict[Month, str] = {}
         self._scores: dict[tuple[str, str], Figures | None] = {}
 
@@ -81,7 +83,8 @@ class Championship:
 
     def _given(self) -> "_Given":
         """All that decides."""
-        months = [self._judged(month) for month in self._stored("backtest")]
+        stored = {*self._stored("backtest"), *self._backtests}
+        months = [self._judged(month) for month in sorted(stored)]
         versions = registered_versions(self._server, self._fleet.name)
         return _Given([month for month in months if month], self.record.decisions(), versions)
 
@@ -92,7 +95,9 @@ class Championship:
     def _judged(self, month: Month) -> JudgedMonth | None:
         """What a month's backtest says; None if it cannot be read."""
         try:
-            figures = load_stored(self._storage, self._fleet, "backtest", month)
+            figures = self._backtests.get(month) or load_stored(
+                self._storage, self._fleet, "backtest", month
+            )
             self._digests[month] = digest(figures)
             return JudgedMonth(
                 month,
@@ -139,8 +144,8 @@ class Championship:
     def _held_out(self, month: Month) -> "HeldOutTrips":
         from taxi_assets.durations.backtest import HeldOutTrips
 
-        if month in self._in_memory:
-            return self._in_memory[month]
+        if month in self._trips:
+            return self._trips[month]
         return HeldOutTrips(load_stored(self._storage, self._fleet, "cleaned_trips", month))
 
 

@@ -15,7 +15,6 @@ from taxi_assets.checks.model import window_complete
 from taxi_assets.checks.thresholds import EARLIER_MONTHS
 from taxi_assets.durations.profiles import Profile
 from taxi_assets.durations.regression import VocabularyError, bind
-from taxi_assets.durations.window import training_window
 from taxi_assets.errors import MonthError, NotStoredError, UnusableValueError
 from taxi_assets.monthly_assets import MonthContext
 from taxi_assets.storage.files import Storage
@@ -125,6 +124,8 @@ def training_months(
         ServiceError: the storage does not answer.
     """
     fleet, own = context.fleet, context.month
+    from taxi_assets.durations.window import training_window
+
     trained: list[Month] = []
     missing: list[Month] = []
 

@@ -309,7 +309,7 @@ def test_a_month_is_asked_for_again_if_that_helps(
 def test_the_sensor_looks_at_what_is_stored(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:
-    """A model of this very file: left alone. Of an older one, another's, or deleted: made."""
+    """A model of this very file: left alone. Of an older one, another's, deleted, or none: made."""
     source = FileSource(settings.trip_source)
     storage = Storage(settings.storage)
     current = source.version(GREEN, JANUARY)
@@ -326,9 +326,9 @@ def test_the_sensor_looks_at_what_is_stored(
     (Path(settings.storage) / f"green/model/{APRIL}.skops").unlink()
     tick = requested(settings, instance)
     assert [request.partition_key[:7] for request in tick.run_requests] == [
-        str(month) for month in (FEBRUARY, MARCH, APRIL)
+        str(month) for month in (FEBRUARY, MARCH, APRIL, APRIL + 1, APRIL + 2)
     ]
-    assert len({request.tags[FILE] for request in tick.run_requests}) == 3
+    assert len({request.tags[FILE] for request in tick.run_requests}) == 5
 
 
 def test_a_storage_that_is_away_is_a_sentence(

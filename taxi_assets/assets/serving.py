@@ -109,8 +109,14 @@ def champion(
     held_out: "HeldOutMonth",
 ) -> "dg.MaterializeResult[dict[str, Any]]":
     """The registered version that serves from this month on, and why: a replay of all months."""
-    trips = {context.month: held_out.trips(cleaned_trips)}
-    championship = Championship(storage, mlflow.server, context.fleet, context.report, trips)
+    championship = Championship(
+        storage,
+        mlflow.server,
+        context.fleet,
+        context.report,
+        {context.month: held_out.trips(cleaned_trips)},
+        {context.month: backtest},
+    )
     verdicts = championship.verdicts()
     months = [verdict for verdict in verdicts if verdict.decision is None]
     judged = [verdict for verdict in months if verdict.month and verdict.month <= context.month]

@@ -9,7 +9,6 @@ from math import log, sqrt
 from typing import TYPE_CHECKING, Any, Self
 
 from taxi_assets.durations.cleaning import DURATION, HOUR, MAX_DURATION
-from taxi_assets.durations.window import zone_numbers
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
 from taxi_assets.tlc.zones import LAST_ZONE
 
@@ -73,6 +72,8 @@ LENGTHS = {
 def profile(cleaned_trips: "pd.DataFrame") -> Profile:
     """Count a month's cleaned trips."""
     import numpy as np
+
+    from taxi_assets.durations.window import zone_numbers
 
     hours = np.bincount(cleaned_trips[HOUR].to_numpy(), minlength=168)
     # Rounded down in small integers, as there are millions.
