@@ -28,7 +28,13 @@ from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
 from taxi_assets.tlc.zones import MANHATTAN
-from taxi_assets_tests.conftest import changed, latest_record, step_failures, tracked_runs
+from taxi_assets_tests.conftest import (
+    changed,
+    laptop,
+    latest_record,
+    step_failures,
+    tracked_runs,
+)
 
 Materialize = Callable[..., dg.ExecuteInProcessResult]
 GREEN = FLEETS["green"]
@@ -202,20 +208,26 @@ def test_a_later_run_of_the_backtest_alone_fills_the_gaps(
 
 
 def test_months_in_any_order_and_a_second_go_are_the_range_in_one_run(
-    materialize: Materialize, settings: Settings, tmp_path: Path
+    materialize: Materialize, settings: Settings, mlflow_database: Path, tmp_path: Path
 ) -> None:
-    """Every stored value that needs history, byte for byte but for the runs that made it."""
-    apart = changed(settings, storage=str(tmp_path / "apart"), months_per_run=1)
+    """Every stored value that needs history, but for the runs that made it; and who serves."""
+    apart = laptop(tmp_path / "apart", Path(settings.trip_source))
+    apart = changed(apart, months_per_run=1)
+    (tmp_path / "apart").mkdir()
+    shutil.copy(mlflow_database, tmp_path / "apart")
     assert materialize("2023-01:2023-06").success
     for number in (3, 1, 6, 4, 2, 5):
         assert materialize(f"2023-0{number}", settings=apart).success
-    second = ("boosted_model", "boosted_metrics", "backtest")
+    second = ("boosted_model", "boosted_metrics", "backtest", "champion", "predictions")
     assert materialize("2023-01:2023-06", *second, settings=apart).success
     for number in range(1, 7):
         month = f"2023-0{number}"
         one, two = (values(place, month) for place in (settings, apart))
         assert one.keys() == two.keys()
         assert [name for name in one if one[name] != two[name]] == []
+    one, two = (standing(place) for place in (settings, apart))
+    assert one["champion"] is not None
+    assert one == two
 
 
 def values(settings: Settings, month: str) -> dict[str, object]:
@@ -232,7 +244,25 @@ def values(settings: Settings, month: str) -> dict[str, object]:
     backtest = json.loads((data / f"backtest/{month}.json").read_text())
     for model in backtest["models"].values():
         del model["mlflow_run_id"]
-    return found | {"backtest": backtest}
+    champion = json.loads((data / f"champion/{month}.json").read_text())
+    predicted = pd.read_parquet(data / f"predictions/{month}.parquet").drop(columns="model_version")
+    return found | {
+        "backtest": backtest,
+        "champion": {name: champion[name] for name in ("decision", "relative_rmse", "pinned")},
+        "predictions": predicted.to_numpy().tobytes(),
+    }
+
+
+def standing(settings: Settings) -> dict[str, str]:
+    """Family and month of the versions that the aliases of champions point to."""
+    client = mlflow.MlflowClient(settings.tracking_uri)
+    name = "nyc-taxi-trip-duration-green"
+    tags = {
+        alias: client.get_model_version_by_alias(name, alias).tags
+        for alias in client.get_registered_model(name).aliases
+        if "champion" in alias
+    }
+    return {alias: f"{its['family']} {its['month']}" for alias, its in tags.items()}
 
 
 def test_a_gap_in_the_window_is_a_warning_and_a_first_month_is_none(

@@ -2,7 +2,6 @@
 
 import json
 import random
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tracking.servers import TrackingError, TrackingServer
 from taxi_assets.tracking.versions import load_version
-from taxi_assets_tests.conftest import laptop, latest_record, step_failures
+from taxi_assets_tests.conftest import latest_record, step_failures
 
 Materialize = Callable[..., dg.ExecuteInProcessResult]
 NAME = "nyc-taxi-trip-duration-green"
@@ -302,29 +301,6 @@ def test_a_span_finds_its_champion_records_it_and_moves_the_aliases(
     client = mlflow.MlflowClient(settings.tracking_uri)
     tags = client.get_model_version(NAME, str(second["champion"]["version"])).tags
     assert tags["champion_2023-02"] == second["decision"]
-
-
-@pytest.mark.after_three_months
-def test_any_order_ends_alike(
-    materialize: Materialize, settings: Settings, mlflow_database: Path, tmp_path: Path
-) -> None:
-    """Months one by one, out of order, and then once more; the record, and each month's say."""
-    apart = laptop(tmp_path / "apart", Path(settings.trip_source))
-    Path(apart.storage).mkdir(parents=True)
-    shutil.copy(mlflow_database, tmp_path / "apart")
-    for number in (3, 1, 2):
-        assert materialize(f"2023-0{number}", settings=apart).success
-    again = ("boosted_model", "boosted_metrics", "backtest")
-    assert materialize("2023-01:2023-03", *again, settings=apart).success
-    for number in (2, 1, 3):
-        assert materialize(f"2023-0{number}", "champion", settings=apart).success
-    one, other = (standing(each)[1] for each in (settings, apart))
-    for record, place in ((one, settings), (other, apart)):
-        record["version"] = kinds(place)[record["version"]]
-        record["previous"] = record["previous"] and kinds(place)[record["previous"]]
-    assert other == one
-    for name in ("2023-01", "2023-02", "2023-03"):
-        assert stored(apart, name)["decision"] == stored(settings, name)["decision"]
 
 
 @pytest.mark.after_three_months
