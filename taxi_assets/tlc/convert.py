@@ -22,7 +22,7 @@ from taxi_assets.tlc import clock
 from taxi_assets.tlc.clock import read_times
 from taxi_assets.tlc.csv_files import CsvError, CsvTrips
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE, Fleet
-from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.months import Month, months_of
 from taxi_assets.tlc.numbers import read_numbers
 from taxi_assets.tlc.readings import plain
 from taxi_assets.tlc.schema import CONGESTION_PRICING, month_schema
@@ -224,7 +224,7 @@ def _say(planned: Plan, unreadable: Counter[str]) -> str:
 def main(files: tuple[Path, ...], folder: Path, months: str | None) -> None:
     """Convert, and say what was done."""
     try:
-        wanted = _months(months) if months else None
+        wanted = months_of(months) if months else None
         length = 2 * sum(path.stat().st_size for path in files)
         with click.progressbar(length=length, label="Converting", width=30) as bar:
             said = convert_all(files, folder, wanted, bar.update)
@@ -234,16 +234,6 @@ def main(files: tuple[Path, ...], folder: Path, months: str | None) -> None:
         raise click.ClickException(f"{error.filename or folder}: {error.strerror}.") from None
     for line in said:
         click.echo(line)
-
-
-def _months(span: str) -> list[Month]:
-    first, _, last = span.partition(":")
-    month, end = Month.parse(first), Month.parse(last or first)
-    months = []
-    while month <= end:
-        months.append(month)
-        month += 1
-    return months
 
 
 if __name__ == "__main__":

@@ -44,3 +44,20 @@ class Month:
 
     def __str__(self) -> str:
         return f"{self.year:04d}-{self.month:02d}"
+
+
+def months_of(span: str) -> list[Month]:
+    """The months of a span such as ``2023-01:2023-12``, in order; of ``2023-03``, that one.
+
+    Raises:
+        ValueError: it is none, or it ends before it begins.
+    """
+    first, _, last = span.partition(":")
+    month, end = Month.parse(first), Month.parse(last or first)
+    if end < month:
+        raise ValueError(f"{span!r} ends before it begins.")
+    months = []
+    while month <= end:
+        months.append(month)
+        month += 1
+    return months

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from taxi_assets.tlc.city import HOURLY_DEMAND, HOURLY_SPEED, City, build_city
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, FLEETS, PICKUP_ZONE, Fleet
-from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.months import Month, months_of
 from taxi_assets.tlc.schema import month_schema
 
 if TYPE_CHECKING:
@@ -150,18 +150,6 @@ def _column(columns: dict[str, Any], field: "pa.Field") -> "pa.Array":
     return pa.array(values).cast(field.type)
 
 
-def _months(text: str) -> list[Month]:
-    first, _, last = text.partition(":")
-    month, end = Month.parse(first), Month.parse(last or first)
-    if end < month:
-        raise ValueError(f"{text!r} ends before it begins.")
-    months = []
-    while month <= end:
-        months.append(month)
-        month += 1
-    return months
-
-
 def main() -> None:
     """Write the months that the command line asks for, and print each file's name."""
     parser = argparse.ArgumentParser(
@@ -174,7 +162,7 @@ def main() -> None:
     parser.add_argument("--trips", type=int, default=200_000, help="trips in each month")
     arguments = parser.parse_args()
     try:
-        months = _months(arguments.months)
+        months = months_of(arguments.months)
     except ValueError as error:
         parser.error(f"--months: {error}")
     if arguments.trips < 1:

@@ -21,7 +21,7 @@ from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.io_managers import load_stored
 from taxi_assets.tlc.fleets import FLEETS, Fleet
-from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.months import Month, months_of
 from taxi_assets.tracking.servers import TrackingError
 from taxi_assets.tracking.studies import StudyTracking
 from taxi_assets.tuning.study import Study, StudyError, check_place
@@ -146,12 +146,7 @@ def _months(span: str) -> list[Month]:
     Raises:
         ValueError: it is none, or has a single month.
     """
-    first, _, last = span.partition(":")
-    month, end = Month.parse(first), Month.parse(last or first)
-    months = []
-    while month <= end:
-        months.append(month)
-        month += 1
+    months = months_of(span)
     if len(months) < FEWEST_MONTHS:
         raise ValueError(
             f"--months {span} is {len(months)} of the two months that are needed at least, as in "
