@@ -220,6 +220,8 @@ def test_a_pinned_champion_is_kept_until_it_is_let_go() -> None:
         "kept boosted 2023-01, RMSE 6.000 minutes; it is pinned",
         "no longer pinned by hand",
     ]
+    pinned = verdicts[1].champion
+    assert pinned == replace(verdicts[0].champion, chosen=5.0)
     assert verdicts[-1].champion is not None
     assert verdicts[-1].champion.version == two
 
