@@ -109,13 +109,12 @@ def _follow(decision: Decision, standing: Verdict, registry: _Registry) -> Verdi
         chosen = registry.by_number(decision.version)
         if chosen is None:
             said.append(f"version {decision.version} was chosen, and is there no more")
+        elif champion is not None and champion.version == chosen:
+            champion = replace(champion, chosen=decision.at)
         else:
-            if champion is not None and champion.version == chosen:
-                champion = replace(champion, chosen=decision.at)
-            else:
-                previous = previous if champion is None else champion.version
-                champion = Reign(chosen, standing.month, chosen=decision.at)
-                said.append(f"{chosen} was chosen")
+            previous = previous if champion is None else champion.version
+            champion = Reign(chosen, standing.month, chosen=decision.at)
+            said.append(f"{chosen} was chosen")
     if decision.pinned is not None:
         pinned = decision.pinned
         said.append("pinned" if pinned else "no longer pinned")
