@@ -147,7 +147,7 @@ def test_every_month_is_stored_once(backfilled: tuple[list[dict[str, Any]], str]
     files, place = fsspec.url_to_fs(STORAGE, use_listings_cache=False)
     for asset, extension in EXTENSIONS.items():
         names = {Path(path).name for path in files.ls(f"{place}/synthetic/{asset}", detail=False)}
-        names = {name for name in names if not re.search(r"\.(source\.\w+|trained)\.json$", name)}
+        names = {name for name in names if not re.search(r"\.(source\.\w+|trained|profile)\.json$", name)}
         assert names == {f"{month}.{extension}" for month in MONTHS}
 
 
