@@ -27,9 +27,10 @@ TRIPS = "5000"
 STORAGE = "s3://trips/stored"
 EXTENSIONS = {
     **dict.fromkeys(("raw_trips", "cleaned_trips", "zone_pairs", "hourly_pairs"), "parquet"),
+    "predictions": "parquet",
     "boosted_model": "npz",
     **dict.fromkeys(("vectorizer", "model"), "skops"),
-    **dict.fromkeys(("metrics", "boosted_metrics", "backtest"), "json"),
+    **dict.fromkeys(("metrics", "boosted_metrics", "backtest", "champion"), "json"),
 }
 MONTH = "dagster/asset_partition_range_start"
 """Tag of a run of a backfill: its first month, which here is its only one."""
@@ -147,7 +148,8 @@ def test_every_month_is_stored_once(backfilled: tuple[list[dict[str, Any]], str]
     files, place = fsspec.url_to_fs(STORAGE, use_listings_cache=False)
     for asset, extension in EXTENSIONS.items():
         names = {Path(path).name for path in files.ls(f"{place}/synthetic/{asset}", detail=False)}
-        names = {name for name in names if not re.search(r"\.(source\.\w+|trained|profile)\.json$", name)}
+        notes = r"\.(source\.\w+|trained|profile)\.json$"
+        names = {name for name in names if not re.search(notes, name)}
         assert names == {f"{month}.{extension}" for month in MONTHS}
 
 
