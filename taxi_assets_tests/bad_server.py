@@ -15,6 +15,7 @@ class Script:
     Attributes:
         steps: called with the request's handler.
         asked: the ``Range`` header of every GET so far, None where it had none.
+        conditions: likewise the ``If-Range`` headers.
         head: the status of every answer to HEAD.
         heads: how many of these there were.
         released: set when the test is over, so that a stalled answer ends.
@@ -22,6 +23,7 @@ class Script:
 
     steps: list[Callable[["Handler"], None]]
     asked: list[str | None] = field(default_factory=list)
+    conditions: list[str | None] = field(default_factory=list)
     released: Event = field(default_factory=Event)
     url: str = ""
     head: int = 501
@@ -36,6 +38,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         number = len(self.script.asked)
         self.script.asked.append(self.headers["Range"])
+        self.script.conditions.append(self.headers["If-Range"])
         self.script.steps[min(number, len(self.script.steps) - 1)](self)
 
     def do_HEAD(self) -> None:
@@ -78,6 +81,7 @@ def file(
     content: bytes,
     *,
     etag: str | None = '"one"',
+    changed: str | None = None,
     ranges: bool = True,
     cut_after: int | None = None,
     stall_after: int | None = None,
@@ -91,6 +95,7 @@ def file(
     Args:
         content: the whole file.
         etag: its ETag, if the server tells one.
+        changed: its time of change, if the server tells it.
         ranges: whether ``Range`` is heeded.
         cut_after: bytes of the body after which the connection ends.
         stall_after: bytes of the body after which nothing more comes.
@@ -102,7 +107,7 @@ def file(
 
     def answer(request: Handler) -> None:
         start, asked = 0, request.headers["Range"]
-        if asked and ranges and request.headers["If-Range"] in (None, etag):
+        if asked and ranges and request.headers["If-Range"] in (None, etag, changed):
             start = int(asked.removeprefix("bytes=").rstrip("-"))
         body = content[start:][:part]
         request.send_response(206 if start else 200)
@@ -114,6 +119,8 @@ def file(
             )
         if etag:
             request.send_header("ETag", etag)
+        if changed:
+            request.send_header("Last-Modified", changed)
         request.end_headers()
         if trickle:
             for position in range(len(body)):

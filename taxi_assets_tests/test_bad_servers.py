@@ -1,6 +1,7 @@
 """A download from a server or over a network that misbehaves: whole, or refused in a sentence."""
 
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +15,12 @@ from taxi_assets.tlc.download import HttpSource
 from taxi_assets.tlc.fetch import fetch_month
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
-from taxi_assets.tlc.source import BusySourceError, SourceError, UnreachableSourceError
+from taxi_assets.tlc.source import (
+    BusySourceError,
+    RefusedSourceError,
+    SourceError,
+    UnreachableSourceError,
+)
 from taxi_assets_tests.bad_server import Handler, file, serving, status
 
 GREEN, JANUARY = FLEETS["green"], Month(2023, 1)
@@ -35,6 +41,21 @@ def month(source_folder: Path) -> bytes:
 @pytest.fixture(scope="module")
 def other_month(source_folder: Path) -> bytes:
     return (source_folder / GREEN.file_name(Month(2023, 2))).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def altered(month: bytes) -> bytes:
+    """The month with another byte among its trips: a Parquet file of the same length."""
+    return month[:1000] + bytes([month[1000] ^ 1]) + month[1001:]
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that are waited between tries, which pass at once."""
+    waited: list[float] = []
+    monkeypatch.setattr(transfer, "BACKOFF", 0.5)
+    monkeypatch.setattr(time, "sleep", waited.append)
+    return waited
 
 
 @pytest.fixture
@@ -102,20 +123,63 @@ def test_where_the_rest_cannot_be_had_the_download_starts_anew(
         assert len(server.asked) == 2
 
 
+EARLIER, LATER = "Mon, 06 Mar 2023 12:00:00 GMT", "Tue, 07 Mar 2023 12:00:00 GMT"
+
+
 @pytest.mark.parametrize("heeds_if_range", [True, False])
+@pytest.mark.parametrize("same_length", [True, False])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param({}, {"etag": '"two"'}, id="by its ETag"),
+        pytest.param(
+            {"etag": None, "changed": EARLIER}, {"etag": None, "changed": LATER}, id="by its time"
+        ),
+        pytest.param({"etag": 'W/"one"'}, {"etag": 'W/"two"'}, id="by a weak ETag"),
+        pytest.param({"changed": EARLIER}, {"changed": LATER}, id="by its time under one ETag"),
+    ],
+)
 def test_a_file_that_changes_between_two_ranges_is_fetched_anew(
-    fetch: Fetch, month: bytes, other_month: bytes, heeds_if_range: bool
+    fetch: Fetch,
+    month: bytes,
+    other_month: bytes,
+    altered: bytes,
+    heeds_if_range: bool,
+    same_length: bool,
+    before: dict[str, str],
+    after: dict[str, str],
 ) -> None:
-    changed = file(other_month, etag='"two"')
+    """Whether the server notices, or only what it says of the rest tells."""
+    new = altered if same_length else other_month
+    changed = file(new, **after)  # type: ignore[arg-type]
 
-    def careless(request: object) -> None:
-        del request.headers["If-Range"]  # type: ignore[attr-defined]
-        changed(request)  # type: ignore[arg-type]
+    def careless(request: Handler) -> None:
+        del request.headers["If-Range"]
+        changed(request)
 
-    steps = [file(month, cut_after=50_000), changed if heeds_if_range else careless, changed]
+    old = file(month, cut_after=50_000, **before)  # type: ignore[arg-type]
+    with serving(old, changed if heeds_if_range else careless, changed) as server:
+        assert fetch(server.url) == new
+
+
+@pytest.mark.parametrize(
+    ("stamp", "condition"),
+    [
+        ({"etag": '"one"', "changed": EARLIER}, '"one"'),
+        ({"etag": 'W/"one"', "changed": EARLIER}, EARLIER),
+        ({"etag": 'W/"one"'}, None),
+        ({"etag": None, "changed": EARLIER}, EARLIER),
+    ],
+)
+def test_the_rest_is_asked_for_on_the_condition_that_the_file_is_the_same(
+    fetch: Fetch, month: bytes, stamp: dict[str, str | None], condition: str | None
+) -> None:
+    """By a strong ETag or the time: a weak ETag may not stand in If-Range (RFC 9110, 13.1.5)."""
+    steps = file(month, cut_after=50_000, **stamp), file(month, **stamp)  # type: ignore[arg-type]
     with serving(*steps) as server:
-        assert fetch(server.url) == other_month
-        assert len(server.asked) == (2 if heeds_if_range else 3)
+        assert fetch(server.url) == month
+        assert server.conditions == [None, condition]
+        assert server.asked == [None, "bytes=50000-"]
 
 
 def test_a_content_length_that_is_too_long_is_given_up(fetch: Fetch, month: bytes) -> None:
@@ -164,9 +228,12 @@ def test_a_file_that_is_truncated_at_the_server_is_refused(fetch: Fetch, month: 
     ],
 )
 def test_permanent_refusals_are_taken_at_once(fetch: Fetch, code: int, message: str) -> None:
+    """They will not pass; a refusal that may also mean "too often" is of a kind of its own."""
     with serving(status(code)) as server:
-        with pytest.raises(SourceError, match=message):
+        with pytest.raises(SourceError, match=message) as refused:
             fetch(server.url)
+        assert type(refused.value) is (RefusedSourceError if code == 403 else SourceError)
+        assert not refused.value.may_pass
         assert len(server.asked) == 1
 
 
@@ -175,17 +242,61 @@ def test_a_busy_server_is_asked_again(fetch: Fetch, month: bytes) -> None:
         assert fetch(server.url) == month
 
 
-@pytest.mark.parametrize(("code", "message"), [(503, "the server has a fault"), (429, "too many")])
-def test_a_server_that_stays_busy_is_given_up(fetch: Fetch, code: int, message: str) -> None:
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [(429, "too many"), *((code, "the server has a fault") for code in (500, 502, 503, 504))],
+)
+def test_a_server_that_stays_busy_is_given_up(
+    fetch: Fetch, waits: list[float], code: int, message: str
+) -> None:
+    """After four more tries, each of which is waited for twice as long as the one before."""
     with serving(status(code)) as server:
-        with pytest.raises(SourceError, match=message):
+        with pytest.raises(BusySourceError, match=message) as refused:
             fetch(server.url)
-        assert len(server.asked) == TRIES
+        assert refused.value.may_pass
+        assert len(server.asked) == 5
+    assert waits == [1, 2, 4]
 
 
-def test_a_server_that_asks_for_an_hour_is_not_asked_again(fetch: Fetch) -> None:
-    with serving(status(429, Retry_After="3600")) as server:
-        with pytest.raises(SourceError, match="It asks to wait: 3600"):
+def test_answers_that_break_off_are_waited_for_likewise(
+    fetch: Fetch, month: bytes, waits: list[float]
+) -> None:
+    with serving(file(month, cut_after=10)) as server:
+        with pytest.raises(SourceError, match="cannot be downloaded whole"):
+            fetch(server.url)
+        assert len(server.asked) == 5
+    assert waits == [1, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("part", "enough"), [pytest.param(0.051, True), pytest.param(0.049, False)]
+)
+def test_a_try_that_brings_a_twentieth_of_the_file_is_worth_another(
+    fetch: Fetch, month: bytes, part: float, enough: bool
+) -> None:
+    with serving(file(month, cut_after=round(part * len(month)))) as server:
+        if enough:
+            assert fetch(server.url) == month
+        else:
+            with pytest.raises(SourceError, match="cannot be downloaded whole"):
+                fetch(server.url)
+            assert len(server.asked) == 5
+
+
+def test_a_server_that_says_how_long_to_wait_is_heeded(
+    fetch: Fetch, month: bytes, waits: list[float]
+) -> None:
+    with serving(status(429, Retry_After="60"), file(month)) as server:
+        assert fetch(server.url) == month
+    assert waits == [60]
+
+
+@pytest.mark.parametrize("wait", ["61", "3600"])
+def test_a_server_that_asks_for_more_than_a_minute_is_not_asked_again(
+    fetch: Fetch, wait: str
+) -> None:
+    with serving(status(429, Retry_After=wait)) as server:
+        with pytest.raises(SourceError, match=f"It asks to wait: {wait}"):
             fetch(server.url)
         assert len(server.asked) == 1
 

@@ -1,7 +1,6 @@
 """Which model serves: the rule, its replay in any order, MLflow's record, and people's say."""
 
 import json
-import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -74,17 +73,17 @@ CHAMPION = figures(6.0, version(1, 1), night=segment(5.0))
     ("rmse", "coverage", "night", "takes_over"),
     [
         (5.97, 0.80, segment(5.0), True),
-        (5.971, 0.80, segment(5.0), False),
+        (5.9701, 0.80, segment(5.0), False),
         (5.0, 0.84, segment(5.0), True),
         (5.0, 0.8401, segment(5.0), False),
         (5.0, 0.76, segment(5.0), True),
         (5.0, 0.7599, segment(5.0), False),
         (5.0, 0.80, segment(5.25), True),
-        (5.0, 0.80, segment(5.251), False),
+        (5.0, 0.80, segment(5.2501), False),
         (5.0, 0.80, segment(9.0, trips=2_000), True),
         (5.0, 0.80, segment(9.0, trips=2_001), False),
-        (5.0, 0.80, segment(5.6, error=0.31), True),
-        (5.0, 0.80, segment(5.6, error=0.29), False),
+        (5.0, 0.80, segment(5.6, error=0.3001), True),
+        (5.0, 0.80, segment(5.6, error=0.2999), False),
     ],
 )
 def test_a_challenger_takes_over_within_the_limits_and_not_beyond(
@@ -251,8 +250,8 @@ def test_decisions_stand_after_the_month_that_was_the_newest_whatever_comes_late
 
 @pytest.mark.parametrize(
     ("ratios", "passed"),
-    [((1.0, 1.0, 1.11), True), ((1.0, 1.11, 1.11), False), ((1.11, 1.0, 1.11), False),
-     ((1.11, 1.09, 1.09), True)],
+    [((1.0, 1.0, 1.11), True), ((1.0, 1.1001, 1.1001), False), ((1.11, 1.0, 1.11), False),
+     ((1.11, 1.0999, 1.0999), True), ((1.11, 1.0, 1.0, 1.11), True)],
 )  # fmt: skip
 def test_a_model_decays_in_two_of_three_months(ratios: tuple[float, ...], passed: bool) -> None:
     reign = Reign(version(1, 1), month(2), ratio=0.7)
@@ -472,29 +471,6 @@ def test_before_any_month_there_is_nobody(
     nobody = "No version of green has served before this one.\n"
     assert command("--back", "--why", "x") == (1, nobody)
     assert command("--pin") == (1, "No version of green serves yet, so there is none to pin.\n")
-
-
-def test_a_replay_does_not_depend_on_the_order_of_what_it_is_given() -> None:
-    """Twenty months of random figures, with decisions: the same with months added in any order."""
-    chance = random.Random(7)
-    versions = [version(number, number) for number in range(1, 11)]
-    months = [
-        judged(number + 1, figures(chance.uniform(5, 6), versions[number - 1]))
-        for number in range(1, 11)
-    ]
-    known = {
-        (str(one.month), each.number): figures(chance.uniform(5, 6), each)
-        for one in months
-        for each in versions
-        if each.month < one.month
-    }
-    decisions = [Decision(1.0, month(5), "x", version=1), Decision(2.0, month(8), "y", version=3)]
-    *_, whole = replay(months, decisions, versions, scores(known))
-    for _ in range(5):
-        shuffled = chance.sample(months, len(months))
-        ordered = sorted(shuffled, key=lambda one: one.month)
-        *_, again = replay(ordered, decisions, versions, scores(known))
-        assert again == whole
 
 
 @pytest.mark.after_three_months

@@ -108,7 +108,15 @@ def backfilled(
     for run in sorted(runs, key=lambda run: run["startTime"] or 0):
         month, took = run["tags"][MONTH][:7], (run["endTime"] or 0) - run["startTime"]
         print(f"{month} {run['runId']} {run['status']} after {took:.1f} s", flush=True)
+        if run["status"] != "SUCCESS" and run["runId"] != killed:
+            print(*last_words(services, run["runId"]), sep="\n", flush=True)
     return runs, killed
+
+
+def last_words(services: Services, run_id: str) -> list[str]:
+    """What a run that should not have failed said in the end."""
+    with dg.DagsterInstance.from_config(services.environment["DAGSTER_HOME"]) as instance:
+        return [log.user_message for log in instance.all_logs(run_id)][-30:]
 
 
 @pytest.fixture(scope="module")

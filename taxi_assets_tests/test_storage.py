@@ -3,14 +3,18 @@
 import os
 import socket
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LinearRegression
 
+from taxi_assets.errors import UnreachableStorageError
 from taxi_assets.storage.estimators import Skops
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Json, ParquetFrame
@@ -78,6 +82,90 @@ def test_what_killed_processes_left_is_removed_and_what_others_write_is_not(
     storage.temporary_file("model")
     assert sorted(path.exists() for path in (living, elsewhere)) == [True, True]
     assert not killed.exists()
+
+
+def age(path: Path, written: float) -> None:
+    path.touch()
+    os.utime(path, (written, written))
+
+
+@pytest.mark.parametrize(("seconds", "stays"), [(-1.9, True), (-2.1, False)])
+def test_what_was_written_before_a_process_started_is_not_that_processs(
+    tmp_path: Path, seconds: float, stays: bool
+) -> None:
+    """Its number was given again. File systems' clocks may be two seconds off."""
+    storage = Storage(str(tmp_path))
+    path = storage.temporary_file("model")
+    age(path, psutil.Process().create_time() + seconds)
+    storage.temporary_file("model")
+    assert path.exists() == stays
+
+
+@pytest.mark.parametrize(("hours", "stays"), [(23.99, True), (24.01, False)])
+def test_after_a_day_a_temporary_file_is_litter_whoever_writes_it(
+    tmp_path: Path, hours: float, stays: bool
+) -> None:
+    """Also of another machine, of whose processes nothing is known."""
+    storage = Storage(str(tmp_path))
+    (tmp_path / "model").mkdir()
+    path = tmp_path / "model" / f".taxi_assets-another-host-1-{'a' * 32}.tmp"
+    age(path, time.time() - hours * 3600)
+    storage.temporary_file("model")
+    assert path.exists() == stays
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_place_and_its_place_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a power cut leaves the old file or the new one, whole."""
+    storage, target = Storage(str(tmp_path)), tmp_path / "metrics/2023-01.json"
+    target.parent.mkdir()
+    target.write_bytes(b"old")
+    flushed = []
+
+    def flush(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        flushed.append((path, path.is_file() and path.read_bytes(), target.read_bytes()))
+
+    monkeypatch.setattr(os, "fsync", flush)
+    with storage.replacing("metrics/2023-01.json") as temporary:
+        temporary.write_bytes(b"new")
+        inode = temporary.stat().st_ino
+    assert flushed == [(temporary, b"new", b"old"), (target.parent, False, b"new")]
+    assert target.stat().st_ino == inode, "renamed: a copy could be seen half"
+
+
+def test_an_upload_that_breaks_off_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a file shows while it is written it is written elsewhere, and renamed."""
+    storage = Storage(f"memory://{tmp_path}")
+    with storage.replacing("metrics/2023-01.json") as temporary:
+        temporary.write_bytes(b"old")
+
+    def break_off(self: MemoryFileSystem, _local: str, path: str, **_: object) -> None:
+        self.pipe_file(path, b"ne")
+        raise OSError("connection lost")
+
+    monkeypatch.setattr(MemoryFileSystem, "put_file", break_off)
+    with (
+        pytest.raises(UnreachableStorageError, match="What was there before stays"),
+        storage.replacing("metrics/2023-01.json") as temporary,
+    ):
+        temporary.write_bytes(b"new")
+    assert storage.open("metrics/2023-01.json").read() == b"old"
+
+
+def test_an_object_is_uploaded_in_its_place_where_it_shows_when_it_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Renaming would copy it."""
+    monkeypatch.setattr(MemoryFileSystem, "protocol", ("memory", "s3"))
+    monkeypatch.setattr(MemoryFileSystem, "mv", lambda *_: pytest.fail("renamed"))
+    storage = Storage(f"memory://{tmp_path}")
+    with storage.replacing("metrics/2023-01.json") as temporary:
+        temporary.write_bytes(b"new")
+    assert storage.open("metrics/2023-01.json").read() == b"new"
 
 
 def test_what_other_programs_left_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import dagster as dg
@@ -16,13 +17,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from taxi_assets.errors import explain
+from taxi_assets.errors import StorageError, explain
 from taxi_assets.settings import Settings
 from taxi_assets.storage.estimators import Skops
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Json, ParquetFrame, UnreadableFileError
+from taxi_assets.storage.io_managers import FORMATS, MonthFileIOManager
 from taxi_assets.storage.origins import announce_origin, is_altered, stored_origin
-from taxi_assets.tlc.fetch import Origin
+from taxi_assets.tlc.fetch import FetchedMonth, Origin
+from taxi_assets.tlc.months import Month
 from taxi_assets_tests.conftest import step_failures
 
 Materialize = Callable[..., dg.ExecuteInProcessResult]
@@ -114,6 +117,36 @@ def test_between_the_note_and_the_file_either_month_counts(tmp_path: Path) -> No
     assert stored_origin(storage, path) == new
     (tmp_path / path).write_bytes(b"bad")
     assert is_altered(storage, path)
+
+
+@pytest.mark.parametrize("refused", [".source.", ".parquet"])
+def test_a_month_file_takes_its_place_after_the_note_of_its_origin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    """If either cannot be written the old month stays, and what is there has its note."""
+    storage, key = Storage(str(tmp_path / "data")), dg.AssetKey(["green", "raw_trips"])
+    manager = MonthFileIOManager(storage, FORMATS["month_files"])
+    fetched = []
+    for content in (b"old", b"new"):
+        path = tmp_path / content.decode()
+        path.write_bytes(content)
+        origin = Origin("here", path.name, 1, 3, hashlib.sha256(content).hexdigest())
+        fetched.append(FetchedMonth(origin, path))
+    old, new = fetched
+    manager.store(key, Month(2023, 1), old)
+    replacing = Storage.replacing
+
+    def refuse(self: Storage, path: str) -> AbstractContextManager[Path]:
+        if refused in path:
+            raise StorageError("The disk is full.")
+        return replacing(self, path)
+
+    monkeypatch.setattr(Storage, "replacing", refuse)
+    with pytest.raises(StorageError):
+        manager.store(key, Month(2023, 1), new)
+    path = manager.path(key, Month(2023, 1))
+    assert storage.open(path).read() == b"old"
+    assert stored_origin(storage, path) == old.origin
 
 
 def test_a_planted_note_of_the_origin_is_no_note(tmp_path: Path) -> None:
