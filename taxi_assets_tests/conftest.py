@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -145,8 +146,14 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def blank() -> bytes:
-    return b"\x89PNG"
+def titled(*names: str) -> Callable[..., dict[str, Callable[[], bytes]]]:
+    """What draws pictures that are nothing but their title, with the month in it."""
+    return lambda *of: dict.fromkeys(names, partial(picture_of, of[-1]))
+
+
+def picture_of(title: str) -> bytes:
+    """What ``make_cheap`` has drawn of a month: ``green 2023-03``."""
+    return b"\x89PNG " + title.encode()
 
 
 class NoPainter:
@@ -168,10 +175,10 @@ def make_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(boosted, "VARIANCE_ROUNDS", 3)
     monkeypatch.setitem(boosted.PARAMETERS, "learning_rate", 0.3)
     monkeypatch.setattr(encoding, "FACTOR_ROUNDS", 1)
-    monkeypatch.setattr(charts, "boosted_charts", lambda *_: dict.fromkeys(BOOSTED_PICTURES, blank))
-    monkeypatch.setattr(charts, "backtest_charts", lambda *_: {COVERAGE: blank})
-    monkeypatch.setattr(charts, "cleaning_charts", lambda *_: {DURATIONS: blank})
-    monkeypatch.setattr(charts, "model_charts", lambda *_: dict.fromkeys(PICTURES[1:], blank))
+    monkeypatch.setattr(charts, "boosted_charts", titled(*BOOSTED_PICTURES))
+    monkeypatch.setattr(charts, "backtest_charts", titled(COVERAGE))
+    monkeypatch.setattr(charts, "cleaning_charts", titled(DURATIONS))
+    monkeypatch.setattr(charts, "model_charts", titled(*PICTURES[1:]))
     monkeypatch.setattr(painter, "Painter", NoPainter)
     monkeypatch.setattr(months, "RETRIES", dg.RetryPolicy(max_retries=2, delay=0))
 

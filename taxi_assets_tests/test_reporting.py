@@ -26,7 +26,13 @@ from taxi_assets.reporting.charts import (
     durations_chart,
     model_charts,
 )
-from taxi_assets.reporting.gallery import BOOSTED_PICTURES, COVERAGE, PICTURES, Gallery
+from taxi_assets.reporting.gallery import (
+    BOOSTED_PICTURES,
+    COVERAGE,
+    PICTURES,
+    Gallery,
+    inline,
+)
 from taxi_assets.reporting.painter import Painter
 from taxi_assets.reporting.report import write_report
 from taxi_assets.reporting.zone_names import ZoneNames
@@ -35,7 +41,13 @@ from taxi_assets.storage.files import Storage
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.source import FileSource, SyntheticSource
-from taxi_assets_tests.conftest import REAL_FILES, changed, latest_record, tracked_runs
+from taxi_assets_tests.conftest import (
+    REAL_FILES,
+    changed,
+    latest_record,
+    picture_of,
+    tracked_runs,
+)
 
 Materialize = Callable[..., dg.ExecuteInProcessResult]
 GREEN, JANUARY = FLEETS["green"], Month(2023, 1)
@@ -131,6 +143,7 @@ def test_a_month_shows_its_pictures_in_dagster_and_in_mlflow(
         stored = Gallery(Storage(settings.storage), GREEN, Month.parse(month)).all()
         coverage = [COVERAGE] if month == "2023-02" else []
         assert list(stored) == [*PICTURES, *BOOSTED_PICTURES, *coverage]
+        assert set(stored.values()) == {picture_of(f"green {month}")}
         for asset, names in (
             ("cleaned_trips", PICTURES[:1]),
             ("metrics", PICTURES[1:]),
@@ -139,7 +152,8 @@ def test_a_month_shows_its_pictures_in_dagster_and_in_mlflow(
         ):
             metadata = latest_record(instance, asset, month).metadata
             for name in names:
-                assert metadata[name].md_str.startswith(f"![{name}](data:image/png;base64,")
+                picture = inline(picture_of(f"green {month}"))
+                assert metadata[name].md_str == f"![{name}]({picture})"
     client = mlflow.MlflowClient(settings.tracking_uri)
     for family, names in (("linear", PICTURES), ("boosted", BOOSTED_PICTURES)):
         for run in tracked_runs(settings, family):
@@ -147,6 +161,8 @@ def test_a_month_shows_its_pictures_in_dagster_and_in_mlflow(
             assert {artifact.path for artifact in artifacts} == {
                 f"pictures/{name}.png" for name in names
             }
+            path = Path(client.download_artifacts(run.info.run_id, f"pictures/{names[0]}.png"))
+            assert path.read_bytes() == picture_of(f"green {run.data.params['month']}")
 
 
 @pytest.mark.after_three_months
@@ -167,7 +183,9 @@ def test_the_report_has_every_month_and_needs_nothing_else(
     for name in ("linear", "boosted"):
         assert f"<td>{models[name]['rmse']:.3f}</td>" in page
     assert f"<td>{models['boosted']['within_5_minutes']:.1%}</td>" in page
-    assert page.count("data:image/png;base64,") == 1 + len((*PICTURES, *BOOSTED_PICTURES, COVERAGE))
+    pictures = re.findall('data:image/png;base64,[^"]*', page)
+    shown = [inline(picture_of("green 2023-02"))] * len((*PICTURES, *BOOSTED_PICTURES, COVERAGE))
+    assert pictures[1:] == shown
     assert re.findall(r'(?:src|href)="(?!data:)', page) == []
     assert "Pictures of 2023-02" in page
 
