@@ -1,0 +1,200 @@
+"""Pictures: what is drawn in them is what they say."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from taxi_assets.durations.boosted_month import BoostedValidation
+from taxi_assets.durations.scoring import Validation
+from taxi_assets.reporting import charts
+from taxi_assets.reporting.zone_names import Zone, Zones
+from taxi_assets.tlc.months import Month
+
+ZONES = Zones({"1": Zone("EWR", "Newark Airport"), "132": Zone("Queens", "JFK Airport")})
+
+
+@pytest.fixture(autouse=True)
+def figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charts give their figures, not what they look like."""
+    monkeypatch.setattr(charts, "_png", lambda figure: figure)
+
+
+def axes_of(draw: Callable[[], object]) -> list[Axes]:
+    figure = draw()
+    assert isinstance(figure, Figure)
+    return figure.axes
+
+
+def lines(axes: Axes) -> dict[str, list[tuple[float, float]]]:
+    """The points of lines with a label, by it."""
+    return {
+        str(line.get_label()): list(map(tuple, np.asarray(line.get_xydata()).tolist()))
+        for line in axes.lines
+        if not str(line.get_label()).startswith("_")
+    }
+
+
+def bars(axes: Axes, label: str = "") -> list[tuple[float, float, float]]:
+    """Left edge, width and height of the bars of a group."""
+    (group,) = [bar for bar in axes.containers if not label or bar.get_label() == label]
+    return [(bar.get_x(), bar.get_width(), bar.get_height()) for bar in group]
+
+
+def validation(*trips: tuple[str, str, float, float]) -> Validation:
+    """Of trips between zones, with what they took and what was predicted, in minutes."""
+    frame = pd.DataFrame(trips, columns=["PULocationID", "DOLocationID", "duration", "predicted"])
+    frame = frame.astype({"PULocationID": "category", "DOLocationID": "category"})
+    frame["square"] = frame["duration"] ** 2
+    pairs = frame.groupby(["PULocationID", "DOLocationID"], observed=True).agg(
+        trips=("duration", "size"),
+        duration_sum=("duration", "sum"),
+        duration_sum_of_squares=("square", "sum"),
+        predicted=("predicted", "first"),
+    )
+    pairs = pairs.reset_index()
+    return Validation(
+        pairs, pairs.pop("predicted").to_numpy(), frame, frame["predicted"].to_numpy()
+    )
+
+
+def draw(validated: Validation, name: str) -> list[Axes]:
+    return axes_of(charts.model_charts(validated, ZONES, "green 2023-03")[name])
+
+
+def test_kept_trips_are_those_of_one_to_sixty_minutes() -> None:
+    """Counted from less than no time, by minute, to 90 and longer."""
+    counts = np.zeros(92, np.int64)
+    counts[[0, 1, 2, 60, 61, 91]] = 3, 5, 7, 11, 13, 17
+    (axes,) = axes_of(charts.cleaning_charts(counts, "green 2023-03")["durations"])
+    drawn = {}
+    for patch in axes.patches:
+        values, edges, _ = patch.get_data()
+        drawn[str(patch.get_label())] = {
+            edge: value for edge, value in zip(edges, values, strict=False) if value
+        }
+    assert drawn == {
+        "kept: 18 trips": {1: 7, 59: 11},
+        "cut: 38 trips": {-1: 3, 0: 5, 60: 13, 90: 17},
+    }
+
+
+def test_predictions_are_drawn_over_what_trips_took() -> None:
+    trips = validation(("1", "1", 10.5, 20.2), ("1", "132", 10.9, 20.7), ("132", "1", 59.9, 30.0))
+    axes, _ = draw(trips, "predictions")
+    (image,) = axes.images
+    drawn = np.ma.filled(image.get_array(), 0)
+    assert {(x, y): drawn[y, x] for y, x in zip(*np.nonzero(drawn), strict=True)} == {
+        (10, 20): 2, (59, 30): 1
+    }  # fmt: skip
+    assert axes.get_xlabel() == "actual duration (minutes)"
+    assert image.origin == "lower"
+
+
+def test_boosted_predictions_are_drawn_likewise() -> None:
+    boosted = BoostedValidation(np.array([3.5, 60.0]), np.array([8.5, 9.0]), np.zeros(2), 13)
+    axes, _ = axes_of(charts.boosted_charts(boosted, "green 2023-03")["boosted_predictions"])
+    drawn = np.ma.filled(axes.images[0].get_array(), 0)
+    assert {(x, y): drawn[y, x] for y, x in zip(*np.nonzero(drawn), strict=True)} == {(3, 8): 1}
+
+
+def test_errors_are_predicted_less_actual_by_five_minutes_and_by_borough() -> None:
+    """The last five minutes hold trips of an hour."""
+    trips = validation(
+        *[("1", "1", 2.0, 4.0), ("1", "132", 3.0, 1.0), ("132", "1", 7.0, 12.0)],
+        ("132", "132", 60.0, 50.0),
+    )
+    left, right = draw(trips, "errors")
+    assert bars(left, "mean absolute error") == [
+        (0, 4.5, 2.0), (5, 4.5, 5.0), (55, 4.5, 10.0)
+    ]  # fmt: skip
+    assert lines(left) == {
+        "bias (predicted - actual)": [(0, 0.0), (5, 5.0), (55, -10.0), (60, -10.0)]
+    }
+    named = [label.get_text() for label in right.get_yticklabels()]
+    assert dict(zip(named, (width for _, width, _ in bars(right)), strict=True)) == {
+        "EWR\n2 trips": 2.0, "Queens\n2 trips": 7.5
+    }  # fmt: skip
+
+
+def test_the_worst_pairs_are_those_of_thirty_trips_or_more() -> None:
+    trips = validation(
+        *[("132", "1", 10.0, 13.0)] * 30,
+        *[("1", "132", 10.0, 50.0)] * 29,
+        *[("132", "132", 10.0, 6.0)] * 31,
+    )
+    (axes,) = draw(trips, "worst_pairs")
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "JFK Airport to Newark Airport (30)", "JFK Airport to JFK Airport (31)"
+    ]  # fmt: skip
+    assert [width for _, width, _ in bars(axes, "RMSE")] == pytest.approx([3, 4])
+    assert [width for _, width, _ in bars(axes, "bias (predicted - actual)")] == [3, -4]
+
+
+def test_hours_show_predicted_less_actual() -> None:
+    boosted = BoostedValidation(
+        np.array([10.0, 10.0, 20.0]), np.array([12.0, 11.0, 16.0]), np.array([0, 0, 167]), 13
+    )
+    (axes,) = axes_of(charts.boosted_charts(boosted, "green 2023-03")["boosted_hours"])
+    assert lines(axes) == {"bias (predicted - actual)": [(0, 1.5), (167, -4)]}
+    assert [(x, height) for x, _, height in bars(axes)] == [(-0.5, 1.5), (166.5, 4)]
+    assert [label.get_text() for label in axes.get_xticklabels()][::6] == ["Mon", "Sun"]
+    assert axes.get_xticks().tolist()[::6] == [12, 156]
+
+
+def test_models_are_drawn_with_their_rmse_and_the_trips_in_their_intervals() -> None:
+    models = {
+        "mean": {"rmse": 12.0, "interval_coverage_by_fifth": None},
+        "linear": {"rmse": 8.0, "interval_coverage_by_fifth": [0.7, 0.8, 0.9, None, 0.75]},
+        "boosted": {"rmse": 5.0, "interval_coverage_by_fifth": [0.8, 0.81, 0.79, 0.8, 0.82]},
+    }
+    left, right = axes_of(charts.backtest_charts(models, "green 2023-03")["coverage"])
+    assert [label.get_text() for label in left.get_yticklabels()] == ["mean", "linear", "boosted"]
+    assert [width for _, width, _ in bars(left)] == [12, 8, 5]
+    drawn = lines(right)
+    assert [y for _, y in drawn["boosted"]] == pytest.approx([80, 81, 79, 80, 82])
+    assert [y for _, y in drawn["linear"]] == pytest.approx([70, 80, 90, np.nan, 75], nan_ok=True)
+    assert [x for x, _ in drawn["linear"]] == [1, 2, 3, 4, 5]
+
+
+def test_the_trend_has_a_line_for_each_kind_of_model_and_gaps_where_there_is_none() -> None:
+    months = [
+        (Month(2023, 1), {"rmse": 8.0, "baseline_rmse": 11.0}),
+        (
+            Month(2023, 3),
+            {"rmse": 7.0, "linear_rmse": 7.5, "lookup_rmse": 6.5, "boosted_rmse": 5.0},
+        ),
+    ]
+    (axes,) = axes_of(lambda: charts.trend_chart(months))
+    drawn = {label: [y for _, y in points] for label, points in lines(axes).items()}
+    gap = np.nan
+    assert set(drawn) == {
+        "always predicting the mean",
+        "the month's own linear model",
+        "an earlier month's linear model",
+        "an earlier month's lookup table",
+        "an earlier month's boosted model",
+    }
+    assert drawn["the month's own linear model"] == [8, 7]
+    assert drawn["always predicting the mean"] == pytest.approx([11, gap], nan_ok=True)
+    assert drawn["an earlier month's linear model"] == pytest.approx([gap, 7.5], nan_ok=True)
+    assert drawn["an earlier month's lookup table"] == pytest.approx([gap, 6.5], nan_ok=True)
+    assert drawn["an earlier month's boosted model"] == pytest.approx([gap, 5], nan_ok=True)
+
+
+def test_every_picture_has_the_name_of_its_month() -> None:
+    boosted = BoostedValidation(np.array([10.0]), np.array([12.0]), np.array([0]), 13)
+    drawings = {
+        **charts.cleaning_charts(np.arange(92), "green 2023-03"),
+        **charts.model_charts(validation(("1", "1", 2.0, 4.0)), ZONES, "green 2023-03"),
+        **charts.boosted_charts(boosted, "green 2023-03"),
+        **charts.backtest_charts({"mean": {"rmse": 12.0}}, "green 2023-03"),
+    }
+    assert len(drawings) == 7
+    for drawing in drawings.values():
+        figure = drawing()
+        assert isinstance(figure, Figure)
+        assert "green 2023-03" in figure.get_suptitle()
