@@ -23,6 +23,7 @@ from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
+from taxi_assets.tracking.client import SharingClient
 from taxi_assets.tracking.servers import TrackingError, TrackingServer
 from taxi_assets.tracking.versions import load_version
 from taxi_assets_tests.conftest import latest_record, step_failures
@@ -356,9 +357,9 @@ def test_an_outage_in_the_middle_leaves_nothing_half_moved(
     other = next(
         number for number in kinds(settings) if number not in standing(settings)[0].values()
     )
-    move = mlflow.MlflowClient.set_registered_model_alias
+    move = SharingClient.set_registered_model_alias
 
-    def away(self: mlflow.MlflowClient, name: str, moved: str, version: str) -> None:
+    def away(self: SharingClient, name: str, moved: str, version: str) -> None:
         if moved == alias:
             raise mlflow.MlflowException("the server is away")
         move(self, name, moved, version)
@@ -367,7 +368,7 @@ def test_an_outage_in_the_middle_leaves_nothing_half_moved(
     before, record = standing(settings)
     one.record.add_decision(Decision(5e9, month(3), "try it", version=other))
     with monkeypatch.context() as patched:
-        patched.setattr(mlflow.MlflowClient, "set_registered_model_alias", away)
+        patched.setattr(SharingClient, "set_registered_model_alias", away)
         with pytest.raises(TrackingError, match="the server is away"):
             one.settle()
     aliases, decided = standing(settings)

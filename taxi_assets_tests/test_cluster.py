@@ -5,7 +5,9 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import dagster as dg
@@ -14,6 +16,7 @@ import mlflow
 import psutil
 import pytest
 
+from taxi_assets.tracking.servers import TrackingServer
 from taxi_assets_tests import services as team
 from taxi_assets_tests.conftest import Command
 from taxi_assets_tests.services import Services
@@ -32,6 +35,7 @@ EXTENSIONS = {
     **dict.fromkeys(("vectorizer", "model"), "skops"),
     **dict.fromkeys(("metrics", "boosted_metrics", "backtest", "champion"), "json"),
 }
+MODEL = "nyc-taxi-trip-duration-synthetic"
 MONTH = "dagster/asset_partition_range_start"
 """Tag of a run of a backfill: its first month, which here is its only one."""
 
@@ -50,7 +54,11 @@ def cluster() -> Iterator[tuple[Services, str]]:
         team.start_object_store(running)
         team.start_mlflow(running, "mlflow")
         team.start_ray(running)
-        url = team.start_dagster(running, **{"run_monitoring.poll_interval_seconds": 3})
+        # As many runs at once as there are cores; others wait in Dagster's queue, not in Ray's.
+        settings = {
+            "run_monitoring.poll_interval_seconds": 3, "concurrency.runs.max_concurrent_runs": 2
+        }  # fmt: skip
+        url = team.start_dagster(running, **settings)
         yield running, url
 
 
@@ -104,7 +112,7 @@ def backfilled(
     backfill = launch_backfill(url, "synthetic", KEYS)
     killed = kill_node_at_work(services, url, backfill, worker)
     team.start_ray_worker(services)
-    runs = wait_for_backfill(url, backfill, seconds=420)
+    runs = wait_for_backfill(url, backfill, seconds=900)
     for run in sorted(runs, key=lambda run: run["startTime"] or 0):
         month, took = run["tags"][MONTH][:7], (run["endTime"] or 0) - run["startTime"]
         print(f"{month} {run['runId']} {run['status']} after {took:.1f} s", flush=True)
@@ -207,5 +215,29 @@ def test_each_month_has_one_finished_mlflow_run(
         assert run.data.metrics["records_loaded"] == int(TRIPS)
         assert "rmse" in run.data.metrics
     assert {run.info.status for run in tracked if run not in finished} <= {"FAILED", "KILLED"}
-    newest = client.get_model_version_by_alias("nyc-taxi-trip-duration-synthetic", "newest_linear")
+    newest = client.get_model_version_by_alias(MODEL, "newest_linear")
     assert newest.tags["month"] == MONTHS[-1]
+
+
+def test_who_writes_the_same_tag_or_alias_at_the_same_moment_is_not_refused(
+    cluster: tuple[Services, str], backfilled: tuple[list[dict[str, Any]], str]
+) -> None:
+    """As runs of months do that judge the same models."""
+    services, _ = cluster
+    client = TrackingServer(services.environment["MLFLOW_TRACKING_URI"]).client
+    version = client.get_model_version_by_alias(MODEL, "newest_linear")
+    together = Barrier(4)
+
+    def write(_writer: int) -> None:
+        for number in range(20):
+            together.wait(60)
+            client.set_tag(version.run_id, f"tag_{number}", "same")
+            client.set_registered_model_tag(MODEL, f"tag_{number}", "same")
+            client.set_model_version_tag(MODEL, version.version, f"tag_{number}", "same")
+            client.set_registered_model_alias(MODEL, f"alias_{number}", version.version)
+
+    with ThreadPoolExecutor(together.parties) as writers:
+        list(writers.map(write, range(together.parties)))
+    found = client.get_registered_model(MODEL)
+    assert {f"tag_{number}" for number in range(20)} <= set(found.tags)
+    assert {f"alias_{number}" for number in range(20)} <= set(found.aliases)

@@ -1,6 +1,8 @@
 """Fetching a month: from a folder, from a web server, from nowhere."""
 
+import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,8 +13,8 @@ import pytest
 from taxi_assets.errors import OutageError
 from taxi_assets.tlc import transfer
 from taxi_assets.tlc.download import HttpSource
-from taxi_assets.tlc.fetch import FetchedMonth, fetch_month
-from taxi_assets.tlc.fleets import FLEETS
+from taxi_assets.tlc.fetch import FetchedMonth, Origin, fetch_month
+from taxi_assets.tlc.fleets import FLEETS, Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.source import FileSource, SourceError
 from taxi_assets.tlc.sources import trip_sources
@@ -66,6 +68,43 @@ def test_invented_months_come_from_nowhere_and_others_from_the_source(tmp_path: 
     assert fetched.origin.trips == 1_000
     assert fetched.origin.location == "synthetic (2023-01, 1,000 trips)"
     assert sources.of(GREEN) == FileSource(str(tmp_path))
+
+
+@dataclass(frozen=True)
+class Remembering(FileSource):
+    """A folder whose files have the versions that the test gives."""
+
+    said: str = ""
+
+    def version(self, fleet: Fleet, month: Month, *, patient: bool = True) -> str:
+        return self.said
+
+
+@pytest.mark.parametrize(
+    ("stored", "said", "fetched"),
+    [
+        pytest.param({}, "v1", False, id="the same"),
+        pytest.param({}, "v2", True, id="another version"),
+        pytest.param({"location": "s3://elsewhere/x"}, "v1", True, id="another source"),
+        pytest.param({"version": ""}, "", True, id="a source that says nothing"),
+    ],
+)
+def test_only_the_same_version_at_the_same_source_is_not_fetched_again(
+    source_folder: Path, tmp_path: Path, stored: dict[str, str], said: str, fetched: bool
+) -> None:
+    source = Remembering(str(source_folder), said)
+    origin = Origin(source.location(GREEN, JANUARY), "v1", 6_000, 7, "of the stored file")
+    origin = replace(origin, **stored)
+    lines: list[str] = []
+    found = fetch_month(source, GREEN, JANUARY, tmp_path / "x", lines.append, origin)
+    if fetched:
+        published = (source_folder / GREEN.file_name(JANUARY)).read_bytes()
+        assert found.path is not None
+        assert found.path.read_bytes() == published
+        assert found.origin.sha256 == hashlib.sha256(published).hexdigest()
+    else:
+        assert found == FetchedMonth(origin, None)
+        assert lines == ["unchanged at the source, not fetched again"]
 
 
 def test_a_month_that_the_source_does_not_have_leaves_nothing_behind(

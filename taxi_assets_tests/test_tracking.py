@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from taxi_assets.durations import regression
 from taxi_assets.settings import Settings
 from taxi_assets.storage.formats import Json
 from taxi_assets.tlc.months import Month
+from taxi_assets.tracking.client import once_more_where_it_collides
 from taxi_assets.tracking.owners import OWNER, Owner
 from taxi_assets.tracking.registry import Registry
 from taxi_assets.tracking.relocate import relocate
@@ -82,6 +84,37 @@ def test_the_run_stays_open_until_metrics_and_is_reopened_by_metrics_alone(
     assert statuses == [["RUNNING"], ["FINISHED"]]
     (run,) = tracked_runs(settings)
     assert run.info.status == "FINISHED"
+
+
+def test_whoever_opens_a_run_owns_it(settings: Settings, materialize: Materialize) -> None:
+    """So that it is put right when its owner is gone, and left alone as long as it is not."""
+    for assets in ((), ("metrics",)):
+        result = materialize("2023-01", *assets)
+        (run,) = tracked_runs(settings)
+        assert Owner.from_tag(run.data.tags[OWNER]) == Owner.of_run(result.run_id)
+
+
+@pytest.mark.parametrize(
+    ("said", "tries"),
+    [
+        ('duplicate key value violates unique constraint "tag_pk"', 2),
+        ("UNIQUE constraint failed: tags.key", 2),
+        ("the run is deleted", 1),
+    ],
+)
+def test_a_tag_that_somebody_else_writes_at_the_same_moment_is_written_once_more(
+    said: str, tries: int
+) -> None:
+    tried = []
+
+    def collide(*arguments: str) -> None:
+        tried.append(arguments)
+        if len(tried) == 1:
+            raise mlflow.MlflowException(said)
+
+    with pytest.raises(mlflow.MlflowException) if tries == 1 else nullcontext():
+        once_more_where_it_collides(collide)("run", "key", "value")
+    assert tried == [("run", "key", "value")] * tries
 
 
 def test_training_again_supersedes_the_older_run(

@@ -60,10 +60,10 @@ class TrackingServer:
     @cached_property
     def client(self) -> "MlflowClient":
         """MLflow's client of it; making the first one also makes the database."""
-        from mlflow import MlflowClient
+        from taxi_assets.tracking.client import SharingClient
 
         with self.alone():
-            client = MlflowClient(self.uri)
+            client = SharingClient(self.uri)
             client.search_experiments(max_results=1)
             return client
 
