@@ -25,6 +25,8 @@ demo: install
 	@echo "Dagster's and MLflow's pages:  make dev"
 	@echo "then open http://localhost:$(PORT) and http://localhost:$(MLFLOW_PORT)"
 
+# Two processes on two cores: waiting threads of the libraries would take the other's core.
+test: export OMP_NUM_THREADS = 1
 test: install
 	$(BIN)/pytest --numprocesses 2
 

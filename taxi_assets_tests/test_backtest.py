@@ -100,6 +100,55 @@ def test_served_answers_are_scored_where_there_is_an_interval(trips: pd.DataFram
     assert by_fifth[0] == pytest.approx(held[lowest].mean(), abs=0.02)
 
 
+def by_hand(*trips: tuple[int, float]) -> HeldOutTrips:
+    """Trips within zones, by their numbers, on Monday at midnight; with minutes."""
+    zones = pd.Categorical([str(zone) for zone, _ in trips])
+    return HeldOutTrips(
+        pd.DataFrame(
+            {
+                "PULocationID": zones,
+                "DOLocationID": zones,
+                "pickup_hour": np.zeros(len(trips), np.uint8),
+                "duration": [minutes for _, minutes in trips],
+            }
+        )
+    )
+
+
+def test_limits_count_as_within() -> None:
+    """Of six trips of which 10 minutes were expected, 5 to 15: four are close, and held."""
+    trips = by_hand(*((1, minutes) for minutes in (5.0, 4.99, 10.0, 15.0, 15.01, 13.0)))
+    figures = trips.score(np.array([10.0]), (np.array([5.0]), np.array([15.0])))
+    assert figures["within_5_minutes"] == pytest.approx(4 / 6)
+    assert figures["interval_coverage"] == pytest.approx(4 / 6)
+    assert figures["interval_width"] == 10
+    assert figures["bias"] == pytest.approx(-0.5)
+    assert figures["mae"] == pytest.approx(23.02 / 6)
+
+
+def test_coverage_is_told_by_fifth_of_the_prediction() -> None:
+    """Ten trips, two of each prediction; the shortest predictions come first."""
+    expected = {1: 50.0, 2: 40.0, 3: 30.0, 4: 20.0, 5: 10.0}
+    held = {1: 2, 2: 1, 3: 0, 4: 2, 5: 1}
+    trips = by_hand(
+        *(
+            (zone, minutes + (0 if trip < held[zone] else 2))
+            for zone, minutes in expected.items()
+            for trip in range(2)
+        )
+    )
+    minutes = np.array(list(expected.values()))
+    figures = trips.score(minutes, (minutes - 1, minutes + 1))
+    assert figures["interval_coverage_by_fifth"] == [0.5, 1.0, 0.0, 0.5, 1.0]
+    assert figures["interval_coverage"] == 0.6
+
+
+@pytest.mark.parametrize(("trips", "thin"), [(9, 9), (10, 0)])
+def test_a_pair_of_fewer_than_ten_trips_is_thin(trips: int, thin: int) -> None:
+    segments = by_hand(*[(1, 5.0)] * trips).score(np.array([5.0]))["segments"]
+    assert segments.get("thin_pairs", {"trips": 0})["trips"] == thin
+
+
 def test_segments_are_places_and_hours(trips: pd.DataFrame) -> None:
     model = Table(np.full(1, 10.0))
     segments = scored(trips, model)["segments"]
@@ -207,6 +256,7 @@ def test_a_later_run_of_the_backtest_alone_fills_the_gaps(
     assert through(settings, "2023-02") == dict.fromkeys(FAMILIES, "2023-01")
 
 
+@pytest.mark.drill
 def test_months_in_any_order_and_a_second_go_are_the_range_in_one_run(
     materialize: Materialize, settings: Settings, mlflow_database: Path, tmp_path: Path
 ) -> None:

@@ -102,11 +102,11 @@ def stale(instance: dg.DagsterInstance, settings: Settings) -> dict[tuple[str, s
     return {key: [cause.reason for cause in found] for key, found in causes.items() if found}
 
 
+@pytest.mark.after_three_months
 def test_every_month_of_a_span_is_stored_as_if_it_were_alone(
     settings: Settings, materialize: Materialize, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     alone = changed(settings, storage=str(tmp_path / "alone"))
-    assert materialize("2023-01:2023-03").success
     for month in MONTHS:
         assert materialize(month, settings=alone).success
 
@@ -127,10 +127,10 @@ def test_every_month_of_a_span_is_stored_as_if_it_were_alone(
         assert loaded[0]["model"].coef_.tolist() == loaded[1]["model"].coef_.tolist()
 
 
+@pytest.mark.after_three_months
 def test_every_month_has_one_record_with_its_own_figures_and_data_version(
-    settings: Settings, materialize: Materialize, instance: dg.DagsterInstance
+    settings: Settings, instance: dg.DagsterInstance
 ) -> None:
-    assert materialize("2023-01:2023-03").success
     for name in NAMES:
         assert recorded(instance, name) == [f"{month}-01" for month in MONTHS]
     for month in MONTHS:
@@ -147,8 +147,9 @@ def test_every_month_has_one_record_with_its_own_figures_and_data_version(
     assert len(versions) == len(MONTHS)
 
 
+@pytest.mark.after_three_months
 def test_data_versions_are_those_of_single_months(
-    settings: Settings, materialize: Materialize, instance: dg.DagsterInstance
+    materialize: Materialize, instance: dg.DagsterInstance
 ) -> None:
     def versions() -> dict[str, str]:
         return {
@@ -156,7 +157,6 @@ def test_data_versions_are_those_of_single_months(
             for name in NAMES
         }
 
-    assert materialize("2023-01:2023-02").success
     spanned = versions()
     assert materialize("2023-02").success
     assert versions() == spanned
@@ -410,37 +410,41 @@ def test_dagster_calls_stale_what_depends_on_a_month_that_changed(
     assert stale(instance, own_source) == {}
 
 
+@pytest.mark.after_three_months
 def test_dagster_calls_stale_what_another_code_has_made(
     settings: Settings,
-    materialize: Materialize,
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert materialize("2023-01:2023-02").success
     newer = tuple(
         replace(asset, code_version="new") if asset.name == "zone_pairs" else asset
         for asset in GRAPH
     )
     monkeypatch.setattr(definitions, "GRAPH", newer)
     assert stale(instance, settings) == {
-        ("zone_pairs", month): ["has a new code version"] for month in ("2023-01", "2023-02")
+        ("zone_pairs", month): ["has a new code version"] for month in MONTHS
     }
 
 
-@pytest.mark.parametrize("span", ["2023-01", "2023-01:2023-02"])
 def test_every_check_result_is_current(
-    settings: Settings, materialize: Materialize, instance: dg.DagsterInstance, span: str
-) -> None:
-    every = [asset.name for asset in GRAPH]
-    assert materialize(span, *every).success
-    found = all_checks_current(instance, settings, every)
-    assert found == set(MONTHS[: 2 if ":" in span else 1])
-
-
-def test_checks_alone_end_with_a_sentence_and_change_nothing(
     settings: Settings, materialize: Materialize, instance: dg.DagsterInstance
 ) -> None:
-    assert materialize("2023-01:2023-02").success
+    assert materialize("2023-01").success
+    assert all_checks_current(instance, settings) == {"2023-01"}
+
+
+@pytest.mark.after_three_months
+def test_every_check_result_of_a_span_is_current(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    every = [asset.name for asset in GRAPH]
+    assert all_checks_current(instance, settings, every) == set(MONTHS)
+
+
+@pytest.mark.after_three_months
+def test_checks_alone_end_with_a_sentence_and_change_nothing(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
     before = check_states(instance, settings)
     job = build_definitions(settings).resolve_implicit_global_asset_job_def()
     selection = job.get_subset(
@@ -466,6 +470,7 @@ SELECTIONS = {
 }
 
 
+@pytest.mark.after_three_months
 @pytest.mark.parametrize("selection", SELECTIONS.values(), ids=SELECTIONS)
 def test_any_selection_runs_and_loads_what_is_not_selected_once_a_month(
     settings: Settings,
@@ -474,7 +479,6 @@ def test_any_selection_runs_and_loads_what_is_not_selected_once_a_month(
     monkeypatch: pytest.MonkeyPatch,
     selection: tuple[str, ...],
 ) -> None:
-    assert materialize("2023-01:2023-02").success
     before = {month: figures(settings, month) for month in ("2023-01", "2023-02")}
     load, loaded = MonthlyIOManager.load, Counter()
 
@@ -587,7 +591,8 @@ def test_any_io_manager_can_keep_an_asset(
         }
     }
     for months in (one, several):
-        for keys in (None, [dg.AssetKey("users_own")]):
+        for names in (LINEAR, ()):
+            keys = [dg.AssetKey(["green", name]) for name in names] + [dg.AssetKey("users_own")]
             assert job.execute_in_process(instance=instance, asset_selection=keys, **months).success
     assert [type(model["model"]).__name__ for model in taken[:2]] == ["LinearRegression"] * 2
     assert [sorted(models) for models in taken[2:]] == [["2023-01-01", "2023-02-01"]] * 2
@@ -665,9 +670,7 @@ def test_a_backfill_is_cut_as_the_settings_say(settings: Settings) -> None:
     assert policies(3) == {dg.BackfillPolicy.multi_run(3)}
 
 
-def test_storage_holds_nothing_but_whole_months(
-    settings: Settings, materialize: Materialize
-) -> None:
-    assert materialize("2023-01:2023-02").success
+@pytest.mark.after_three_months
+def test_storage_holds_nothing_but_whole_months(settings: Settings) -> None:
     assert not [path for path in Path(settings.storage).rglob("*") if path.name.startswith(".")]
     assert Storage(settings.storage).exists("green/model/2023-02.skops")

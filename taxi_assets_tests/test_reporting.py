@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -17,8 +17,9 @@ import pandas as pd
 import pytest
 
 from taxi_assets.durations.boosted_month import BoostedValidation
-from taxi_assets.durations.profiles import Profile, distances
+from taxi_assets.durations.profiles import LENGTHS, Profile, distances
 from taxi_assets.durations.scoring import Validation
+from taxi_assets.history import note_profile
 from taxi_assets.reporting import charts
 from taxi_assets.reporting.charts import (
     backtest_charts,
@@ -35,6 +36,7 @@ from taxi_assets.reporting.gallery import (
 )
 from taxi_assets.reporting.painter import Painter
 from taxi_assets.reporting.report import write_report
+from taxi_assets.reporting.stored_months import stored_months
 from taxi_assets.reporting.zone_names import ZoneNames
 from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
@@ -49,7 +51,6 @@ from taxi_assets_tests.conftest import (
     tracked_runs,
 )
 
-Materialize = Callable[..., dg.ExecuteInProcessResult]
 GREEN, JANUARY = FLEETS["green"], Month(2023, 1)
 LOOKUP = (
     '"LocationID","Borough","Zone","service_zone"\n'
@@ -135,13 +136,13 @@ def test_tlcs_lookup_file_names_all_zones(tmp_path: Path) -> None:
     assert names.zones["132"] == ("Queens", "JFK Airport")
 
 
+@pytest.mark.after_three_months
 def test_a_month_shows_its_pictures_in_dagster_and_in_mlflow(
-    materialize: Materialize, instance: dg.DagsterInstance, settings: Settings
+    instance: dg.DagsterInstance, settings: Settings
 ) -> None:
-    assert materialize("2023-01:2023-02").success
-    for month in ("2023-01", "2023-02"):
+    for month in ("2023-01", "2023-02", "2023-03"):
         stored = Gallery(Storage(settings.storage), GREEN, Month.parse(month)).all()
-        coverage = [COVERAGE] if month == "2023-02" else []
+        coverage = [] if month == "2023-01" else [COVERAGE]
         assert list(stored) == [*PICTURES, *BOOSTED_PICTURES, *coverage]
         assert set(stored.values()) == {picture_of(f"green {month}")}
         for asset, names in (
@@ -213,6 +214,22 @@ def test_the_report_shows_who_serves_and_why_and_leads_to_mlflow(
         for name in ("2023-02", "2023-03")
     )
     assert f"<td>{max(distances(one, other).values()):.3f}</td>" in rows[0]
+
+
+def test_drift_is_told_from_the_month_before_and_from_no_other(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    for number in (1, 2, 4):
+        month = Month(2023, number)
+        with storage.replacing(f"green/metrics/{month}.json") as temporary:
+            temporary.write_text('{"rmse": 5.0}')
+        profile = Profile(*([0] * (length - 1) + [number] for length in LENGTHS.values()))
+        note_profile(storage, GREEN, month, profile)
+    drifts = {str(stored.month): stored.drift for stored in stored_months(storage, GREEN)}
+    assert drifts == {
+        "2023-01": {},
+        "2023-02": pytest.approx(dict.fromkeys(LENGTHS, 0.0), abs=1e-7),
+        "2023-04": {},
+    }
 
 
 def test_invented_trips_are_called_so(settings: Settings, tmp_path: Path) -> None:
