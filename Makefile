@@ -1,5 +1,8 @@
 # The two commands: `make demo` and `make test`. All set-up is done on the way, from the lock.
 
+# `make` alone lists the targets that have a line after ##.
+.DEFAULT_GOAL := help
+
 PYTHON ?= python3
 PORT ?= 3000
 MLFLOW_PORT ?= 5000
@@ -16,38 +19,55 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-byteco
 	--constraint requirements.lock
 unexport VIRTUAL_ENV
 
-.PHONY: demo test drills cluster-test browser-test notebook dev serve install lint lock
+.PHONY: help demo clean-demo test drills cluster-test browser-test test-pythons notebook dev serve \
+	install lint lock pictures release
 
-demo: install
-	$(BIN)/dagster asset materialize -m taxi_assets.definitions \
+help:
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: install ## sets everything up, makes a synthetic month, trains and tracks its models
+	@$(BIN)/dagster asset materialize -m taxi_assets.definitions \
 		--select 'group:synthetic' --partition $(DEMO_MONTH)
 	@echo
-	@echo "Dagster's and MLflow's pages:  make dev"
-	@echo "then open http://localhost:$(PORT) and http://localhost:$(MLFLOW_PORT)"
+	@echo "The pages of Dagster and MLflow:  make dev"
+	@echo "To start over:                    make clean-demo"
+
+clean-demo: install ## removes what the demo made: files, Dagster's history, MLflow's runs
+	@set -a; . ./.env; $(BIN)/python -m taxi_assets.wipe --fleet synthetic --yes
 
 # Two processes on two cores: waiting threads of the libraries would take the other's core.
 test: export OMP_NUM_THREADS = 1
-test: install
+test: install ## runs every test but the drills
+	@echo "Every test but the drills: about 4 minutes on two idle cores."
 	$(BIN)/pytest --numprocesses 2
 
-drills: install
+drills: install ## starts servers, kills processes, takes long
 	$(BIN)/pytest -m drill --numprocesses 2 --dist worksteal
 
-cluster-test: install .venv/with-cluster .venv/with-cluster-test
+cluster-test: install .venv/with-cluster .venv/with-cluster-test ## Postgres, an object store, MLflow's server and Ray, on loopback
 	$(BIN)/pytest -m cluster taxi_assets_tests/test_object_storage.py
 	$(BIN)/pytest -m cluster taxi_assets_tests/test_cluster.py --capture=no --verbose
 
-browser-test: install .venv/with-browser-test
+browser-test: install .venv/with-browser-test ## clicks through the pages in Chromium
 	$(BIN)/pytest -m browser --verbose
 
-notebook: install .venv/with-notebook
+test-pythons: install ## runs the tests on each Python that the project supports
+	.ci/pythons $(BIN)/uv
+
+pictures: install .venv/with-browser-test ## makes the pictures of the documents
+	$(BIN)/python docs/pictures.py
+
+release: install .venv/with-release ## builds sdist and wheel, checks them, makes a month from them
+	.ci/release $(BIN)
+
+notebook: install .venv/with-notebook ## opens the walk-through in JupyterLab
 	$(BIN)/jupyter lab notebooks/walkthrough.ipynb
 
 # Whether a port is free; $(1) is the port, $(2) who needs it, $(3) the variable that chooses it.
 free = $(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(1)))' 2> /dev/null || \
 	{ echo "Port $(1) is taken, $(2) needs another: make dev $(3)=$$(($(1) + 1))"; exit 1; }
 
-dev: install
+dev: install ## serves the pages of Dagster and MLflow
 	@$(call free,$(PORT),Dagster,PORT)
 	@case "$$MLFLOW_TRACKING_URI" in \
 	http*) mlflow="$$MLFLOW_TRACKING_URI" ;; \
@@ -62,16 +82,16 @@ dev: install
 	DAGSTER_UI_URL="$${DAGSTER_UI_URL:-http://localhost:$(PORT)}" \
 	MLFLOW_UI_URL="$${MLFLOW_UI_URL:-$$mlflow}" $(BIN)/dagster dev --port $(PORT)
 
-serve: install
+serve: install ## serves the page that answers "how long?": make serve FLEET=green
 	@$(BIN)/python -m taxi_assets.serving.server $(if $(FLEET),--fleet $(FLEET)) --port $(SERVE_PORT)
 
-lint: install
+lint: install ## ruff, mypy, import-linter
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-install: $(INSTALLED) .env
+install: $(INSTALLED) .env ## sets everything up, in .venv
 
 # uv comes from the registry into the project's own environment, so that none is needed before.
 $(INSTALLED): requirements.lock pyproject.toml
@@ -100,6 +120,6 @@ $(INSTALLED): requirements.lock pyproject.toml
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet
 
-lock:
+lock: ## resolves the newest packages within the ranges of pyproject.toml
 	$(LOCK) --all-extras --output-file requirements.lock
 	$(LOCK) --extra cluster --constraint requirements.lock --output-file deploy/requirements.lock

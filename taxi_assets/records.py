@@ -80,7 +80,7 @@ class Records:
         yield dg.AssetMaterialization(
             spec.key,
             partition=month.partition_key,
-            metadata=metadata,
+            metadata=_shown(metadata),
             tags=self._tags(spec, month, data_version),
         )
         yield from self._judge(spec.key, month, checks)
@@ -230,6 +230,14 @@ class Records:
             tags[DATA_VERSION_IS_USER_PROVIDED_TAG] = "true"
         derived = compute_logical_data_version(str(spec.code_version), inputs)
         return tags | {DATA_VERSION_TAG: (data_version or derived).value}
+
+
+def _shown(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata as people read it: figures with three decimals. What is stored has all."""
+    return {
+        name: round(value, 3) if isinstance(value, float) else value
+        for name, value in metadata.items()
+    }
 
 
 def _evaluation(

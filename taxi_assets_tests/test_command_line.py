@@ -14,8 +14,7 @@ def test_a_month(command: Command) -> None:
     shown = [line.partition("INFO - ")[2] for line in lines]
     (summary,) = [line for line in shown if line.startswith("metrics 2023-01: ")]
     assert re.fullmatch(
-        r"metrics 2023-01: RMSE \d\.\d{3} minutes, intercept \d\d\.\d\d, 6,000 records loaded, "
-        r"5,\d{3} after preparation",
+        r"metrics 2023-01: RMSE \d\.\d{3} minutes, intercept \d\d\.\d\d, 5,\d{3} of 6,000 trips",
         summary,
     )
     assert re.fullmatch(r"2023-01 done in \d+\.\d s", shown[-1])

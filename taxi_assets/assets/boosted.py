@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 def hourly_pairs(
     context: MonthContext, cleaned_trips: "pd.DataFrame"
 ) -> "dg.MaterializeResult[pd.DataFrame]":
-    """The trips summed up by split, zone pair and hour of the week; sums of months add up."""
+    """The trips summed up by split, zone pair and hour of the week; sums of months add up.
+
+    Look at how many rows stand for how many trips.
+    """
     summed = group_by_hourly_pair(cleaned_trips)
     return dg.MaterializeResult(
         value=summed,
@@ -68,7 +71,10 @@ def boosted_model(
     training: dg.ResourceParam[Training],
     boosted_run: TrackedRun,
 ) -> "dg.MaterializeResult[dict[str, Any]]":
-    """Gradient-boosted trees on the sums of this month and those before it, with intervals."""
+    """Gradient-boosted trees on the sums of this month and those before it, with intervals.
+
+    Look at `training_months`, and at `mlflow_run`, which leads to the model to be served.
+    """
     from taxi_assets.durations.boosted_month import PARAMETERS, fit_boosted_month, servable_boosted
 
     trained = training_months(context, storage, training, hourly_pairs)
@@ -93,7 +99,7 @@ def boosted_model(
             "training_versions": list(trained.versions.values()),
         },
         metadata={
-            "summary": f"trained on {', '.join(months)}, MLflow run {boosted_run.run_id}",
+            "summary": f"trained on {', '.join(months)}",
             "training_months": trained.versions,
             **boosted_run.links(),
         },
@@ -119,7 +125,11 @@ def boosted_metrics(
     painter: "Painter",
     boosted_run: TrackedRun,
 ) -> "dg.MaterializeResult[dict[str, float]]":
-    """The boosted model's figures on the month's validation trips, the same rows as in metrics."""
+    """The boosted model's figures on the month's validation trips, the same rows as in metrics.
+
+    Look at `rmse` beside that of metrics; then at the pictures. The tab *Plots* draws each figure
+    over the months.
+    """
     from taxi_assets.durations.boosted_month import validate_boosted
 
     validation = validate_boosted(boosted_model, cleaned_trips)
@@ -141,6 +151,7 @@ def boosted_metrics(
         metadata={
             "summary": f"RMSE {figures['rmse']:.3f} minutes, MAE {figures['mae']:.3f}, on "
             f"{figures['validation_trips']:,} validation trips",
+            "rmse": figures["rmse"],
             **figures,
             **boosted_run.links(),
         },

@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 def zone_pairs(
     context: MonthContext, cleaned_trips: "pd.DataFrame"
 ) -> "dg.MaterializeResult[pd.DataFrame]":
-    """The trips summed up by split and zone pair: all that the fit needs to know of them."""
+    """The trips summed up by split and zone pair: all that the fit needs to know of them.
+
+    Look at the number of rows: a few hundred or thousand stand for all trips.
+    """
     summed = pairs.group_by_zone_pair(cleaned_trips)
     trips = {name: int(pairs.split(summed, name)["trips"].sum()) for name in pairs.SPLITS}
     return dg.MaterializeResult(
@@ -59,7 +62,11 @@ def zone_pairs(
 def vectorizer(
     context: MonthContext, zone_pairs: "pd.DataFrame"
 ) -> "dg.MaterializeResult[DictVectorizer]":
-    """scikit-learn's DictVectorizer, fitted on the zones of the training trips."""
+    """scikit-learn's DictVectorizer, fitted on the zones of the training trips.
+
+    Look at `feature_count`: one for each zone in which a trip began, and one for each in which one
+    ended. The tab *Plots* draws it over the months.
+    """
     fitted = regression.fit_vectorizer(zone_pairs)
     features = len(fitted.feature_names_)
     return dg.MaterializeResult(
@@ -96,7 +103,11 @@ def model(
     storage: dg.ResourceParam[Storage],
     tracked_run: TrackedRun,
 ) -> "dg.MaterializeResult[TrainedModel]":
-    """scikit-learn's LinearRegression of duration on zones, and the MLflow run that has it."""
+    """scikit-learn's regression of duration on zones, and the MLflow run that has it.
+
+    Look at `mlflow_run`, which leads to parameters, figures and the model to be served. The tab
+    *Plots* draws the intercept over the months.
+    """
     fitted = regression.fit_model(zone_pairs, vectorizer)
     origin = stored_origin(storage, month_file(context.fleet, context.month))
     tracked_run.begin({"model_type": regression.MODEL_TYPE, **month_parameters(context)}, origin)
@@ -112,8 +123,7 @@ def model(
             mlflow_run_id=tracked_run.run_id,
         ),
         metadata={
-            "summary": f"intercept {fitted.intercept_:.2f} minutes, "
-            f"MLflow run {tracked_run.run_id}",
+            "summary": f"{regression.MODEL_TYPE}, intercept {fitted.intercept_:.2f} minutes",
             "intercept": float(fitted.intercept_),
             **tracked_run.links(),
         },
@@ -144,7 +154,11 @@ def metrics(
     painter: "Painter",
     tracked_run: TrackedRun,
 ) -> "dg.MaterializeResult[dict[str, float]]":
-    """The month's figures on its validation trips, in minutes; also in the model's MLflow run."""
+    """The month's figures on its validation trips, in minutes; also in the model's MLflow run.
+
+    Look at `rmse`, and at `baseline_rmse`, which always saying the mean has; then at the pictures.
+    The tab *Plots* draws each figure over the months.
+    """
     predictor = regression.bind(vectorizer, model)
     validation = scoring.validate_model(cleaned_trips, zone_pairs, *predictor)
     drawn = painter.draw(charts.model_charts(validation, zone_names.zones, context.title))
@@ -165,8 +179,9 @@ def metrics(
         value=figures,
         metadata={
             "summary": f"RMSE {figures['rmse']:.3f} minutes, intercept {figures['intercept']:.2f}, "
-            f"{figures['records_loaded']:,} records loaded, "
-            f"{figures['records_cleaned']:,} after preparation",
+            f"{figures['records_cleaned']:,} of {figures['records_loaded']:,} trips",
+            # What a reader looks for stands at the top.
+            "rmse": figures["rmse"],
             **figures,
             **tracked_run.links(),
         },

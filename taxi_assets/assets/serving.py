@@ -54,7 +54,11 @@ def backtest(
     painter: "Painter",
     held_out: "HeldOutMonth",
 ) -> "dg.MaterializeResult[dict[str, Any]]":
-    """Every family's newest model of earlier months, on all trips of this month: the truth."""
+    """Every family's newest model of earlier months, on all trips of this month: the truth.
+
+    Look at `boosted_rmse` and `linear_rmse`; then at how many trips the intervals held. The tab
+    *Plots* draws them over the months.
+    """
     trips = held_out.trips(cleaned_trips)
     earlier = earlier_models(context, storage)
     models = {name: {**model.describe(), **model.score(trips)} for name, model in earlier.items()}
@@ -79,8 +83,8 @@ def backtest(
             "summary": f"RMSE {said} minutes, on {trips.trips:,} trips"
             if models
             else "there is no earlier model to score",
-            "trips": trips.trips,
             **{f"{name}_rmse": rmse for name, rmse in rmses.items()},
+            "trips": trips.trips,
             "figures": dg.MetadataValue.json(figures),
         },
         # Models of earlier months are no declared inputs that Dagster could derive a version from.
@@ -108,7 +112,10 @@ def champion(
     mlflow: dg.ResourceParam[Tracking],
     held_out: "HeldOutMonth",
 ) -> "dg.MaterializeResult[dict[str, Any]]":
-    """The registered version that serves from this month on, and why: a replay of all months."""
+    """The registered version that serves from this month on, and why: a replay of all months.
+
+    Look at the summary, which is the decision. The tab *Plots* draws `version` over the months.
+    """
     championship = Championship(
         storage,
         mlflow.server,
@@ -178,7 +185,10 @@ def predictions(
     mlflow: dg.ResourceParam[Tracking],
     held_out: "HeldOutMonth",
 ) -> "dg.MaterializeResult[pd.DataFrame]":
-    """What the champion of the months before says of each kept trip: minutes and their bounds."""
+    """What the champion of the months before says of each kept trip: minutes and their bounds.
+
+    Look at which version it was. The tab *Plots* draws `mean_minutes` over the months.
+    """
     serving = champion["before"]
     trips = len(cleaned_trips)
     if serving is None:

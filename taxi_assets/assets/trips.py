@@ -44,15 +44,17 @@ def raw_trips(
     fetched_months: "FetchAhead[Incoming]",
     storage: dg.ResourceParam[Storage],
 ) -> "dg.MaterializeResult[FetchedMonth]":
-    """The month's trip records, byte for byte as TLC published them."""
+    """The month's trip records, byte for byte as TLC published them.
+
+    Look at `records_loaded`, which the tab *Plots* draws over the months, and at the checks.
+    """
     fetched, survey = fetched_months.take(context.month, context.report)
     origin = fetched.origin
     neighbours = neighbouring_trips(storage, context.fleet, context.month)
     return dg.MaterializeResult(
         value=fetched,
         metadata={
-            "summary": f"{origin.trips:,} trips, {origin.size / 1e6:,.1f} MB, "
-            f"from {origin.location}",
+            "summary": f"{origin.trips:,} trips, {origin.size / 1e6:,.1f} MB",
             "records_loaded": origin.trips,
             "size_bytes": origin.size,
             "source": origin.location,
@@ -87,7 +89,11 @@ def cleaned_trips(
     storage: dg.ResourceParam[Storage],
     painter: "Painter",
 ) -> "dg.MaterializeResult[pd.DataFrame]":
-    """Trips of 1 to 60 minutes between two known zones: zones, duration (minutes), hour, miles."""
+    """Trips of 1 to 60 minutes between two known zones: zones, duration (minutes), hour, miles.
+
+    Look at `share_kept` and at the picture of durations. The tab *Plots* draws each figure over
+    the months.
+    """
     cleaned = cleaning.clean_trips(raw_trips, context.fleet, context.month)
     kept = len(cleaned.trips)
     durations = cleaned.trips[cleaning.DURATION]

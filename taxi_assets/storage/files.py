@@ -145,6 +145,15 @@ class Storage:
             return []
         return sorted(str(path).rpartition("/")[2] for path in found)
 
+    def remove(self, path: str) -> None:
+        """Remove a file, or a folder with all that is in it.
+
+        Raises:
+            OSError, UnreachableStorageError: it stays, or a part of it.
+        """
+        with self._reached(path):
+            self._place[0].rm(self.full_path(path), recursive=True)
+
     def free_bytes(self) -> int | None:
         """Bytes that still fit in, as far as that is known: on a disk of this machine."""
         if not self.is_local:

@@ -4,7 +4,7 @@ All paths are relative to the storage. What is stored of an asset's month is cal
 ``yellow/model/2023-03.skops``.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from taxi_assets.tlc.fleets import Fleet
@@ -86,3 +86,23 @@ def profile_note(fleet: Fleet, month: Month) -> str:
 def picture_file(fleet: Fleet, month: Month, name: str) -> str:
     """A picture of the month."""
     return f"{fleet.name}/pictures/{month}/{name}.png"
+
+
+def fleet_files(
+    names: Callable[[str], Iterable[str]], fleet: Fleet, month: Month | None
+) -> list[str]:
+    """All that is stored of a month of a fleet, or of all of it: files, and folders of files.
+
+    Args:
+        names: what is in a folder.
+        fleet: whose.
+        month: None for the whole fleet.
+    """
+    if month is None:
+        return [f"{fleet.name}/{name}" for name in names(fleet.name)]
+    return [
+        f"{fleet.name}/{asset}/{name}"
+        for asset in names(fleet.name)
+        for name in names(f"{fleet.name}/{asset}")
+        if name.partition(".")[0] == str(month)
+    ]

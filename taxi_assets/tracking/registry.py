@@ -41,7 +41,7 @@ class Registry:
             tags = {"month": str(month), "family": family, "rmse": f"{rmse:.6f}"}
             about = f"The {family} model of {self.fleet} taxis, {month}; RMSE {rmse:.3f} minutes."
             version = self._create(run_id, model_id, tags, about)
-        self._point_to_newest(family)
+        self.point_to_newest(family)
         return version
 
     def _create(self, run_id: str, model_id: str, tags: dict[str, str], about: str) -> str:
@@ -50,8 +50,10 @@ class Registry:
         try:
             self.client.create_registered_model(
                 self.name,
-                description=f"How long {self.fleet} taxi trips take in New York: a version for "
-                "each month and family (`linear`, `boosted`).",
+                description=f"How long {self.fleet} taxi trips take in New York, in minutes: a "
+                "version for each month and family (`linear`, `boosted`). The alias `champion` "
+                "leads to the one that serves, the tag `champion` says why; `newest_linear` and "
+                "`newest_boosted` lead to the newest month of each, judged or not.",
             )
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
@@ -63,18 +65,19 @@ class Registry:
         )
         return str(version.version)
 
-    def _point_to_newest(self, family: str) -> None:
+    def point_to_newest(self, family: str) -> None:
         """Move the alias, and look again: a newer month may have been registered meanwhile."""
         newest = None
-        while newest != (newest := self._newest_version(family)):
-            self.client.set_registered_model_alias(self.name, NEWEST.format(family=family), newest)
+        while (found := self._newest_version(family)) is not None and found != newest:
+            newest = found
+            self.client.set_registered_model_alias(self.name, NEWEST.format(family=family), found)
 
-    def _newest_version(self, family: str) -> str:
+    def _newest_version(self, family: str) -> str | None:
         versions = self.client.search_model_versions(
             f"name = '{self.name}'", max_results=ALL_VERSIONS
         )
-        newest = max(
-            (version for version in versions if version.tags.get("family") == family),
-            key=lambda version: (version.tags.get("month", ""), int(version.version)),
-        )
+        of_family = [version for version in versions if version.tags.get("family") == family]
+        if not of_family:
+            return None
+        newest = max(of_family, key=lambda one: (one.tags.get("month", ""), int(one.version)))
         return str(newest.version)

@@ -21,8 +21,8 @@ def active_run(
     dagster-mlflow's constructor sets MLflow's tracking URI, experiment and active run for the
     whole process, writes to ``os.environ``, renames the run after the Dagster job and takes away
     MLflow's own ending at exit. It is therefore constructed here and nowhere else, with the run
-    handed to it, and what it set is put back when the block ends. The run stays RUNNING: ending
-    it is for the caller.
+    handed to it, and what it set is put back when the block ends. Its tag for the Dagster run goes,
+    as the run has one. The run stays RUNNING: ending it is for the caller.
 
     Args:
         context: of the asset that logs to the run.
@@ -54,7 +54,9 @@ def active_run(
             # It would log that it starts a new run, and for many runs it does not.
             log_manager=dg.DagsterLogManager.create(loggers=[]),
         ) as resources:
-            resources.mlflow.tracking_client.update_run(run.info.run_id, name=run.info.run_name)
+            client = resources.mlflow.tracking_client
+            client.update_run(run.info.run_id, name=run.info.run_name)
+            client.delete_tag(run.info.run_id, "dagster_run_id")
             yield resources.mlflow
     finally:
         fluent._active_run_stack.get().clear()
