@@ -16,7 +16,7 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-byteco
 	--constraint requirements.lock
 unexport VIRTUAL_ENV
 
-.PHONY: demo test drills cluster-test browser-test notebook dev serve install lint lock
+.PHONY: demo test drills mutants cluster-test browser-test notebook dev serve install lint lock
 
 demo: install
 	$(BIN)/dagster asset materialize -m taxi_assets.definitions \
@@ -30,6 +30,10 @@ test: install
 
 drills: install
 	$(BIN)/pytest -m drill --numprocesses 2 --dist worksteal
+
+# ONLY=durations/ for a part, or ONLY="tlc/ --sample 60 --seed 1"
+mutants: install .venv/with-mutants
+	$(BIN)/python -m taxi_assets_tests.mutants $(ONLY)
 
 cluster-test: install .venv/with-cluster .venv/with-cluster-test
 	$(BIN)/pytest -m cluster taxi_assets_tests/test_object_storage.py
