@@ -27,9 +27,9 @@ from taxi_assets_tests.mutants.trials import TESTS, Tests, Trial, seconds_of
 RESULTS = TESTS.parent / ".mutants" / "results.jsonl"
 CONFIGURATION = tomllib.loads(Path(__file__).with_name("nearest.toml").read_text())
 NEAREST = {
-    module: Tests(tuple(files), with_runs, tuple(CONFIGURATION["blind"]))
+    module: Tests(tuple(names), with_runs, tuple(CONFIGURATION["blind"]))
     for section, with_runs in (("without_runs", False), ("with_runs", True))
-    for module, files in CONFIGURATION[section].items()
+    for module, names in CONFIGURATION[section].items()
 }
 EQUIVALENT = {
     tuple(mutant) for group in CONFIGURATION.get("equivalent", []) for mutant in group["mutants"]
@@ -64,6 +64,10 @@ def key(mutant: Mutant) -> str:
 
 def is_equivalent(mutant: Mutant) -> bool:
     return (mutant.module, mutant.was, mutant.now) in EQUIVALENT
+
+
+def is_tried(mutant: Mutant) -> bool:
+    return not mutant.was.startswith(tuple(CONFIGURATION["spared"]))
 
 
 def try_all(module: str, pending: Iterable[Mutant], jobs: int) -> None:
@@ -127,7 +131,7 @@ def main() -> None:
     parser.add_argument("--left", action="store_true", help="the same, and what was not noticed")
     options = parser.parse_args()
     modules = [module for module in NEAREST if module.startswith(tuple(options.parts))]
-    chosen = [mutant for module in modules for mutant in mutants(module)]
+    chosen = [each for module in modules for each in mutants(module) if is_tried(each)]
     if options.sample is not None:
         drawn = random.Random(options.seed).sample(range(len(chosen)), options.sample)
         chosen = [chosen[number] for number in sorted(drawn)]

@@ -3,10 +3,10 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 
-from cosmic_ray.ast import get_ast
+from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.operators import (
     binary_operator_replacement,
@@ -140,11 +140,11 @@ def mutants(module: str) -> Iterator[Mutant]:
 def mutations(statement: str) -> Iterator[str]:
     """Every fault in a statement of a module, such as a function, but for those in annotations."""
     seen = {None, meaning(statement)}
+    nodes = list(ast_nodes(get_ast(statement)))
     for operator in OPERATORS:
-        for occurrence in count():
+        found = sum(len(list(operator().mutation_positions(node))) for node in nodes)
+        for occurrence in range(found):
             mutated = mutate_code(statement, operator(), occurrence)
-            if mutated is None:
-                break
             if (meant := meaning(mutated)) not in seen:
                 seen.add(meant)
                 yield mutated

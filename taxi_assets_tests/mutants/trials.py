@@ -46,18 +46,18 @@ class Tests:
     """Tests that are near a module.
 
     Attributes:
-        files: in which they are, in the order in which they run.
+        names: as pytest knows them, of files or of single tests.
         with_runs: whether those that materialize or track something belong to them.
         blind: those that do not, as they start processes, in which there is no fault.
     """
 
-    files: tuple[str, ...]
+    names: tuple[str, ...]
     with_runs: bool
     blind: tuple[str, ...]
 
     @property
     def texts(self) -> list[str]:
-        return [(TESTS / file).read_text() for file in self.files]
+        return [(TESTS / name.partition("::")[0]).read_text() for name in self.names]
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Leave out what does not belong, and begin with what has noticed most so far."""
@@ -101,8 +101,8 @@ class Trial:
         chosen = "not drill and not cluster and not browser and not real_files"
         blind = [f"--deselect={TESTS.name}/{test}" for test in tests.blind]
         options = ["-x", "--hypothesis-seed=0", f"--basetemp={self._folder.name}/tests"]
-        files = [str(TESTS / file) for file in tests.files]
-        code = pytest.main([*options, *blind, "-m", chosen, *files], [tests])
+        names = [str(TESTS / name) for name in tests.names]
+        code = pytest.main([*options, *blind, "-m", chosen, *names], [tests])
         sys.stdout.flush()
         os._exit(code)
 
