@@ -19,8 +19,8 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-byteco
 	--constraint requirements.lock
 unexport VIRTUAL_ENV
 
-.PHONY: help demo clean-demo test drills cluster-test browser-test test-pythons notebook dev serve \
-	install lint lock pictures release
+.PHONY: help demo clean-demo test drills mutants cluster-test browser-test test-pythons notebook \
+	dev serve install lint lock pictures release
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ test: install ## runs every test but the drills
 
 drills: install ## starts servers, kills processes, takes long
 	$(BIN)/pytest -m drill --numprocesses 2 --dist worksteal
+
+# ONLY=durations/ for a part, or ONLY="tlc/ --sample 60 --seed 1"
+mutants: install .venv/with-mutants ## puts small faults into the code, and says which no test notices
+	$(BIN)/python -m taxi_assets_tests.mutants $(ONLY)
 
 cluster-test: install .venv/with-cluster .venv/with-cluster-test ## Postgres, an object store, MLflow's server and Ray, on loopback
 	$(BIN)/pytest -m cluster taxi_assets_tests/test_object_storage.py

@@ -58,6 +58,15 @@ def test_durations_from_1_to_60_minutes_are_kept(
     assert cleaned.share_kept == (2 + kept) / 3
 
 
+def test_durations_are_counted_by_minute_whether_kept_or_not(tmp_path: Path) -> None:
+    """An hour sharp, which is kept, is counted with the minute before it."""
+    seconds = [-1, 0, 59, 60, 3599, 3600, 3601, 5399, 5400, 99_999, None]
+    counts = clean_trips(month_file(tmp_path, seconds), GREEN, JANUARY).durations
+    found = {up_to: n for up_to, n in enumerate(counts) if n}
+    assert found == {0: 1, 1: 2, 2: 1, 60: 2, 61: 1, 90: 1, 91: 2}
+    assert len(counts) == 92
+
+
 @pytest.mark.parametrize(
     "zone_id", [132, 132.0, pa.scalar(132, pa.int32())], ids=["int64", "double", "int32"]
 )

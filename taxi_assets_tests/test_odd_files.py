@@ -259,15 +259,18 @@ def test_two_columns_of_one_name_are_none(tmp_path: Path) -> None:
 
 def test_too_many_zones_are_not_tlcs(clean: Clean) -> None:
     """One-hot columns of forty thousand zones would take the memory, and the afternoon."""
-    rows = 1_500
-    columns = {
-        PICKUP: times([0.0] * rows),
-        DROPOFF: times([5.0] * rows),
-        "PULocationID": pa.array(range(rows)),
-        "DOLocationID": pa.array([1] * rows),
-    }
-    with pytest.raises(UnusableTripsError, match="Column PULocationID has 1,500 different values"):
-        clean(**columns)
+
+    def month_of(zones: int) -> dict[str, pa.Array]:
+        return {
+            PICKUP: times([0.0] * zones),
+            DROPOFF: times([5.0] * zones),
+            "PULocationID": pa.array(range(zones)),
+            "DOLocationID": pa.array([1] * zones),
+        }
+
+    assert len(clean(**month_of(1_000)).trips) == 1_000
+    with pytest.raises(UnusableTripsError, match="Column PULocationID has 1,001 different values"):
+        clean(**month_of(1_001))
 
 
 @pytest.mark.parametrize("rows", [0, 1])
@@ -282,6 +285,26 @@ def test_fewer_rows_than_a_split_needs_are_refused(clean: Clean, rows: int) -> N
         UnusableTripsError, match=f"{rows} of its {rows} trips .*: too few to train"
     ):
         clean(**columns)
+
+
+@pytest.mark.parametrize(
+    ("day", "near"),
+    [
+        pytest.param("2022-02-28 23:59", False, id="over a year before"),
+        pytest.param("2022-03-01 00:00", True, id="a year before"),
+        pytest.param("2024-03-31 23:59", True, id="a year after"),
+        pytest.param("2024-04-01 00:00", False, id="over a year after"),
+    ],
+)
+def test_a_month_has_trips_of_within_a_year(clean: Clean, day: str, near: bool) -> None:
+    """March 2023, of which all trips are as far away."""
+    start = pd.Timestamp(day)
+    columns = {PICKUP: times([0.0] * TRIPS, start), DROPOFF: times(MINUTES, start)}
+    if near:
+        assert clean(**columns).loaded == TRIPS
+    else:
+        with pytest.raises(UnusableTripsError, match="None of its 30 trips was picked up within"):
+            clean(**columns)
 
 
 def test_stray_dates_are_kept(clean: Clean) -> None:
