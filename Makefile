@@ -16,7 +16,7 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-byteco
 	--constraint requirements.lock
 unexport VIRTUAL_ENV
 
-.PHONY: demo test drills cluster-test browser-test notebook dev serve install lint lock
+.PHONY: demo test drills cluster-test container-test browser-test notebook dev serve install lint lock
 
 demo: install
 	$(BIN)/dagster asset materialize -m taxi_assets.definitions \
@@ -34,6 +34,13 @@ drills: install
 cluster-test: install .venv/with-cluster .venv/with-cluster-test
 	$(BIN)/pytest -m cluster taxi_assets_tests/test_object_storage.py
 	$(BIN)/pytest -m cluster taxi_assets_tests/test_cluster.py --capture=no --verbose
+
+container-test: install .venv/with-container-test
+	@for program in podman runc debootstrap catatonit; do \
+		command -v $$program > /dev/null || ls /usr/libexec/podman/$$program > /dev/null 2>&1 || \
+		{ echo "$$program is missing; as root: apt-get install podman buildah runc debootstrap" \
+			"catatonit netavark aardvark-dns iptables"; exit 1; }; done
+	$(BIN)/pytest -m container taxi_assets_tests/test_deployment.py --capture=no --verbose --exitfirst
 
 browser-test: install .venv/with-browser-test
 	$(BIN)/pytest -m browser --verbose
