@@ -1,6 +1,6 @@
 """A team's services in containers: ``deploy/compose.yaml`` itself, by Podman and podman-compose.
 
-No image can be had without a registry, so ``containers/`` makes what stands in for them: a Debian of
+No image can be had without a registry; ``containers/`` makes what stands in for them: a Debian of
 its own for Python's image, and on it Debian's Postgres and SeaweedFS from PyPI. These are kept in
 Podman's store between runs; all else is taken away.
 """
@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from taxi_assets_tests.services import PROJECT, answers, free_port
 
@@ -26,10 +28,8 @@ BASE = "localhost/taxi-assets-base:bookworm"
 SECRETS = re.findall(r"^(\w+)=$", (DEPLOY / "secrets.env.example").read_text(), re.MULTILINE)
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 UV = Path("/etc/uv/uv.toml")
-ONE_SHOT = ("buckets", "migrate")
-SERVICES = (
-    *("postgres", "store", "mlflow", "ray-head", "ray-worker", "code", "daemon", "webserver"),
-)
+ONE_SHOT = ["buckets", "migrate-dagster", "migrate-mlflow"]
+SERVICES = ["postgres", "store", "mlflow", "ray-head", "ray-worker", "code", "daemon", "webserver"]
 
 
 class Deployment:
@@ -99,7 +99,7 @@ class Deployment:
         filters = [part for label in of for part in ("--filter", label)]
         return self.run("podman", "ps", "--all", "--quiet", "--no-trunc", *filters).split()
 
-    def look(self, container: str) -> dict[str, object]:
+    def look(self, container: str) -> dict[str, Any]:
         """What Podman knows of a container."""
         return dict(json.loads(self.run("podman", "inspect", container))[0])
 
@@ -112,10 +112,10 @@ class Deployment:
         """Whether every service's own check says so, and what runs once has ended well."""
         for service in SERVICES:
             for container in self.containers(service):
-                check = ("podman", "healthcheck", "run", container)
-                if subprocess.run(check, env=self.environment, capture_output=True).returncode:
+                if not _succeeds("healthcheck", "run", container):
                     return False
-        return True
+        states = [self.look(self.containers(service)[0])["State"] for service in ONE_SHOT]
+        return all(state["Status"] == "exited" and state["ExitCode"] == 0 for state in states)
 
     def up(self, **variables: str) -> float:
         """Bring all up, as changed by variables; return the seconds until all is healthy."""
@@ -127,9 +127,7 @@ class Deployment:
 
     def crash(self, container: str) -> None:
         """Kill a container's first process from outside, as the kernel does when memory ends."""
-        state = self.look(container)["State"]
-        assert isinstance(state, dict)
-        os.kill(int(state["Pid"]), 9)
+        os.kill(self.look(container)["State"]["Pid"], signal.SIGKILL)
 
     def down(self, *, volumes: bool) -> None:
         """Take containers and networks down, and what is stored only if told to."""
@@ -191,31 +189,37 @@ def build_base() -> None:
 
 def build_stand_ins() -> None:
     """The images that the override names, where they are not there yet."""
-    if not _is_there(BASE):
+    if not _succeeds("image", "exists", BASE):
         build_base()
     compose = (DEPLOY / "compose.yaml").read_text()
     (version,) = re.findall(r"chrislusf/seaweedfs:(\S+)", compose)
     for name in ("postgres", "store"):
         tag = f"localhost/taxi-assets-{name}:bookworm"
-        if not _is_there(tag):
+        if not _succeeds("image", "exists", tag):
             dockerfile = STAND_INS / f"{name}.Dockerfile"
             build(tag, dockerfile, context=STAND_INS, BASE=BASE, SEAWEEDFS=version)
 
 
-def _is_there(image: str) -> bool:
-    return subprocess.run(["podman", "image", "exists", image], check=False).returncode == 0
-
-
-def _podman(*arguments: str | Path) -> str:
-    done = subprocess.run(
+def _ask_podman(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         ["podman", *arguments],
         env=os.environ | {"CONTAINERS_CONF": str(STAND_INS / "containers.conf")},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def _succeeds(*arguments: str) -> bool:
+    return _ask_podman(*arguments).returncode == 0
+
+
+def _podman(*arguments: str | Path) -> str:
+    done = _ask_podman(*arguments)
     if done.returncode:
-        raise RuntimeError(f"podman {arguments[0]} fails:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+        raise RuntimeError(
+            f"podman {arguments[0]} fails:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+        )
     return done.stdout
 
 
