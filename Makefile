@@ -37,10 +37,9 @@ cluster-test: install .venv/with-cluster .venv/with-cluster-test
 
 container-test: install .venv/with-container-test
 	@for program in podman runc debootstrap catatonit; do \
-		command -v $$program > /dev/null || ls /usr/libexec/podman/$$program > /dev/null 2>&1 || \
-		{ echo "$$program is missing; as root: apt-get install podman buildah runc debootstrap" \
-			"catatonit netavark aardvark-dns iptables"; exit 1; }; done
-	$(BIN)/pytest -m container taxi_assets_tests/test_deployment.py --capture=no --verbose --exitfirst
+		command -v $$program > /dev/null || { echo "$$program is missing; as root: apt-get install" \
+			"podman buildah runc debootstrap catatonit netavark aardvark-dns iptables"; exit 1; }; done
+	$(BIN)/pytest -m container --capture=no --verbose --exitfirst
 
 browser-test: install .venv/with-browser-test
 	$(BIN)/pytest -m browser --verbose
