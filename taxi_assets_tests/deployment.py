@@ -241,5 +241,4 @@ def deployment(versions: tuple[str, str]) -> Iterator[Deployment]:
         running.down(volumes=True)
         tags = [f"localhost/taxi-assets:{version}" for version in versions]
         _podman("rmi", "--force", "--ignore", *tags)
-        _podman("image", "prune", "--force")
         shutil.rmtree(folder)
