@@ -19,8 +19,8 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-byteco
 	--constraint requirements.lock
 unexport VIRTUAL_ENV
 
-.PHONY: help demo clean-demo test drills mutants cluster-test browser-test test-pythons notebook \
-	dev serve install lint lock pictures release
+.PHONY: help demo clean-demo test drills mutants cluster-test container-test browser-test \
+	test-pythons notebook dev serve install lint lock pictures release
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,12 @@ mutants: install .venv/with-mutants ## puts small faults into the code, and says
 cluster-test: install .venv/with-cluster .venv/with-cluster-test ## Postgres, an object store, MLflow's server and Ray, on loopback
 	$(BIN)/pytest -m cluster taxi_assets_tests/test_object_storage.py
 	$(BIN)/pytest -m cluster taxi_assets_tests/test_cluster.py --capture=no --verbose
+
+container-test: install .venv/with-container-test ## builds the image, and tests the team's services in containers
+	@for program in podman runc debootstrap catatonit; do \
+		command -v $$program > /dev/null || { echo "$$program is missing; as root: apt-get install" \
+			"podman buildah runc debootstrap catatonit netavark aardvark-dns iptables"; exit 1; }; done
+	$(BIN)/pytest -m container --capture=no --verbose --exitfirst
 
 browser-test: install .venv/with-browser-test ## clicks through the pages in Chromium
 	$(BIN)/pytest -m browser --verbose

@@ -54,11 +54,7 @@ def cluster() -> Iterator[tuple[Services, str]]:
         team.start_object_store(running)
         team.start_mlflow(running, "mlflow")
         team.start_ray(running)
-        # As many runs at once as there are cores; others wait in Dagster's queue, not in Ray's.
-        settings = {
-            "run_monitoring.poll_interval_seconds": 3, "concurrency.runs.max_concurrent_runs": 2
-        }  # fmt: skip
-        url = team.start_dagster(running, **settings)
+        url = team.start_dagster(running, **{"run_monitoring.poll_interval_seconds": 3})
         yield running, url
 
 

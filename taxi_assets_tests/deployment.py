@@ -1,0 +1,244 @@
+"""A team's services in containers: ``deploy/compose.yaml`` itself, by Podman and podman-compose.
+
+No image can be had without a registry; ``containers/`` makes what stands in for them: a Debian of
+its own for Python's image, and on it Debian's Postgres and SeaweedFS from PyPI. These are kept in
+Podman's store between runs; all else is taken away.
+"""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from taxi_assets_tests.services import PROJECT, answers, free_port
+
+DEPLOY, STAND_INS = PROJECT / "deploy", PROJECT / "taxi_assets_tests/containers"
+PODMAN_COMPOSE = Path(sys.executable).with_name("podman-compose")
+BASE = "localhost/taxi-assets-base:bookworm"
+SECRETS = re.findall(r"^(\w+)=$", (DEPLOY / "secrets.env.example").read_text(), re.MULTILINE)
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+UV = Path("/etc/uv/uv.toml")
+ONE_SHOT = ["buckets", "migrate-dagster", "migrate-mlflow"]
+SERVICES = ["postgres", "store", "mlflow", "ray-head", "ray-worker", "code", "daemon", "webserver"]
+
+
+class Deployment:
+    """One deployment's project, folder and variables, and the commands that reach it."""
+
+    def __init__(self, folder: Path, version: str) -> None:
+        self.folder = folder
+        self.project = f"taxi-{secrets.token_hex(4)}"
+        self.environment = {
+            **{name: os.environ[name] for name in ("HOME", "PATH") if name in os.environ},
+            "CONTAINERS_CONF": str(STAND_INS / "containers.conf"),
+            "TAXI_VERSION": version,
+            "DAGSTER_PORT": str(free_port()),
+            "MLFLOW_PORT": str(free_port()),
+            "RAY_PORT": str(free_port()),
+        }
+        passwords = [f"{name}={secrets.token_hex(24)}" for name in SECRETS]
+        (folder / "secrets.env").touch(mode=0o600)
+        (folder / "secrets.env").write_text("\n".join(passwords) + "\n")
+
+    @property
+    def dagster(self) -> str:
+        """The URL of Dagster's web server."""
+        return f"http://localhost:{self.environment['DAGSTER_PORT']}"
+
+    @property
+    def mlflow(self) -> str:
+        """The URL of MLflow's server."""
+        return f"http://localhost:{self.environment['MLFLOW_PORT']}"
+
+    def compose_command(self, secrets_file: Path | None = None) -> list[str]:
+        """What a user would write as ``docker compose``."""
+        return [
+            *(str(PODMAN_COMPOSE), "--podman-path", str(STAND_INS / "podman"), "--in-pod", "false"),
+            *("--project-name", self.project),
+            *("--env-file", str(secrets_file or self.folder / "secrets.env")),
+            *("--file", str(DEPLOY / "compose.yaml"), "--file", str(STAND_INS / "override.yaml")),
+        ]
+
+    def run(self, *command: str | Path, given: str | None = None) -> str:
+        """Run a command to its end; return what it prints.
+
+        Raises:
+            RuntimeError: it fails; the message has what it printed.
+        """
+        done = subprocess.run(
+            command,
+            env=self.environment | {"COMPOSE": " ".join(self.compose_command())},
+            input=given,
+            stdin=subprocess.DEVNULL if given is None else None,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{command} fails:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+        return done.stdout
+
+    def compose(self, *arguments: str) -> str:
+        return self.run(*self.compose_command(), *arguments)
+
+    def containers(self, service: str | None = None) -> list[str]:
+        """The ids of the containers, all or those of a service."""
+        of = [f"label=io.podman.compose.project={self.project}"]
+        if service:
+            of.append(f"label=com.docker.compose.service={service}")
+        filters = [part for label in of for part in ("--filter", label)]
+        return self.run("podman", "ps", "--all", "--quiet", "--no-trunc", *filters).split()
+
+    def look(self, container: str) -> dict[str, Any]:
+        """What Podman knows of a container."""
+        return dict(json.loads(self.run("podman", "inspect", container))[0])
+
+    def python(self, service: str, program: str) -> str:
+        """What a program prints that runs in a service's container."""
+        (container, *_) = self.containers(service)
+        return self.run("podman", "exec", "-i", container, "python", "-", given=program)
+
+    def is_healthy(self) -> bool:
+        """Whether every service's own check says so, and what runs once has ended well."""
+        for service in SERVICES:
+            for container in self.containers(service):
+                if not _succeeds("healthcheck", "run", container):
+                    return False
+        states = [self.look(self.containers(service)[0])["State"] for service in ONE_SHOT]
+        return all(state["Status"] == "exited" and state["ExitCode"] == 0 for state in states)
+
+    def up(self, **variables: str) -> float:
+        """Bring all up, as changed by variables; return the seconds until all is healthy."""
+        self.environment |= variables
+        begun = time.monotonic()
+        self.compose("up", "--detach")
+        wait_until(lambda: self.is_healthy() and answers(self.dagster), "all is healthy", 240)
+        return time.monotonic() - begun
+
+    def crash(self, container: str) -> None:
+        """Kill a container's first process from outside, as the kernel does when memory ends."""
+        os.kill(self.look(container)["State"]["Pid"], signal.SIGKILL)
+
+    def down(self, *, volumes: bool) -> None:
+        """Take containers and networks down, and what is stored only if told to."""
+        of = f"label=io.podman.compose.project={self.project}"
+        found = self.containers()
+        if found:
+            self.run("podman", "rm", "--force", "--time", "5", *found)
+        kinds = ("network", "volume") if volumes else ("network",)
+        for kind in kinds:
+            listed = self.run("podman", kind, "ls", "--quiet", "--filter", of).split()
+            if listed:
+                self.run("podman", kind, "rm", "--force", *listed)
+
+
+def wait_until(holds: Callable[[], bool], what: str, seconds: float) -> None:
+    """Wait until something holds.
+
+    Raises:
+        TimeoutError: it does not in that time; the message says what.
+    """
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"after {seconds:.0f} s it still does not hold that {what}")
+        time.sleep(1)
+
+
+def build(tag: str, dockerfile: Path, *, context: Path, **arguments: str) -> None:
+    """Build an image. What leads to packages on this machine is mounted, and stays in no layer."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Path(folder) / "uv.toml"
+        settings.write_text(UV.read_text() if UV.exists() else "native-tls = true\n")
+        mounts = {settings: str(UV), CERTIFICATES: str(CERTIFICATES)}
+        mounts |= {p: str(p) for p in (Path("/etc/pip.conf"),) if p.exists()}
+        _podman(
+            *("build", "--isolation", "chroot", "--network", "host", "--layers"),
+            *(f"--volume={here}:{there}:ro" for here, there in mounts.items()),
+            *(f"--build-arg={name}={value}" for name, value in arguments.items()),
+            *("--file", dockerfile, "--tag", tag, context),
+        )
+
+
+def build_base() -> None:
+    """A Debian with Python, in the role of Python's image."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "root"
+        packages = "--include=python3,python3-venv,ca-certificates"
+        subprocess.run(
+            ["debootstrap", "--variant=minbase", packages, "bookworm", root],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        (root / "usr/bin/python").symlink_to("python3")
+        shutil.rmtree(root / "var/cache/apt")
+        archive = Path(folder) / "root.tar"
+        subprocess.run(["tar", "--create", "--file", archive, "-C", root, "."], check=True)
+        _podman("import", archive, BASE)
+
+
+def build_stand_ins() -> None:
+    """The images that the override names, where they are not there yet."""
+    if not _succeeds("image", "exists", BASE):
+        build_base()
+    compose = (DEPLOY / "compose.yaml").read_text()
+    (version,) = re.findall(r"chrislusf/seaweedfs:(\S+)", compose)
+    for name in ("postgres", "store"):
+        tag = f"localhost/taxi-assets-{name}:bookworm"
+        if not _succeeds("image", "exists", tag):
+            dockerfile = STAND_INS / f"{name}.Dockerfile"
+            build(tag, dockerfile, context=STAND_INS, BASE=BASE, SEAWEEDFS=version)
+
+
+def _ask_podman(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["podman", *arguments],
+        env=os.environ | {"CONTAINERS_CONF": str(STAND_INS / "containers.conf")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _succeeds(*arguments: str) -> bool:
+    return _ask_podman(*arguments).returncode == 0
+
+
+def _podman(*arguments: str | Path) -> str:
+    done = _ask_podman(*arguments)
+    if done.returncode:
+        raise RuntimeError(
+            f"podman {arguments[0]} fails:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+        )
+    return done.stdout
+
+
+@contextmanager
+def deployment(versions: tuple[str, str]) -> Iterator[Deployment]:
+    """Images of two versions, and a deployment of the first that is not up yet.
+
+    All of it but the stand-ins is gone after the block, also when it fails.
+    """
+    build_stand_ins()
+    folder = Path(tempfile.mkdtemp(prefix="taxi-"))
+    running = Deployment(folder, versions[0])
+    try:
+        present, following = (f"localhost/taxi-assets:{version}" for version in versions)
+        build(present, DEPLOY / "Dockerfile", context=PROJECT, BASE=BASE)
+        build(following, STAND_INS / "next.Dockerfile", context=STAND_INS, BASE=present)
+        yield running
+    finally:
+        running.down(volumes=True)
+        tags = [f"localhost/taxi-assets:{version}" for version in versions]
+        _podman("rmi", "--force", "--ignore", *tags)
+        shutil.rmtree(folder)

@@ -1,0 +1,248 @@
+"""The team's deployment in containers: what it survives, and that nothing is lost.
+
+The tests are one story, told in order: each begins where the one before it ended.
+"""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from taxi_assets_tests.deployment import (
+    SECRETS,
+    SERVICES,
+    Deployment,
+    deployment,
+    wait_until,
+)
+from taxi_assets_tests.services import PROJECT
+from taxi_assets_tests.webserver import (
+    ASSETS,
+    ask,
+    backfill_state,
+    launch_backfill,
+    wait_for_backfill,
+)
+
+pytestmark = pytest.mark.container
+
+PRESENT, NEXT = "test-present", "test-next"
+MONTHS = [f"2023-{month:02}" for month in range(1, 7)]
+TRIPS = 5000
+PATIENCE = 300
+"""Seconds that a backfill of three months may take on two busy cores."""
+
+
+@pytest.fixture(scope="module")
+def team() -> Iterator[Deployment]:
+    with deployment((PRESENT, NEXT)) as running:
+        running.environment |= {"TAXI_FLEET": "synthetic", "TAXI_SYNTHETIC_TRIPS": str(TRIPS)}
+        yield running
+
+
+def keys(months: list[str]) -> list[str]:
+    return [f"{month}-01" for month in months]
+
+
+def stored(team: Deployment) -> dict[str, dict[str, float]]:
+    """The months' metrics that the store has, read as a worker reads them."""
+    program = """
+import json, fsspec
+files = fsspec.filesystem("s3")
+paths = files.glob("taxi/synthetic/metrics/*.json")
+print(json.dumps({path[-12:-5]: json.loads(files.cat_file(path)) for path in paths}))
+"""
+    return dict(json.loads(team.python("ray-worker", program)))
+
+
+def assert_months_are_there(team: Deployment, months: list[str]) -> None:
+    """Stored, recorded and tracked: each month, once, with one figure in all three places."""
+    in_store = stored(team)
+    assert sorted(in_store) == months
+    recorded = ask(
+        team.dagster,
+        """query($keys: [AssetKeyInput!]!) { assetNodes(assetKeys: $keys) {
+             assetKey { path }
+             assetMaterializations { partition metadataEntries {
+               label ... on FloatMetadataEntry { floatValue } } } } }""",
+        keys=[{"path": ["synthetic", asset]} for asset in ASSETS],
+    )["assetNodes"]
+    assert len(recorded) == len(ASSETS)
+    for node in recorded:
+        partitions = {each["partition"] for each in node["assetMaterializations"]}
+        assert sorted(partitions) == keys(months), node["assetKey"]
+    client = mlflow.MlflowClient(team.mlflow)
+    experiment = client.get_experiment_by_name("nyc-taxi-trip-duration")
+    assert experiment is not None
+    tracked = client.search_runs([experiment.experiment_id], "tags.`taxi_assets.family` = 'linear'")
+    finished = [run for run in tracked if run.info.status == "FINISHED"]
+    assert sorted(run.data.tags["dagster.partition"] for run in finished) == keys(months)
+    for run in finished:
+        month = run.data.tags["dagster.partition"][:7]
+        assert run.data.metrics["rmse"] == in_store[month]["rmse"]
+        assert in_store[month]["records_loaded"] == TRIPS
+
+
+def under_way(team: Deployment, backfill: str) -> int:
+    """How many runs of a backfill are under way."""
+    _, runs = backfill_state(team.dagster, backfill)
+    return sum(run["status"] == "STARTED" for run in runs)
+
+
+def test_without_passwords_nothing_starts(team: Deployment, tmp_path: Path) -> None:
+    empty = tmp_path / "secrets.env"
+    for absent in SECRETS:
+        given = [f"{name}=given" for name in SECRETS if name != absent]
+        empty.write_text("\n".join(given) + "\n")
+        command = [*team.compose_command(empty), "up", "--detach"]
+        done = subprocess.run(
+            command, env=team.environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode != 0
+        assert "set it in deploy/secrets.env" in done.stdout + done.stderr
+    assert team.containers() == []
+
+
+def test_all_comes_up_and_makes_three_months(team: Deployment) -> None:
+    took = team.up()
+    print(f"healthy {took:.0f} s after up", flush=True)
+    runs = wait_for_backfill(
+        team.dagster, launch_backfill(team.dagster, "synthetic", keys(MONTHS[:3])), PATIENCE
+    )
+    assert [run["status"] for run in runs] == ["SUCCESS"] * 3
+    assert_months_are_there(team, MONTHS[:3])
+
+
+def test_containers_may_do_no_more_than_they_must(team: Deployment) -> None:
+    for service in SERVICES:
+        (container,) = team.containers(service)
+        host = team.look(container)["HostConfig"]
+        assert host["ReadonlyRootfs"], service
+        assert host["Memory"] > 0, service
+        assert "no-new-privileges" in host["SecurityOpt"], service
+        status = team.run("podman", "exec", container, "cat", "/proc/1/status")
+        assert "CapEff:\t0000000000000000" in status, service
+        assert "Uid:\t0\t" not in status, service
+        for bindings in host["PortBindings"].values():
+            assert [binding["HostIp"] for binding in bindings] == ["127.0.0.1"], service
+
+
+def test_each_login_reaches_only_what_is_its_own(team: Deployment) -> None:
+    """Tried from the containers that have the login."""
+    buckets = """
+import boto3
+from botocore.exceptions import ClientError
+store = boto3.client("s3")
+for bucket in ("taxi", "mlflow"):
+    for name, ask in [("list", store.list_objects_v2), ("delete", store.delete_bucket)]:
+        if (name, bucket) in {own}:
+            continue
+        try:
+            ask(Bucket=bucket)
+            print(bucket, name, "done")
+        except ClientError as error:
+            print(bucket, name, error.response["Error"]["Code"])
+"""
+    for service, own, other in (("ray-worker", "taxi", "mlflow"), ("mlflow", "mlflow", "taxi")):
+        program = buckets.replace("{own}", f"[('delete', '{own}')]")
+        assert set(team.python(service, program).splitlines()) == {
+            f"{own} list done",
+            f"{other} list AccessDenied",
+            f"{other} delete AccessDenied",
+        }
+    make_login = """
+import grpc
+# An identity with the name "nobody" and the action "Admin".
+login = b"\\x0a\\x0f\\x0a\\x06nobody\\x1a\\x05Admin"
+call = grpc.insecure_channel("store:18333").unary_unary(
+    "/messaging_pb.SeaweedS3IamCache/PutIdentity", lambda given: given, lambda given: given
+)
+try:
+    call(login, timeout=10)
+    print("made")
+except grpc.RpcError as error:
+    print(error.code().name)
+"""
+    assert team.python("ray-worker", make_login) == "UNAUTHENTICATED\n"
+    databases = """
+import os, psycopg2
+login = dict(host="postgres", user="dagster", password=os.environ["DAGSTER_POSTGRES_PASSWORD"])
+for database in ("dagster", "mlflow", "postgres"):
+    try:
+        psycopg2.connect(dbname=database, **login).cursor().execute("CREATE TABLE intruder ()")
+        print(database, "entered")
+    except psycopg2.Error as error:
+        print(database, "refused")
+"""
+    assert "mlflow refused" in team.python("webserver", databases).splitlines()
+    passwords = {name: name.split("_")[0].lower() for name in SECRETS}
+    known = {}
+    for service in SERVICES:
+        (container, *_) = team.containers(service)
+        config = team.look(container)["Config"]
+        of = {entry.split("=", 1)[1] for entry in config["Env"]}
+        given = dict(line.split("=") for line in (team.folder / "secrets.env").read_text().split())
+        known[service] = {name for name in passwords if given[name] in of}
+    assert known["ray-head"] == {"RAY_AUTH_TOKEN"}
+    assert known["daemon"] == known["webserver"] == {"RAY_AUTH_TOKEN", "DAGSTER_POSTGRES_PASSWORD"}
+    assert known["mlflow"] == {"MLFLOW_POSTGRES_PASSWORD", "MLFLOW_STORE_PASSWORD"}
+
+
+def test_a_backfill_survives_restarts_and_a_dead_worker(team: Deployment) -> None:
+    backfill = launch_backfill(team.dagster, "synthetic", keys(MONTHS[3:]))
+    # One that dies before it says so is missed only after Dagster's patience for a start.
+    wait_until(lambda: under_way(team, backfill) == 2, "the worker has two runs", 180)
+    (worker,) = team.containers("ray-worker")
+    team.crash(worker)
+    for service in ("daemon", "code", "mlflow"):
+        team.run("podman", "restart", "--time", "5", *team.containers(service))
+    runs = wait_for_backfill(team.dagster, backfill, 2 * PATIENCE)
+    again = [run for run in runs if run["status"] != "SUCCESS"]
+    print(f"{len(again)} runs failed, and were run again", flush=True)
+    assert all(run["status"] == "FAILURE" for run in again)
+    assert_months_are_there(team, MONTHS)
+
+
+def test_down_and_up_again_with_two_workers_everything_is_there(team: Deployment) -> None:
+    team.down(volumes=False)
+    team.up(RAY_WORKERS="2")
+    assert len(team.containers("ray-worker")) == 2
+    assert_months_are_there(team, MONTHS)
+
+
+def test_a_backup_restores_into_an_empty_deployment_only(team: Deployment) -> None:
+    archive = team.folder / "backup.tar"
+    team.run(PROJECT / "deploy/backup", archive)
+    wait_until(team.is_healthy, "all is healthy after the backup", PATIENCE)
+    with pytest.raises(RuntimeError, match="has data already"):
+        team.run(PROJECT / "deploy/restore", archive)
+    half = team.folder / "half.tar"
+    half.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
+    with pytest.raises(RuntimeError, match="is damaged or not complete"):
+        team.run(PROJECT / "deploy/restore", half)
+    assert sorted(path.name for path in team.folder.iterdir()) == [
+        "backup.tar",
+        "half.tar",
+        "secrets.env",
+    ]
+
+
+def test_the_next_version_reads_old_months_and_a_restore_leads_back(team: Deployment) -> None:
+    before = stored(team)
+    team.down(volumes=False)
+    team.up(TAXI_VERSION=NEXT)
+    assert stored(team) == before
+    runs = wait_for_backfill(
+        team.dagster, launch_backfill(team.dagster, "synthetic", ["2023-07-01"]), PATIENCE
+    )
+    assert [run["status"] for run in runs] == ["SUCCESS"]
+    assert_months_are_there(team, [*MONTHS, "2023-07"])
+
+    team.down(volumes=True)
+    team.run(PROJECT / "deploy/restore", team.folder / "backup.tar")
+    team.up(TAXI_VERSION=PRESENT)
+    assert stored(team) == before
+    assert_months_are_there(team, MONTHS)
