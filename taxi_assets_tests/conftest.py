@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -280,6 +280,11 @@ def step_failures(result: dg.ExecuteInProcessResult) -> list[str]:
         for event in result.get_step_failure_events()
         if event.step_failure_data.user_failure_data
     ]
+
+
+def shown(figures: Mapping[str, float]) -> dict[str, float]:
+    """Figures as Dagster's pages show them: with three decimals. What is stored has all."""
+    return {name: round(value, 3) for name, value in figures.items()}
 
 
 def latest_record(

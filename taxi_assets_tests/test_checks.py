@@ -313,7 +313,7 @@ def rewrite(settings: Settings, month: Month, change: Callable[[pd.DataFrame], o
 
 @pytest.mark.after_three_months
 def test_every_check_is_evaluated_for_the_months_of_the_run_and_recorded_with_them(
-    instance: dg.DagsterInstance,
+    settings: Settings, instance: dg.DagsterInstance
 ) -> None:
     by_asset = {
         "raw_trips": CHECKS[:3],

@@ -5,12 +5,13 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
 from dagster._core.events import AssetObservationData
 
-from taxi_assets import publications
+from taxi_assets import automation, publications
 from taxi_assets.automation import FILE
 from taxi_assets.definitions import build_definitions
 from taxi_assets.errors import UnreachableStorageError
@@ -273,24 +274,26 @@ def test_the_sensor_runs_what_the_folder_has(
 @pytest.mark.parametrize(
     ("status", "ago", "bad", "asked"),
     [
-        pytest.param("FAILURE", 50, None, False, id="too soon"),
-        pytest.param("FAILURE", 70, None, True, id="something was away"),
-        pytest.param("FAILURE", 70, False, False, id="bad in itself"),
-        pytest.param("FAILURE", 70, True, True, id="may pass"),
+        pytest.param("FAILURE", 59, None, False, id="too soon"),
+        pytest.param("FAILURE", 61, None, True, id="something was away"),
+        pytest.param("FAILURE", 61, False, False, id="bad in itself"),
+        pytest.param("FAILURE", 61, True, True, id="may pass"),
         pytest.param("CANCELED", 1e6, None, False, id="stopped by somebody"),
-        pytest.param("SUCCESS", 70, None, True, id="made, and its files deleted"),
+        pytest.param("SUCCESS", 61, None, True, id="made, and its files deleted"),
     ],
 )
 def test_a_month_is_asked_for_again_if_that_helps(
     settings: Settings,
     instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
     status: str,
     ago: float,
     bad: bool | None,
     asked: bool,
 ) -> None:
+    now = stop_the_clock(monkeypatch)
     for request in requested(settings, instance).run_requests:
-        ended = time.time() - ago
+        ended = now - ago
         run_id = launched(instance, request, dg.DagsterRunStatus(status), ended)
         if bad is not None:
             observed = dg.AssetObservation(
@@ -304,6 +307,38 @@ def test_a_month_is_asked_for_again_if_that_helps(
             instance.report_dagster_event(event, run_id)
     again = requested(settings, instance).run_requests
     assert bool(again) == asked
+
+
+def stop_the_clock(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Have the sensor find the same time whenever it looks; return it."""
+    now = time.time()
+    monkeypatch.setattr(automation, "time", SimpleNamespace(time=lambda: now))
+    return now
+
+
+@pytest.mark.parametrize(
+    ("failures", "pause"), [(1, 60), (2, 120), (3, 240), (9, 15_360), (10, 21_600), (11, 21_600)]
+)
+def test_each_failure_in_a_row_is_waited_for_twice_as_long_up_to_six_hours(
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    failures: int,
+    pause: int,
+) -> None:
+    now = stop_the_clock(monkeypatch)
+    request, *_ = requested(settings, instance).run_requests
+    for before in range(failures - 1, -1, -1):
+        ended = now - pause + 1 - before * 100_000
+        launched(instance, request, dg.DagsterRunStatus.FAILURE, ended)
+    month = request.partition_key
+
+    def asked() -> bool:
+        return month in [r.partition_key for r in requested(settings, instance).run_requests]
+
+    assert not asked()
+    monkeypatch.setattr(automation, "time", SimpleNamespace(time=lambda: now + 2))
+    assert asked()
 
 
 def test_the_sensor_looks_at_what_is_stored(
