@@ -60,7 +60,7 @@ test-pythons: install ## runs the tests on each Python that the project supports
 	.ci/pythons $(BIN)/uv
 
 pictures: install .venv/with-browser-test ## makes the pictures of the documents
-	$(BIN)/python docs/pictures.py
+	$(BIN)/python -m taxi_assets_tests.pictures
 
 release: install .venv/with-release ## builds sdist and wheel, checks them, makes a month from them
 	.ci/release $(BIN)
