@@ -18,6 +18,10 @@ INSTALLED := .venv/installed
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode \
 	--constraint requirements.lock
 unexport VIRTUAL_ENV
+# Dagster warns at each command that another may replace it, and that it calls a new function of its
+# own; both before it has loaded the project, which could not be silent about it.
+NOT_SAID := 'warnings.filterwarnings("ignore", "Function `asset_materialize_command` is superseded")' \
+	'warnings.filterwarnings("ignore", "Parameter `include_sources` of function")'
 
 .PHONY: help demo clean-demo test drills mutants cluster-test container-test browser-test \
 	test-pythons notebook dev serve install lint lock pictures release
@@ -30,6 +34,9 @@ demo: install ## sets everything up, makes a synthetic month, trains and tracks 
 		--select 'group:synthetic' --partition $(DEMO_MONTH)
 	@echo
 	@echo "The pages of Dagster and MLflow:  make dev"
+	@echo "How long does a trip take?        $(BIN)/python -m taxi_assets.predict \\"
+	@echo "    --fleet synthetic --model 2 --from 132 --to 230 --at 'Fri 17:00'"
+	@echo "All months on one page:           $(BIN)/python -m taxi_assets.reporting.report"
 	@echo "To start over:                    make clean-demo"
 
 clean-demo: install ## removes what the demo made: files, Dagster's history, MLflow's runs
@@ -65,7 +72,7 @@ test-pythons: install ## runs the tests on each Python that the project supports
 	.ci/pythons $(BIN)/uv
 
 pictures: install .venv/with-browser-test ## makes the pictures of the documents
-	$(BIN)/python docs/pictures.py
+	$(BIN)/python -m taxi_assets_tests.pictures
 
 release: install .venv/with-release ## builds sdist and wheel, checks them, makes a month from them
 	.ci/release $(BIN)
@@ -88,7 +95,7 @@ dev: install ## serves the pages of Dagster and MLflow
 		--default-artifact-root ./mlruns > /dev/null 2>&1 & \
 	   server=$$!; trap 'kill $$server 2> /dev/null' EXIT ;; \
 	esac; \
-	echo "Dagster: http://localhost:$(PORT)    MLflow: $$mlflow    Ctrl-C stops both."; \
+	echo "Dagster: http://localhost:$(PORT)/asset-groups    MLflow: $$mlflow    Ctrl-C stops both."; \
 	DAGSTER_UI_URL="$${DAGSTER_UI_URL:-http://localhost:$(PORT)}" \
 	MLFLOW_UI_URL="$${MLFLOW_UI_URL:-$$mlflow}" $(BIN)/dagster dev --port $(PORT)
 
@@ -110,6 +117,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet 'uv<1'
 	$(INSTALL) --editable '.[lint,test]'
+	printf '%s; ' 'import warnings' $(NOT_SAID) > $$($(BIN)/python -c \
+		'import sysconfig; print(sysconfig.get_path("purelib"))')/quiet_commands.pth
 	touch $@
 
 # What only some need is not installed for all.

@@ -88,7 +88,7 @@ def make_source(folder: Path) -> Path:
     return folder
 
 
-def start_pages(running: Services) -> tuple[str, str]:
+def start_pages(running: Services, source: Path) -> tuple[str, str]:
     """What `make dev` starts, in a folder and with a history of their own."""
     dagster_port, mlflow_port = free_port(), free_port()
     dagster, mlflow = (f"http://127.0.0.1:{port}" for port in (dagster_port, mlflow_port))
@@ -99,7 +99,7 @@ def start_pages(running: Services) -> tuple[str, str]:
         "DAGSTER_HOME": str(home),
         "DAGSTER_UI_URL": dagster,
         "MLFLOW_UI_URL": mlflow,
-        "TAXI_TRIP_SOURCE": str(make_source(running.folder / "source")),
+        "TAXI_TRIP_SOURCE": str(source),
     }
     running.start(
         "mlflow", PROGRAMS / "mlflow", "server", "--port", mlflow_port, "--workers", 1,
@@ -113,13 +113,20 @@ def start_pages(running: Services) -> tuple[str, str]:
     return dagster, mlflow
 
 
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
+def find_chromium() -> str:
     chromium = shutil.which("chromium") or os.environ.get("CHROMIUM")
     if chromium is None:
-        pytest.fail("Chromium is not installed: apt-get install chromium, or set CHROMIUM")
+        raise FileNotFoundError(
+            "Chromium is not installed: apt-get install chromium, or set CHROMIUM"
+        )
+    return chromium
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    chromium = find_chromium()
     with services() as running, sync_playwright() as browsers:
-        dagster, mlflow = start_pages(running)
+        dagster, mlflow = start_pages(running, make_source(running.folder / "source"))
         browser = browsers.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
         page = browser.new_page(viewport={"width": 1500, "height": 1000})
         page.set_default_timeout(MOMENT)

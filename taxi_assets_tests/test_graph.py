@@ -114,6 +114,7 @@ def test_a_month_is_stored_recorded_and_tracked(
 
     metadata = latest_record(instance, "metrics").metadata
     assert {name: metadata[name].value for name in figures} == shown(figures)
+    assert list(metadata)[:2] == ["summary", "rmse"]
     assert metadata["mlflow_run_id"].value == run.info.run_id
     assert latest_record(instance, "cleaned_trips").metadata["preview"].value.records
     raw_record = latest_record(instance, "raw_trips")

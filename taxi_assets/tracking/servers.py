@@ -1,5 +1,6 @@
 """MLflow's database or server: reaching it, sharing it, and saying so when it fails."""
 
+import logging
 import re
 import threading
 from collections.abc import Iterator
@@ -62,6 +63,8 @@ class TrackingServer:
         """MLflow's client of it; making the first one also makes the database."""
         from taxi_assets.tracking.client import SharingClient
 
+        # That it makes tables, where there are none yet, is no news.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
         with self.alone():
             client = SharingClient(self.uri)
             client.search_experiments(max_results=1)
