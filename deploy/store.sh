@@ -16,6 +16,6 @@ JSON
 WEED_JWT_FILER_SIGNING_KEY=$(head -c 32 /dev/urandom | base64)
 export WEED_JWT_FILER_SIGNING_KEY
 exec weed -logtostderr=true server -dir=/data -ip=127.0.0.1 -ip.bind=127.0.0.1 \
-    -master.volumeSizeLimitMB=1024 -volume.max=0 \
+    -master.volumeSizeLimitMB=1024 -volume.max=0 -volume.preStopSeconds=1 \
     -filer -s3 -s3.port=8333 -s3.ip.bind=0.0.0.0 -s3.config=/tmp/s3.json \
     -s3.iam=false -s3.port.iceberg=0 -s3.port.lance=0

@@ -134,7 +134,9 @@ class Deployment:
         of = f"label=io.podman.compose.project={self.project}"
         found = self.containers()
         if found:
-            self.run("podman", "rm", "--force", "--time", "5", *found)
+            _ask_podman("stop", "--time", "10", *found)
+            # One that is just being started again by its policy is missed at first.
+            wait_until(lambda: _succeeds("rm", "--force", *found), "the containers are gone", 60)
         kinds = ("network", "volume") if volumes else ("network",)
         for kind in kinds:
             listed = self.run("podman", kind, "ls", "--quiet", "--filter", of).split()

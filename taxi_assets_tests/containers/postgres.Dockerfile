@@ -7,5 +7,6 @@ RUN apt-get update && DEBIAN_FRONTEND=noninteractive \
         && install --directory --owner postgres --mode 700 /var/lib/postgresql/data
 RUN install --directory --owner postgres --group postgres --mode 3777 /run/postgresql
 ENV PATH=/usr/lib/postgresql/15/bin:$PATH PGDATA=/var/lib/postgresql/data
+STOPSIGNAL SIGINT
 COPY postgres_entrypoint.sh /
 ENTRYPOINT ["bash", "/postgres_entrypoint.sh"]
