@@ -9,6 +9,7 @@ one that was not when its tests change, too.
 """
 
 import argparse
+import gc
 import hashlib
 import importlib
 import json
@@ -144,6 +145,7 @@ def main() -> None:
         os.environ |= dict.fromkeys(ONE_THREAD, "1")
         for name in (*PRELOADED, "hypothesis"):
             importlib.import_module(name)
+        gc.freeze()  # Or each process would copy all that is imported, when it looks for garbage.
         pending = [each for each in chosen if key(each) not in known and not is_equivalent(each)]
         print(f"{len(chosen)} faults, {len(pending)} of them to be tried", flush=True)
         for module, group in groupby(pending, lambda mutant: mutant.module):
