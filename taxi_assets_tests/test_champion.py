@@ -83,6 +83,7 @@ CHAMPION = figures(6.0, version(1, 1), night=segment(5.0))
         (5.0, 0.80, segment(5.2501), False),
         (5.0, 0.80, segment(9.0, trips=2_000), True),
         (5.0, 0.80, segment(9.0, trips=2_001), False),
+        (5.0, 0.80, segment(5.5, error=0.25), True),
         (5.0, 0.80, segment(5.6, error=0.3001), True),
         (5.0, 0.80, segment(5.6, error=0.2999), False),
     ],
@@ -104,6 +105,14 @@ def test_a_segment_that_does_not_count_hides_none_after_it() -> None:
     champion = figures(6.0, version(1, 1), airports=segment(5.0), night=segment(5.0))
     worse = figures(5.0, version(2, 2), airports=segment(9.0, trips=2_000), night=segment(9.0))
     assert objection(100_000, champion, worse) == "is worse in night, RMSE 9.000 instead of 5.000"
+
+
+def test_a_segment_without_a_standard_error_counts_by_its_rmse_alone() -> None:
+    before, now = ({"rmse": rmse, "trips": 50_000} for rmse in (5.0, 5.3))
+    champion = figures(6.0, version(1, 1), night=before)
+    assert objection(100_000, champion, figures(5.0, version(2, 2), night=now)) == (
+        "is worse in night, RMSE 5.300 instead of 5.000"
+    )
 
 
 def test_an_objection_says_how_far_a_challenger_is_from_what_is_asked() -> None:
@@ -206,10 +215,10 @@ def test_a_version_made_again_takes_the_champions_place_without_a_contest() -> N
 
 
 def test_the_newest_of_its_month_and_family_stands_for_a_version_that_is_gone() -> None:
-    gone, older, newer = version(1, 1), version(2, 1), version(3, 1)
-    (verdict,) = replay([judged(2, figures(6.0, gone))], [], [older, newer], unscored)
+    gone, *others = (version(number, 1) for number in (1, 2, 3, 4))
+    (verdict,) = replay([judged(2, figures(6.0, gone))], [], others, unscored)
     assert verdict.champion is not None
-    assert verdict.champion.version == newer
+    assert verdict.champion.version.number == 4
 
 
 def test_decay_is_measured_by_the_month_that_promoted_or_else_by_the_first_that_judged() -> None:
@@ -223,6 +232,8 @@ def test_decay_is_measured_by_the_month_that_promoted_or_else_by_the_first_that_
     verdicts = list(replay(months, chosen, [one, two], unscored))
     assert [v.champion and v.champion.ratio for v in verdicts] == [0.5, 0.5, None, 0.25, 0.25]
     assert [v.ratio for v in verdicts] == [None, 1.0, None, 0.25, 2.0]
+    assert verdicts[2].sentence == "boosted 2023-02 was chosen by hand"
+    assert verdicts[2].candidates == (two,)
 
 
 def test_one_that_a_person_chose_gives_way_only_to_what_is_made_later() -> None:

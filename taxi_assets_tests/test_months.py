@@ -290,6 +290,7 @@ def test_an_outage_that_stays_names_the_months_that_were_not_tried(
     materialize: Materialize,
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     trained = []
 
@@ -306,6 +307,10 @@ def test_an_outage_that_stays_names_the_months_that_were_not_tried(
         "  2023-03: not tried",
     ]
     assert trained == ["2023-01"] * 3
+    assert re.findall(r"Trying again in .*", capfd.readouterr().err) == [
+        "Trying again in 0 s (1 of 2).",
+        "Trying again in 0 s (2 of 2).",
+    ]
     assert statuses(instance, settings, "cleaned_trips") == {
         "2023-01": "MATERIALIZED",
         "2023-02": "FAILED",
