@@ -105,9 +105,11 @@ def table(chosen: Iterable[Mutant]) -> None:
     for module, group in groupby(chosen, lambda mutant: mutant.module):
         counted: Counter[str] = Counter()
         for mutant in group:
-            if (by := known.get(key(mutant))) is not None:
-                kind = "noticed" if by else "equivalent" if is_equivalent(mutant) else "left"
-                counted.update(["tried", kind])
+            by = known.get(key(mutant))
+            if is_equivalent(mutant):
+                counted.update(["tried", "equivalent"])
+            elif by is not None:
+                counted.update(["tried", "noticed" if by else "left"])
         total += counted
         show(module, counted)
     show("all", total)
