@@ -35,7 +35,7 @@ from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 
 RETRIES = dg.RetryPolicy(max_retries=2, delay=4, backoff=dg.Backoff.EXPONENTIAL)
-"""Further attempts of a run that an outage has stopped: after 4 and 8 seconds. The operation
+"""Further attempts of a run that an outage has stopped: after 4 and 12 seconds. The operation
 does not have the policy itself, as Dagster would then try again what somebody has interrupted."""
 
 

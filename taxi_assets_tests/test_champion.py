@@ -83,6 +83,7 @@ CHAMPION = figures(6.0, version(1, 1), night=segment(5.0))
         (5.0, 0.80, segment(5.2501), False),
         (5.0, 0.80, segment(9.0, trips=2_000), True),
         (5.0, 0.80, segment(9.0, trips=2_001), False),
+        (5.0, 0.80, segment(5.5, error=0.25), True),
         (5.0, 0.80, segment(5.6, error=0.3001), True),
         (5.0, 0.80, segment(5.6, error=0.2999), False),
     ],
@@ -98,6 +99,28 @@ def test_a_segment_counts_from_one_trip_in_a_hundred_on() -> None:
     worse = figures(5.0, version(2, 2), night=segment(9.0, trips=3_000))
     assert objection(300_000, CHAMPION, worse) is None
     assert objection(299_999, CHAMPION, worse) is not None
+
+
+def test_a_segment_that_does_not_count_hides_none_after_it() -> None:
+    champion = figures(6.0, version(1, 1), airports=segment(5.0), night=segment(5.0))
+    worse = figures(5.0, version(2, 2), airports=segment(9.0, trips=2_000), night=segment(9.0))
+    assert objection(100_000, champion, worse) == "is worse in night, RMSE 9.000 instead of 5.000"
+
+
+def test_a_segment_without_a_standard_error_counts_by_its_rmse_alone() -> None:
+    before, now = ({"rmse": rmse, "trips": 50_000} for rmse in (5.0, 5.3))
+    champion = figures(6.0, version(1, 1), night=before)
+    assert objection(100_000, champion, figures(5.0, version(2, 2), night=now)) == (
+        "is worse in night, RMSE 5.300 instead of 5.000"
+    )
+
+
+def test_an_objection_says_how_far_a_challenger_is_from_what_is_asked() -> None:
+    less, more = (figures(rmse, version(2, 2)) for rmse in (5.994, 6.6))
+    assert objection(100_000, CHAMPION, less) == "has RMSE 5.994, 0.1% less; 0.5% are asked"
+    assert objection(100_000, CHAMPION, more) == "has RMSE 6.600, 10.0% more"
+    perfect = figures(0.0, version(1, 1))
+    assert "less" not in str(objection(100_000, perfect, more))
 
 
 def test_a_coverage_that_is_nearer_to_eighty_than_the_champions_is_no_objection() -> None:
@@ -188,6 +211,29 @@ def test_a_version_made_again_takes_the_champions_place_without_a_contest() -> N
     *_, last = replay(months, [], [one, again], unscored)
     assert last.champion is not None
     assert last.champion.version == again
+    assert last.sentence == "kept boosted 2023-01, RMSE 6.000 minutes; nobody challenges it"
+
+
+def test_the_newest_of_its_month_and_family_stands_for_a_version_that_is_gone() -> None:
+    gone, *others = (version(number, 1) for number in (1, 2, 3, 4))
+    (verdict,) = replay([judged(2, figures(6.0, gone))], [], others, unscored)
+    assert verdict.champion is not None
+    assert verdict.champion.version.number == 4
+
+
+def test_decay_is_measured_by_the_month_that_promoted_or_else_by_the_first_that_judged() -> None:
+    """Beside a lookup table of 9 minutes; a person has chosen the second champion."""
+    one, two = version(1, 1), version(2, 2)
+    months = [
+        *(judged(2, figures(4.5, one)), judged(3, figures(9.0, one))),
+        *(judged(4, figures(2.25, two)), judged(5, figures(18.0, two))),
+    ]
+    chosen = [Decision(5.0, month(3), "", version=2)]
+    verdicts = list(replay(months, chosen, [one, two], unscored))
+    assert [v.champion and v.champion.ratio for v in verdicts] == [0.5, 0.5, None, 0.25, 0.25]
+    assert [v.ratio for v in verdicts] == [None, 1.0, None, 0.25, 2.0]
+    assert verdicts[2].sentence == "boosted 2023-02 was chosen by hand"
+    assert verdicts[2].candidates == (two,)
 
 
 def test_one_that_a_person_chose_gives_way_only_to_what_is_made_later() -> None:
@@ -196,10 +242,12 @@ def test_one_that_a_person_chose_gives_way_only_to_what_is_made_later() -> None:
     months = [judged(2, figures(6.0, again))]
     *_, before = replay(months, chosen, [one, again], unscored)
     *_, after = replay(months, chosen, [one, again, later], unscored)
+    at_once = replace(again, number=3, created=5.0)
+    *_, still = replay(months, chosen, [one, again, at_once], unscored)
     pinned = [replace(chosen[0], pinned=True)]
     *_, held = replay(months, pinned, [one, again, later], unscored)
-    numbers = [v.champion and v.champion.version.number for v in (before, after, held)]
-    assert numbers == [1, 3, 1]
+    numbers = [v.champion and v.champion.version.number for v in (before, after, still, held)]
+    assert numbers == [1, 3, 1, 1]
 
 
 def test_a_pinned_champion_is_kept_until_it_is_let_go() -> None:

@@ -94,6 +94,19 @@ def test_a_file_of_the_other_fleet_is_refused_by_the_names_of_its_columns(tmp_pa
         clean_trips(month_file(tmp_path, [600, 600]), FLEETS["yellow"], JANUARY)
 
 
+def test_data_that_was_damaged_after_it_was_fetched_is_named(tmp_path: Path) -> None:
+    """The footer is whole, so that the file opens."""
+    month_file(tmp_path, [600.0] * 100)
+    content = bytearray((tmp_path / "month.parquet").read_bytes())
+    content[4:200] = b"\xff" * 196
+    (tmp_path / "month.parquet").write_bytes(content)
+    with pytest.raises(
+        UnusableTripsError,
+        match=r"The file's data cannot be read \(.+\)\. Have raw_trips fetch it again\.",
+    ):
+        clean_trips(pq.ParquetFile(tmp_path / "month.parquet"), GREEN, JANUARY)
+
+
 def test_trips_between_two_zones_only_cannot_be_learnt_from(tmp_path: Path) -> None:
     pairs = group_by_zone_pair(clean_trips(month_file(tmp_path, [600] * 10), GREEN, JANUARY).trips)
     with pytest.raises(UnusableTripsError, match="between the same two zones"):

@@ -57,6 +57,32 @@ def test_a_profile_counts_zones_hours_of_the_day_and_tenths_of_minutes() -> None
     assert found.trips == 4
 
 
+def test_a_profile_of_one_trip_has_all_categories() -> None:
+    zones = pd.Categorical(["132"])
+    monday = pd.DataFrame({"PULocationID": zones, "DOLocationID": zones, "duration": [1.0]})
+    found = profile(monday.assign(pickup_hour=np.array([5], np.uint8)))
+    assert found.hours == [0, 0, 0, 0, 0, 1, *[0] * 18]
+    lengths = {name: len(counts) for name, counts in found.to_json().items()}
+    assert lengths == {"pickup_zones": 266, "dropoff_zones": 266, "hours": 24, "durations": 601}
+
+
+def test_a_stored_profile_of_other_categories_is_none() -> None:
+    stored = counted().to_json()
+    assert Profile.from_json(stored) == counted()
+    with pytest.raises(ValueError, match="it has other categories"):
+        Profile.from_json(stored | {"hours": [*stored["hours"], 0]})
+
+
+def test_chance_is_that_of_the_categories_that_were_met_and_of_one_trip_at_least() -> None:
+    """Two hours and a million trips on either side: the root of 1 / (8 ln 2) * 2e-6."""
+    assert chance(counted(), counted())["hours"] == pytest.approx(6.0056e-4, rel=1e-4)
+    other_hour = counted(hours=(500_000, 0, 500_000))
+    assert chance(counted(), other_hour)["hours"] == pytest.approx(8.4932e-4, rel=1e-4)
+    nothing, one = counted(zones=(0,), hours=(0,)), counted(zones=(1,), hours=(1,))
+    assert chance(counted(), one)["hours"] == pytest.approx(0.42466, rel=1e-4)
+    assert chance(counted(), nothing)["hours"] == chance(counted(), one)["hours"]
+
+
 def test_distances_are_none_between_equal_months_and_one_between_months_that_share_nothing() -> (
     None
 ):

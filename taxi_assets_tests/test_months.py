@@ -7,7 +7,9 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import pandas as pd
@@ -15,7 +17,7 @@ import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.loader import LoadingContextForTest
 
-from taxi_assets import definitions
+from taxi_assets import definitions, months
 from taxi_assets.assets import exercise
 from taxi_assets.checks import data
 from taxi_assets.definitions import build_definitions
@@ -65,9 +67,9 @@ def recorded(instance: dg.DagsterInstance, asset: str, run_id: str | None = None
 
 
 def statuses(instance: dg.DagsterInstance, settings: Settings, asset: str) -> dict[str, str]:
-    months = monthly_partitions(*settings.fleets)
+    partitions = monthly_partitions(*settings.fleets)
     found = instance.get_status_by_partition(
-        dg.AssetKey(["green", asset]), months.get_partition_keys(), months
+        dg.AssetKey(["green", asset]), partitions.get_partition_keys(), partitions
     )
     return {key[:7]: status.value for key, status in (found or {}).items() if status}
 
@@ -295,6 +297,7 @@ def test_an_outage_that_stays_names_the_months_that_were_not_tried(
     materialize: Materialize,
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     trained = []
 
@@ -311,6 +314,10 @@ def test_an_outage_that_stays_names_the_months_that_were_not_tried(
         "  2023-03: not tried",
     ]
     assert trained == ["2023-01"] * 3
+    assert re.findall(r"Trying again in .*", capfd.readouterr().err) == [
+        "Trying again in 0 s (1 of 2).",
+        "Trying again in 0 s (2 of 2).",
+    ]
     assert statuses(instance, settings, "cleaned_trips") == {
         "2023-01": "MATERIALIZED",
         "2023-02": "FAILED",
@@ -540,12 +547,25 @@ def test_a_function_that_forgets_a_check_is_told(
 
 
 def test_progress_is_reported_with_the_time_to_go(
-    materialize: Materialize, capfd: pytest.CaptureFixture[str]
+    materialize: Materialize, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert materialize("2023-01:2023-02", "raw_trips").success
-    lines = capfd.readouterr().err
-    assert re.search(r"2023-01 done in \d+\.\d s \(1 of 2, about \d+ s to go\)", lines)
-    assert re.search(r"2023-02 done in \d+\.\d s \(2 of 2, about 0 s to go\)", lines)
+    """By a clock that is ten seconds on whenever somebody looks: at first, and twice a month."""
+    clock = count(0.0, 10.0)
+    monkeypatch.setattr(months, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    assert materialize("2023-01:2023-03", "raw_trips").success
+    assert materialize("2023-01", "raw_trips").success
+    told = re.findall(r"2023-0\d done in .*", capfd.readouterr().err)
+    assert told == [
+        "2023-01 done in 10.0 s (1 of 3, about 40 s to go)",
+        "2023-02 done in 10.0 s (2 of 3, about 20 s to go)",
+        "2023-03 done in 10.0 s (3 of 3, about 0 s to go)",
+        "2023-01 done in 10.0 s",
+    ]
+
+
+def test_after_an_outage_there_are_two_more_attempts_after_four_and_twelve_seconds() -> None:
+    assert months.RETRIES.max_retries == 2
+    assert [months.RETRIES.calculate_delay(attempt) for attempt in (1, 2)] == [4, 12]
 
 
 def test_what_an_io_manager_logs_is_in_the_runs_log(
@@ -597,10 +617,10 @@ def test_any_io_manager_can_keep_an_asset(
             "dagster/asset_partition_range_end": "2023-02-01",
         }
     }
-    for months in (one, several):
+    for span in (one, several):
         for names in (LINEAR, ()):
             keys = [dg.AssetKey(["green", name]) for name in names] + [dg.AssetKey("users_own")]
-            assert job.execute_in_process(instance=instance, asset_selection=keys, **months).success
+            assert job.execute_in_process(instance=instance, asset_selection=keys, **span).success
     assert [type(model["model"]).__name__ for model in taken[:2]] == ["LinearRegression"] * 2
     assert [sorted(models) for models in taken[2:]] == [["2023-01-01", "2023-02-01"]] * 2
     kept = defs.load_asset_value(

@@ -9,6 +9,7 @@ one that was not when its tests change, too.
 """
 
 import argparse
+import gc
 import hashlib
 import importlib
 import json
@@ -104,9 +105,11 @@ def table(chosen: Iterable[Mutant]) -> None:
     for module, group in groupby(chosen, lambda mutant: mutant.module):
         counted: Counter[str] = Counter()
         for mutant in group:
-            if (by := known.get(key(mutant))) is not None:
-                kind = "noticed" if by else "equivalent" if is_equivalent(mutant) else "left"
-                counted.update(["tried", kind])
+            by = known.get(key(mutant))
+            if is_equivalent(mutant):
+                counted.update(["tried", "equivalent"])
+            elif by is not None:
+                counted.update(["tried", "noticed" if by else "left"])
         total += counted
         show(module, counted)
     show("all", total)
@@ -144,6 +147,7 @@ def main() -> None:
         os.environ |= dict.fromkeys(ONE_THREAD, "1")
         for name in (*PRELOADED, "hypothesis"):
             importlib.import_module(name)
+        gc.freeze()  # Or each process would copy all that is imported, when it looks for garbage.
         pending = [each for each in chosen if key(each) not in known and not is_equivalent(each)]
         print(f"{len(chosen)} faults, {len(pending)} of them to be tried", flush=True)
         for module, group in groupby(pending, lambda mutant: mutant.module):
