@@ -48,9 +48,8 @@ def take(site: Site) -> None:
     """Look at the graph, at a month's figures, and at its MLflow run."""
     page = site.page
     site.open_graph()
-    page.get_by_text("Materialized", exact=False).first.wait_for(timeout=MOMENT)
-    # The graph glides into its place.
-    page.wait_for_timeout(3_000)
+    # Statuses come after the graph, which glides into its place.
+    page.wait_for_timeout(15_000)
     keep(page, "graph")
 
     site.open_month("metrics", MONTHS[0][:7])
