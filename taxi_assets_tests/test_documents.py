@@ -35,7 +35,7 @@ FILE = re.compile(
 """Names of files by their endings, and of folders."""
 
 ROOTS = ("", "taxi_assets", "taxi_assets_tests", "taxi_assets/tlc", "docs", "deploy")
-MADE = ("data/", "mlruns/", "pictures/", "dist/", "report.html")
+MADE = ("data/", "mlruns/", "pictures/", "dist/", "home/", "report.html")
 """Files and folders that commands make."""
 
 
@@ -194,8 +194,9 @@ def test_every_variable_that_is_named_is_one(name: str) -> None:
     )
     read = {str(field.alias) for field in Settings.model_fields.values()}
     chosen = set(re.findall(r"^(\w+) \?=", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    composed = set(re.findall(r"\$\{(\w+)", (PROJECT / "deploy/compose.yaml").read_text()))
     # Read by Dagster, and by the client of object stores.
-    assert named <= read | chosen | {"DAGSTER_HOME", "AWS_ENDPOINT_URL"}
+    assert named <= read | chosen | composed | {"DAGSTER_HOME", "AWS_ENDPOINT_URL"}
 
 
 def first_column(path: Path, heading: str) -> list[str]:

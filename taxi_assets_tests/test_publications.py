@@ -1,6 +1,8 @@
 """Months that arrive by themselves: what is asked, what is run, and how often."""
 
 import itertools
+import os
+import shutil
 import threading
 import time
 from dataclasses import dataclass, field
@@ -307,6 +309,25 @@ def test_a_month_is_asked_for_again_if_that_helps(
             instance.report_dagster_event(event, run_id)
     again = requested(settings, instance).run_requests
     assert bool(again) == asked
+
+
+def test_a_month_that_is_published_anew_does_not_wait_for_the_old_ones_run(
+    settings: Settings, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    """Its run was of another version of the file: neither bad nor under way counts for this one."""
+    shutil.copytree(settings.trip_source, tmp_path / "source")
+    settings = changed(settings, trip_source=str(tmp_path / "source"))
+    first, *others = requested(settings, instance).run_requests
+    for request in (first, *others):
+        launched(instance, request, dg.DagsterRunStatus.STARTED, 0)
+    assert requested(settings, instance).run_requests == []
+    month = Month.parse(first.partition_key)
+    path = tmp_path / "source" / GREEN.file_name(month)
+    os.utime(path, (1, 1))
+    (again,) = requested(settings, instance).run_requests
+    assert again.partition_key == first.partition_key
+    assert again.tags[FILE] != first.tags[FILE]
+    assert again.run_key is None, "of a key that it has seen Dagster drops the run"
 
 
 def stop_the_clock(monkeypatch: pytest.MonkeyPatch) -> float:
