@@ -45,7 +45,7 @@ clean-demo: install ## removes what the demo made: files, Dagster's history, MLf
 # Two processes on two cores: waiting threads of the libraries would take the other's core.
 test: export OMP_NUM_THREADS = 1
 test: install ## runs every test but the drills
-	@echo "Every test but the drills: about 4 minutes on two idle cores."
+	@echo "Every test but the drills: some seven minutes on two cores."
 	$(BIN)/pytest --numprocesses 2
 
 drills: install ## starts servers, kills processes, takes long

@@ -14,6 +14,7 @@ from taxi_assets.reporting import charts
 from taxi_assets.reporting.zone_names import Zone, Zones
 from taxi_assets.tlc.months import Month
 
+LINEAR = {"rmse": 8.0, "interval_coverage_by_fifth": [0.7, 0.8, 0.9, None, 0.75]}
 ZONES = Zones({"1": Zone("EWR", "Newark Airport"), "132": Zone("Queens", "JFK Airport")})
 
 
@@ -148,7 +149,7 @@ def test_hours_show_predicted_less_actual() -> None:
 def test_models_are_drawn_with_their_rmse_and_the_trips_in_their_intervals() -> None:
     models = {
         "mean": {"rmse": 12.0, "interval_coverage_by_fifth": None},
-        "linear": {"rmse": 8.0, "interval_coverage_by_fifth": [0.7, 0.8, 0.9, None, 0.75]},
+        "linear": LINEAR,
         "boosted": {"rmse": 5.0, "interval_coverage_by_fifth": [0.8, 0.81, 0.79, 0.8, 0.82]},
     }
     left, right = axes_of(charts.backtest_charts(models, "green 2023-03")["coverage"])
@@ -191,7 +192,7 @@ def test_every_picture_has_the_name_of_its_month() -> None:
         **charts.cleaning_charts(np.arange(92), "green 2023-03"),
         **charts.model_charts(validation(("1", "1", 2.0, 4.0)), ZONES, "green 2023-03"),
         **charts.boosted_charts(boosted, "green 2023-03"),
-        **charts.backtest_charts({"mean": {"rmse": 12.0}}, "green 2023-03"),
+        **charts.backtest_charts({"linear": LINEAR}, "green 2023-03"),
     }
     assert len(drawings) == 7
     for drawing in drawings.values():
