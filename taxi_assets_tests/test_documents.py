@@ -117,6 +117,7 @@ def test_the_commands_of_a_checkout_run_one_after_the_other(document: Path, tmp_
         # With its time: `make` installs again what is newer than the installation.
         shutil.copy2(PROJECT / name, tmp_path / name)
     (tmp_path / ".venv").symlink_to(PROGRAMS.parent)
+    run("make install", tmp_path)
     said = [
         run(block, tmp_path, TAXI_SYNTHETIC_TRIPS="20000")
         for block in blocks(document, "sh checkout")
@@ -124,7 +125,9 @@ def test_the_commands_of_a_checkout_run_one_after_the_other(document: Path, tmp_
     if document == README:
         demo, look, _ = said
         assert "make dev" in demo
-        assert re.search(r"From zone 132 to zone 230 on a Fri at 17:00: \d\d\.\d minutes\.", look)
+        assert re.search(
+            r"From zone 132 to zone 230 on a Friday at 17:00: \d\d\.\d minutes\.", look
+        )
         assert "report.html: 1 months" in look
     months = sorted(path.stem for path in (tmp_path / "data/synthetic/metrics").iterdir())
     assert (

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,7 +61,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
         try:
             urllib.request.urlopen(url, timeout=5).close()
             return
-        except (urllib.error.URLError, ConnectionError):
+        except OSError:
             time.sleep(0.2)
     pytest.fail(f"{url} did not come up")
 
@@ -85,7 +84,7 @@ def serving(*command: object, url: str, cwd: Path) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 def stop_after(process: subprocess.Popen[str], line: str, how: signal.Signals) -> str:
@@ -139,7 +138,7 @@ def test_killed_spans_end_like_undisturbed_ones(
         with dg.DagsterInstance.from_config(str(command.home)) as instance:
             for month in MONTHS:
                 record = latest_record(instance, "metrics", month).metadata
-                assert record["rmse"].value == undisturbed[month]["rmse"]
+                assert record["rmse"].value == round(undisturbed[month]["rmse"], 3)
 
 
 STOPPED_WHILE_A_MODEL_IS_LOGGED = """
