@@ -2,16 +2,22 @@
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import mlflow
 import pytest
+import sqlalchemy
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
+from dagster._core.storage.sql import create_engine
 from mlflow.entities import Run
 
 from taxi_assets import months
@@ -54,6 +60,36 @@ def no_telemetry() -> Iterator[None]:
         patch.setenv("DAGSTER_DISABLE_TELEMETRY", "1")
         patch.setenv("MLFLOW_DISABLE_TELEMETRY", "1")
         yield
+
+
+@sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
+def forget_when_the_power_fails(connection: Any, _: object) -> None:
+    """Dagster and MLflow wait for the disk some hundred times a month, which no test needs."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def engines_are_kept() -> Iterator[None]:
+    """Dagster makes an engine, and compiles each statement, at each event."""
+    engines: dict[str, sqlalchemy.Engine] = {}
+
+    def engine(address: str, **options: Any) -> sqlalchemy.Engine:
+        if address not in engines:
+            engines[address] = create_engine(address, **options)
+        return engines[address]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlite_event_log, "create_engine", engine)
+        yield
+
+
+def dagster_at(home: Path) -> AbstractContextManager[dg.DagsterInstance]:
+    """A Dagster home on disk. What steps print is not captured, which takes a second a run."""
+    home.mkdir(exist_ok=True)
+    module = "dagster._core.storage.noop_compute_log_manager"
+    logs = {"module": module, "class": "NoOpComputeLogManager"}
+    return dg.DagsterInstance.local_temp(str(home), overrides={"compute_logs": logs})
 
 
 @pytest.fixture(scope="session")
@@ -113,10 +149,9 @@ def three_months(
     """
     folder = tmp_path_factory.mktemp("three_months")
     shutil.copy(mlflow_database, folder)
-    (folder / "dagster_home").mkdir()
     with (
         pytest.MonkeyPatch.context() as monkeypatch,
-        dg.DagsterInstance.local_temp(str(folder / "dagster_home")) as instance,
+        dagster_at(folder / "dagster_home") as instance,
     ):
         make_cheap(monkeypatch)
         monkeypatch.chdir(folder)
@@ -140,9 +175,7 @@ def changed(settings: Settings, **values: object) -> Settings:
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """A Dagster home of the test's own, on disk."""
-    home = tmp_path / "dagster_home"
-    home.mkdir(exist_ok=True)
-    with dg.DagsterInstance.local_temp(str(home)) as instance:
+    with dagster_at(tmp_path / "dagster_home") as instance:
         yield instance
 
 

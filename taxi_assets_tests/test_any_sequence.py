@@ -30,7 +30,7 @@ from taxi_assets.settings import Settings
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.synthetic import write_month
-from taxi_assets_tests.conftest import execute, laptop, make_cheap, shown, tracked_runs
+from taxi_assets_tests.conftest import dagster_at, execute, laptop, make_cheap, shown, tracked_runs
 
 pytestmark = pytest.mark.drill
 
@@ -74,11 +74,12 @@ class Months(RuleBasedStateMachine):
         for name in ("source", "home"):
             (self.folder / name).mkdir(parents=True)
         shutil.copy(self.empty, self.folder)
-        self.instance = dg.DagsterInstance.local_temp(str(self.folder / "home"))
+        self.dagster = dagster_at(self.folder / "home")
+        self.instance = self.dagster.__enter__()
 
     def teardown(self) -> None:
         if hasattr(self, "instance"):
-            self.instance.dispose()
+            self.dagster.__exit__(None, None, None)
 
     @rule(month=st.sampled_from(MONTHS), what=st.sampled_from(["first", "anew", "bad", "missing"]))
     def publish(self, month: Month, what: str) -> None:
