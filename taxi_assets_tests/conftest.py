@@ -172,10 +172,21 @@ def changed(settings: Settings, **values: object) -> Settings:
     return settings.model_copy(update=values)
 
 
+@pytest.fixture(scope="session")
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty Dagster home, with its databases."""
+    home = tmp_path_factory.mktemp("dagster") / "home"
+    with dagster_at(home):
+        return home
+
+
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+def instance(tmp_path: Path, empty_home: Path) -> Iterator[dg.DagsterInstance]:
     """A Dagster home of the test's own, on disk."""
-    with dagster_at(tmp_path / "dagster_home") as instance:
+    home = tmp_path / "dagster_home"
+    if not home.exists():
+        shutil.copytree(empty_home, home)
+    with dagster_at(home) as instance:
         yield instance
 
 
@@ -269,7 +280,7 @@ class Command:
     def __init__(self, folder: Path, source: str = "", fleet: str = "green") -> None:
         self.folder = folder
         self.home = folder / "home"
-        self.home.mkdir()
+        self.home.mkdir(exist_ok=True)
         self.variables = {
             **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
             "DAGSTER_HOME": str(self.home),
@@ -301,8 +312,11 @@ class Command:
 
 
 @pytest.fixture
-def command(tmp_path: Path, source_folder: Path, mlflow_database: Path) -> Command:
+def command(
+    tmp_path: Path, source_folder: Path, mlflow_database: Path, empty_home: Path
+) -> Command:
     shutil.copy(mlflow_database, tmp_path)
+    shutil.copytree(empty_home, tmp_path / "home")
     return Command(tmp_path, str(source_folder))
 
 
