@@ -16,8 +16,6 @@ import dagster as dg
 import mlflow
 import pytest
 import sqlalchemy
-from dagster._core.storage.event_log.sqlite import sqlite_event_log
-from dagster._core.storage.sql import create_engine
 from mlflow.entities import Run
 
 from taxi_assets import months
@@ -67,21 +65,6 @@ def forget_when_the_power_fails(connection: Any, _: object) -> None:
     """Dagster and MLflow wait for the disk some hundred times a month, which no test needs."""
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA synchronous = OFF")
-
-
-@pytest.fixture(autouse=True, scope="session")
-def engines_are_kept() -> Iterator[None]:
-    """Dagster makes an engine, and compiles each statement, at each event."""
-    engines: dict[str, sqlalchemy.Engine] = {}
-
-    def engine(address: str, **options: Any) -> sqlalchemy.Engine:
-        if address not in engines:
-            engines[address] = create_engine(address, **options)
-        return engines[address]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sqlite_event_log, "create_engine", engine)
-        yield
 
 
 def dagster_at(home: Path) -> AbstractContextManager[dg.DagsterInstance]:
@@ -172,21 +155,11 @@ def changed(settings: Settings, **values: object) -> Settings:
     return settings.model_copy(update=values)
 
 
-@pytest.fixture(scope="session")
-def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty Dagster home, with its databases."""
-    home = tmp_path_factory.mktemp("dagster") / "home"
-    with dagster_at(home):
-        return home
-
-
 @pytest.fixture
-def instance(tmp_path: Path, empty_home: Path) -> Iterator[dg.DagsterInstance]:
-    """A Dagster home of the test's own, on disk."""
-    home = tmp_path / "dagster_home"
-    if not home.exists():
-        shutil.copytree(empty_home, home)
-    with dagster_at(home) as instance:
+def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """A Dagster of the test's own, in memory; on disk where three months have been made."""
+    home = Path(settings.storage).parent / "dagster_home"
+    with dagster_at(home) if home.exists() else dg.DagsterInstance.ephemeral() as instance:
         yield instance
 
 
@@ -253,6 +226,7 @@ def execute(
 
 @pytest.fixture
 def materialize(
+    tmp_path: Path,
     settings: Settings,
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
@@ -263,7 +237,7 @@ def materialize(
     All happens in the test's own process.
     """
     make_cheap(monkeypatch)
-    monkeypatch.chdir(Path(instance.root_directory).parent)
+    monkeypatch.chdir(tmp_path)
     default = LINEAR if request.node.get_closest_marker("linear") else ()
 
     def run(
@@ -280,7 +254,7 @@ class Command:
     def __init__(self, folder: Path, source: str = "", fleet: str = "green") -> None:
         self.folder = folder
         self.home = folder / "home"
-        self.home.mkdir(exist_ok=True)
+        self.home.mkdir()
         self.variables = {
             **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
             "DAGSTER_HOME": str(self.home),
@@ -312,11 +286,8 @@ class Command:
 
 
 @pytest.fixture
-def command(
-    tmp_path: Path, source_folder: Path, mlflow_database: Path, empty_home: Path
-) -> Command:
+def command(tmp_path: Path, source_folder: Path, mlflow_database: Path) -> Command:
     shutil.copy(mlflow_database, tmp_path)
-    shutil.copytree(empty_home, tmp_path / "home")
     return Command(tmp_path, str(source_folder))
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -13,9 +13,16 @@ from mlflow.entities import ViewType
 from taxi_assets.settings import Settings
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.wipe import main
-from taxi_assets_tests.conftest import LINEAR, changed
+from taxi_assets_tests.conftest import LINEAR, changed, dagster_at
 
 REGISTERED = "nyc-taxi-trip-duration-{fleet}"
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """A Dagster on disk, where the command finds it."""
+    with dagster_at(tmp_path / "dagster_home") as instance:
+        yield instance
 
 
 @pytest.fixture
