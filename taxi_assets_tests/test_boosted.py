@@ -159,9 +159,10 @@ def test_the_model_on_sums_is_as_good_as_one_on_trips(
         rows += [of_cell[key] for key in zip(cells, folds, strict=True)]
         minutes.append(trips["duration"].to_numpy())
         weights.append(np.full(len(trips), 0.95**age))
+    actual = np.concatenate(minutes)
     dataset = lightgbm.Dataset(
-        features[rows], np.concatenate(minutes), weight=np.concatenate(weights),
-        categorical_feature=boosted.CATEGORIES, params=boosted.PARAMETERS,
+        features[rows], actual, weight=np.concatenate(weights),
+        categorical_feature=boosted.CATEGORIES, params=boosted.PARAMETERS, free_raw_data=False,
     )  # fmt: skip
     on_trips = lightgbm.train(boosted.PARAMETERS, dataset, boosted.MEAN_ROUNDS)
     held_out = months[MONTHS[2]]
@@ -171,6 +172,12 @@ def test_the_model_on_sums_is_as_good_as_one_on_trips(
         for predicted in (on_sums.predict(cells), on_trips.predict(encoding.features(cells)))
     ]
     assert rmses[0] == pytest.approx(rmses[1], rel=0.003)
+    dataset.set_label((actual - on_trips.predict(features[rows])) ** 2)
+    of_squares = lightgbm.train(boosted.PARAMETERS, dataset, boosted.VARIANCE_ROUNDS)
+    spread = on_sums.predict_with_spread(cells)[1]
+    expected = np.sqrt(np.maximum(of_squares.predict(encoding.features(cells)), 1.0))
+    assert spread.mean() == pytest.approx(expected.mean(), rel=0.01)
+    assert np.abs(spread / expected - 1).mean() < 0.1
 
 
 def test_a_row_is_encoded_without_its_own_trips(sums: list[tuple[Month, pd.DataFrame]]) -> None:
@@ -285,7 +292,10 @@ def test_the_encoding_is_what_its_definition_says() -> None:
     assert_allclose(encoding.cell_mean(cells)[:3], [10, 20, 30], rtol=1e-4)
     features = encoding.features(cells)
     assert features.shape == (4, boosted.FEATURES)
-    assert_allclose(features[0, 2:6], [8, 0, 10, 15], rtol=1e-4)
+    assert features[:, :4].tolist() == [[1, 2, 8, 0], [1, 2, 9, 0], [2, 1, 8, 0], [3, 3, 0, 0]]
+    friday_saturday_sunday = number(*np.array([[1] * 3, [2] * 3, [23, 24, 47]]))
+    assert encoding.features(friday_saturday_sunday)[:, 2:4].tolist() == [[23, 0], [0, 1], [23, 1]]
+    assert_allclose(features[0, 4:6], [10, 15], rtol=1e-4)
     assert_allclose(features[0, [8, 11, 12]], [2, 30, 3], rtol=1e-4)
     assert np.isnan(features[3, 8])
     # One trip of 40 minutes against beliefs worth 20 of a pair, and 50 of either zone.

@@ -130,6 +130,15 @@ def test_training_again_supersedes_the_older_run(
     assert newer.data.metrics == older.data.metrics
 
 
+@pytest.mark.after_three_months
+def test_models_of_the_same_month_do_not_supersede_those_of_another_family(
+    settings: Settings,
+) -> None:
+    runs = [*tracked_runs(settings, "linear"), *tracked_runs(settings, "boosted")]
+    assert len(runs) == 6
+    assert [run for run in runs if "taxi_assets.superseded_by" in run.data.tags] == []
+
+
 def test_training_without_metrics_finishes_the_run(
     settings: Settings, materialize: Materialize
 ) -> None:
