@@ -122,6 +122,13 @@ def settings(
     return laptop(tmp_path, source_folder)
 
 
+@pytest.fixture
+def own_source(settings: Settings, tmp_path: Path) -> Settings:
+    """Settings with a source folder that the test may change."""
+    shutil.copytree(settings.trip_source, tmp_path / "source")
+    return changed(settings, trip_source=str(tmp_path / "source"))
+
+
 @pytest.fixture(scope="session")
 def three_months(
     tmp_path_factory: pytest.TempPathFactory, source_folder: Path, mlflow_database: Path

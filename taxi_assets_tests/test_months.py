@@ -24,10 +24,12 @@ from taxi_assets.definitions import build_definitions
 from taxi_assets.durations import cleaning
 from taxi_assets.graph import GRAPH
 from taxi_assets.partitions import monthly_partitions
+from taxi_assets.records import Failed, failed_months
 from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.io_managers import MonthlyIOManager
 from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.source import BusySourceError, SourceError
 from taxi_assets.tracking.servers import UnreachableTrackingError
 from taxi_assets.tracking.tracked_run import TrackedRun
 from taxi_assets_tests.conftest import (
@@ -45,13 +47,6 @@ MONTHS = ("2023-01", "2023-02", "2023-03")
 pytestmark = pytest.mark.linear
 
 NAMES = list(LINEAR)
-
-
-@pytest.fixture
-def own_source(settings: Settings, tmp_path: Path) -> Settings:
-    """Settings with a source folder that the test may change."""
-    shutil.copytree(settings.trip_source, tmp_path / "source")
-    return changed(settings, trip_source=str(tmp_path / "source"))
 
 
 def figures(settings: Settings, month: str) -> dict[str, float]:
@@ -209,11 +204,10 @@ def test_a_bad_month_costs_only_itself_and_its_old_value_stays(
         "2023-01",
         "2023-04",
     ]
-    (observed,) = instance.fetch_observations(
-        dg.AssetRecordsFilter(dg.AssetKey(["green", "raw_trips"]), asset_partitions=["2023-03-01"]),
-        limit=10,
-    ).records
-    assert "does not exist" in observed.asset_observation.description
+    raw_trips = dg.AssetKey(["green", "raw_trips"])
+    found = failed_months(instance, result.run_id, [raw_trips], [*map(Month.parse, MONTHS)])
+    assert [str(month) for month in found] == ["2023-03", "2023-02"]
+    assert "does not exist" in found[Month(2023, 3)].reason
 
 
 def test_a_month_that_fails_on_its_way_keeps_what_it_has_reached(
@@ -253,6 +247,23 @@ def test_a_fault_in_the_code_costs_only_its_month(
     (message,) = step_failures(materialize("2023-01:2023-02"))
     assert "  zone_pairs 2023-01: ZeroDivisionError: no pairs today" in message
     assert recorded(instance, "backtest") == ["2023-02-01"]
+
+
+@pytest.mark.parametrize("error", [BusySourceError, SourceError])
+def test_it_is_recorded_whether_a_failure_may_pass(
+    error: type[SourceError],
+    materialize: Materialize,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error("not today")
+
+    monkeypatch.setattr(exercise.pairs, "group_by_zone_pair", refuse)
+    run = materialize("2023-01", "raw_trips", "cleaned_trips", "zone_pairs")
+    zone_pairs = dg.AssetKey(["green", "zone_pairs"])
+    (failed,) = failed_months(instance, run.run_id, [zone_pairs], [Month(2023, 1)]).values()
+    assert failed == Failed("zone_pairs", "not today", error is BusySourceError)
 
 
 def test_an_outage_stops_after_the_month_in_hand_and_the_next_attempt_goes_on(
@@ -324,85 +335,6 @@ def test_an_outage_that_stays_names_the_months_that_were_not_tried(
         "2023-03": "FAILED",
     }
     assert statuses(instance, settings, "metrics") == dict.fromkeys(MONTHS, "FAILED")
-
-
-def test_a_resumed_run_goes_on_and_any_other_makes_all(
-    own_source: Settings, materialize: Materialize, instance: dg.DagsterInstance
-) -> None:
-    """January is good at once; February becomes good before the run is resumed."""
-    february = Path(own_source.trip_source) / "green_tripdata_2023-02.parquet"
-    good = february.read_bytes()
-    february.write_bytes(b"PAR1 bad")
-    failed = materialize("2023-01:2023-02", settings=own_source)
-    assert not failed.success
-    first = {name: latest_record(instance, name, "2023-01") for name in NAMES}
-
-    february.write_bytes(good)
-    lineage = {"dagster/root_run_id": failed.run_id, "dagster/parent_run_id": failed.run_id}
-    resumed = materialize(
-        "2023-01:2023-02", settings=own_source, **lineage, **{"dagster/is_resume_retry": "true"}
-    )
-    assert resumed.success
-    for name in NAMES:
-        again = latest_record(instance, name, "2023-01")
-        assert again.metadata["made_in_run"].value == failed.run_id
-        assert again.tags == first[name].tags
-        kept = {key: value for key, value in again.metadata.items() if key != "made_in_run"}
-        assert kept == dict(first[name].metadata)
-        assert "made_in_run" not in latest_record(instance, name, "2023-02").metadata
-        assert recorded(instance, name, resumed.run_id) == ["2023-01-01", "2023-02-01"]
-        assert statuses(instance, own_source, name) == dict.fromkeys(
-            ("2023-01", "2023-02"), "MATERIALIZED"
-        )
-    assert all_checks_current(instance, own_source) == {"2023-01", "2023-02"}
-    assert len(tracked_runs(own_source)) == 2
-
-    assert materialize("2023-01:2023-02", settings=own_source, **lineage).success
-    assert "made_in_run" not in latest_record(instance, "model", "2023-01").metadata
-    assert len(tracked_runs(own_source)) == 4
-
-
-def test_a_resumed_run_scores_a_model_that_was_missing_before(
-    own_source: Settings, materialize: Materialize, instance: dg.DagsterInstance
-) -> None:
-    """March was complete without February's model, which is there now."""
-    february = Path(own_source.trip_source) / "green_tripdata_2023-02.parquet"
-    good = february.read_bytes()
-    february.write_bytes(b"PAR1 bad")
-    failed = materialize("2023-02:2023-03", settings=own_source)
-    february.write_bytes(good)
-    tags = {"dagster/root_run_id": failed.run_id, "dagster/is_resume_retry": "true"}
-    assert materialize("2023-02:2023-03", settings=own_source, **tags).success
-    assert "made_in_run" in latest_record(instance, "metrics", "2023-03").metadata
-    backtest = latest_record(instance, "backtest", "2023-03").metadata
-    assert "made_in_run" not in backtest
-    models = backtest["figures"].value["models"]
-    assert {model["trained_through"] for model in models.values()} == {"2023-02"}
-
-
-def test_a_resumed_run_makes_anew_what_is_no_longer_the_latest_or_has_new_inputs(
-    own_source: Settings, materialize: Materialize, instance: dg.DagsterInstance
-) -> None:
-    source = Path(own_source.trip_source)
-    january = source / "green_tripdata_2023-01.parquet"
-    february = source / "green_tripdata_2023-02.parquet"
-    good = february.read_bytes()
-    february.write_bytes(b"PAR1 bad")
-    failed = materialize("2023-01:2023-02", settings=own_source)
-    shutil.copy(source / "green_tripdata_2023-03.parquet", january)
-    assert materialize("2023-01", "raw_trips", settings=own_source).success
-
-    february.write_bytes(good)
-    tags = {"dagster/root_run_id": failed.run_id, "dagster/is_resume_retry": "true"}
-    assert materialize("2023-01:2023-02", settings=own_source, **tags).success
-    for name in NAMES:
-        assert "made_in_run" not in latest_record(instance, name, "2023-01").metadata
-    assert figures(own_source, "2023-01") == figures_of("2023-03", own_source, materialize)
-
-
-def figures_of(month: str, settings: Settings, materialize: Materialize) -> dict[str, float]:
-    assert materialize(month, settings=settings).success
-    return figures(settings, month)
 
 
 def test_dagster_calls_stale_what_depends_on_a_month_that_changed(
