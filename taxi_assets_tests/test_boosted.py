@@ -10,6 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import norm
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import OneHotEncoder
 
 from taxi_assets.durations import boosted
 from taxi_assets.durations.answers import (
@@ -30,7 +33,13 @@ from taxi_assets.durations.hourly_pairs import COLUMNS, group_by_hourly_pair
 from taxi_assets.durations.intervals import fit_interval, fit_linear_interval, linear_arrays
 from taxi_assets.durations.models import FAMILIES, fit_models, read_models
 from taxi_assets.durations.regression import fit_model, fit_vectorizer, predict
-from taxi_assets.durations.window import cells_of, fold_of, training_window, zone_numbers
+from taxi_assets.durations.window import (
+    cells_of,
+    fold_of,
+    training_window,
+    zone_number,
+    zone_numbers,
+)
 from taxi_assets.durations.zone_pairs import group_by_zone_pair, split
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
@@ -305,6 +314,22 @@ def test_the_encoding_is_what_its_definition_says() -> None:
     assert_allclose(weights[[8, 9]], [0.5, 0.5], atol=1e-4)
 
 
+def test_the_effects_of_zones_are_those_of_a_ridge_regression_on_trips(
+    months: dict[Month, pd.DataFrame], sums: list[tuple[Month, pd.DataFrame]]
+) -> None:
+    encoding = fit_encoding(training_window(MONTHS[0], sums[:1]))
+    trips = months[MONTHS[0]]
+    trips = trips[~trips["validates"]]
+    zones = OneHotEncoder().fit(trips[["PULocationID", "DOLocationID"]])
+    above = trips["duration"] - trips["duration"].mean()
+    features = zones.transform(trips[["PULocationID", "DOLocationID"]])
+    ridge = Ridge(alpha=50.0, fit_intercept=False, tol=1e-8).fit(features, above)
+    met = [[zone_number(zone) for zone in names] for names in zones.categories_]
+    expected = np.split(ridge.coef_, [len(met[0])])
+    for name, numbers, effects in zip(("pickup", "dropoff"), met, expected, strict=True):
+        assert_allclose(encoding[f"{name}_effect"][numbers], effects, atol=0.05)
+
+
 class Known:
     """A model that is right, and knows how its errors scatter, by a factor."""
 
@@ -361,6 +386,28 @@ def test_the_linear_model_as_arrays_is_the_linear_model(
     low, high = interval.bounds(minutes, np.ones(len(minutes)))
     actual = held_out["duration"].to_numpy()
     assert ((low <= actual) & (actual <= high)).mean() == pytest.approx(0.82, abs=0.06)
+
+
+def test_the_interval_of_the_linear_model_is_that_of_its_validation_trips(
+    months: dict[Month, pd.DataFrame],
+) -> None:
+    """By fifth of the predictions: where errors have their mean, and eight of ten lie if normal."""
+    trips = months[MONTHS[0]]
+    pairs = group_by_zone_pair(trips)
+    vectorizer = fit_vectorizer(pairs)
+    arrays = linear_arrays(vectorizer, fit_model(pairs, vectorizer))
+    found = fit_linear_interval(arrays, pairs)
+    held_out = trips[trips["validates"]]
+    minutes = Linear(arrays).predict(cells_of(held_out))
+    edges = np.quantile(minutes, [0.2, 0.4, 0.6, 0.8], method="inverted_cdf")
+    assert_allclose(found["edges"], edges, rtol=1e-9)
+    errors = (held_out["duration"].to_numpy() - minutes).reshape(-1)
+    # A hair's breadth, as equal predictions may differ in the last digit.
+    fifth = np.searchsorted(edges - 1e-9, minutes, side="right")
+    for place in range(5):
+        bias, deviation = errors[fifth == place].mean(), errors[fifth == place].std()
+        assert_allclose(found["low"][place], bias + norm.ppf(0.1) * deviation, rtol=1e-6)
+        assert_allclose(found["high"][place], bias + norm.ppf(0.9) * deviation, rtol=1e-6)
 
 
 def test_every_family_predicts_and_the_better_ones_better(

@@ -448,7 +448,7 @@ def test_any_selection_runs_and_loads_what_is_not_selected_once_a_month(
     )
 
 
-def test_never_two_months_trips_are_in_memory(
+def test_never_two_months_trips_are_in_memory_nor_one_for_longer_than_it_is_needed(
     settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alive: list[weakref.ref] = []
@@ -459,10 +459,17 @@ def test_never_two_months_trips_are_in_memory(
         alive.append(weakref.ref(cleaned.trips))
         return cleaned
 
-    clean = cleaning.clean_trips
+    def fit_without_trips(*arguments: object) -> object:
+        assert [frame() for frame in alive if frame() is not None] == []
+        return fit(*arguments)
+
+    clean, fit = cleaning.clean_trips, exercise.regression.fit_model
     monkeypatch.setattr(cleaning, "clean_trips", clean_while_alone)
     assert materialize("2023-01:2023-03").success
     assert len(alive) == 3
+    monkeypatch.setattr(exercise.regression, "fit_model", fit_without_trips)
+    assert materialize("2023-01", *NAMES[:5]).success
+    assert len(alive) == 4
 
 
 def test_a_function_that_forgets_a_check_is_told(

@@ -131,6 +131,18 @@ def test_training_again_supersedes_the_older_run(
 
 
 @pytest.mark.after_three_months
+def test_a_version_says_what_its_model_was_scored_last(settings: Settings) -> None:
+    (_, _, run) = tracked_runs(settings)
+    registry = Registry(client(settings), "green")
+    (version,) = client(settings).search_model_versions(f"run_id = '{run.info.run_id}'")
+    assert float(version.tags["rmse"]) == pytest.approx(run.data.metrics["rmse"], abs=1e-6)
+    month = Month.parse(run.data.params["month"])
+    assert registry.add(run.info.run_id, "no other", month, "linear", 5.5) == str(version.version)
+    again = client(settings).get_model_version(registry.name, version.version)
+    assert again.tags["rmse"] == "5.500000"
+
+
+@pytest.mark.after_three_months
 def test_models_of_the_same_month_do_not_supersede_those_of_another_family(
     settings: Settings,
 ) -> None:
@@ -145,6 +157,18 @@ def test_training_without_metrics_finishes_the_run(
     assert materialize("2023-01", *TRAINING).success
     (run,) = tracked_runs(settings)
     assert (run.info.status, run.data.metrics) == ("FINISHED", {})
+
+
+def test_an_interrupted_run_is_killed(
+    settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("taxi_assets.tracking.tracked_run.write_model", stop)
+    assert not materialize("2023-01", *TRAINING).success
+    (run,) = tracked_runs(settings)
+    assert run.info.status == "KILLED"
 
 
 def test_a_failing_step_fails_the_run_with_its_reason(
