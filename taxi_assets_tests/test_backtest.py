@@ -27,8 +27,9 @@ from taxi_assets.storage.io_managers import MonthlyIOManager
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
-from taxi_assets.tlc.zones import MANHATTAN
+from taxi_assets.tlc.zones import AIRPORTS, LAST_ZONE, MANHATTAN
 from taxi_assets_tests.conftest import (
+    REAL_FILES,
     changed,
     laptop,
     latest_record,
@@ -174,6 +175,15 @@ def test_segments_are_places_and_hours(trips: pd.DataFrame) -> None:
         assert segments[name]["bias"] == pytest.approx(errors.mean())
         noise = (errors**2).std(ddof=0) / np.sqrt(len(errors)) / (2 * segments[name]["rmse"])
         assert segments[name]["rmse_standard_error"] == pytest.approx(noise)
+
+
+@pytest.mark.real_files
+def test_zones_are_in_the_places_that_tlc_says() -> None:
+    lookup = pd.read_csv(REAL_FILES / "taxi_zone_lookup.csv")
+    assert set(lookup.loc[lookup["Borough"] == "Manhattan", "LocationID"]) == MANHATTAN
+    of_airports = lookup["service_zone"].isin(["EWR", "Airports"])
+    assert set(lookup.loc[of_airports, "LocationID"]) == AIRPORTS
+    assert lookup["LocationID"].max() == LAST_ZONE
 
 
 def stored(settings: Settings, month: str) -> dict[str, Any]:

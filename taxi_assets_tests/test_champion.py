@@ -300,14 +300,23 @@ def test_decisions_stand_after_the_month_that_was_the_newest_whatever_comes_late
 @pytest.mark.parametrize(
     ("ratios", "passed"),
     [((1.0, 1.0, 1.11), True), ((1.0, 1.1001, 1.1001), False), ((1.11, 1.0, 1.11), False),
-     ((1.11, 1.0999, 1.0999), True), ((1.11, 1.0, 1.0, 1.11), True)],
+     ((1.11, 1.0999, 1.0999), True), ((1.11, 1.0, 1.0, 1.11), True),
+     ((1.1, 1.1, 1.1), True)],
 )  # fmt: skip
 def test_a_model_decays_in_two_of_three_months(ratios: tuple[float, ...], passed: bool) -> None:
-    reign = Reign(version(1, 1), month(2), ratio=0.7)
-    verdicts = [Verdict(month(3), reign, before=reign, ratio=0.7 * ratio) for ratio in ratios]
-    judgement = model_checks.model_decays(verdicts)
-    assert judgement.passed == passed
-    assert model_checks.model_decays([Verdict(month(2))]).passed
+    reign = Reign(version(1, 1), month(2), ratio=0.5)
+    verdicts = [Verdict(month(3), reign, before=reign, ratio=0.5 * ratio) for ratio in ratios]
+    assert model_checks.model_decays(verdicts).passed == passed
+
+
+def test_only_months_that_judged_the_champion_speak_of_its_decay() -> None:
+    reign, other = (Reign(version(each, 1), month(2), ratio=0.5) for each in (1, 2))
+    of_another = Verdict(month(3), other, before=other, ratio=5.0)
+    verdicts = [of_another, of_another, Verdict(month(3), reign, before=reign, ratio=0.5)]
+    assert model_checks.model_decays(verdicts).passed
+    nobody = model_checks.model_decays([Verdict(month(2))])
+    assert nobody.passed
+    assert nobody.metadata["judged"].value is False
 
 
 # ---- In the graph

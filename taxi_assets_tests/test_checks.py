@@ -147,6 +147,8 @@ def test_coefficients_that_are_not_finite_are_counted(bad: float) -> None:
     assert passes(model.finite_coefficients(Fitted()))
     assert not passes(model.finite_coefficients(broken))
     assert figure(model.finite_coefficients(broken), "infinite_coefficients") == 1
+    described = model.finite_coefficients(broken).description
+    assert described == "1 of 3 coefficients are not finite"
 
 
 @pytest.mark.parametrize(("busy", "passed"), [(8_910, True), (8_909, False)])

@@ -118,6 +118,15 @@ def test_a_new_month_is_asked_about_less_and_less_often() -> None:
     assert len(asked) < 20
 
 
+def test_the_six_months_after_the_newest_may_come() -> None:
+    known, site = Publications(), Site({JANUARY: "1"})
+    months = [Month(2023, number) for number in range(1, 13)]
+    for now in (NOW, NOW + 60):
+        site.asked.clear()
+        known.look(site, GREEN, months, lambda *_: False, now, [], [])
+    assert sorted(site.asked) == months[1:7]
+
+
 def test_after_something_new_the_next_question_comes_soon() -> None:
     known, site = Publications(), Site({MARCH: "1"})
     for minute in range(600):

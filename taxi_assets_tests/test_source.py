@@ -16,6 +16,7 @@ from taxi_assets.tlc.download import HttpSource
 from taxi_assets.tlc.fetch import FetchedMonth, Origin, fetch_month
 from taxi_assets.tlc.fleets import FLEETS, Fleet
 from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.parquet import ParquetError
 from taxi_assets.tlc.source import FileSource, SourceError
 from taxi_assets.tlc.sources import trip_sources
 
@@ -68,6 +69,38 @@ def test_invented_months_come_from_nowhere_and_others_from_the_source(tmp_path: 
     assert fetched.origin.trips == 1_000
     assert fetched.origin.location == "synthetic (2023-01, 1,000 trips)"
     assert sources.of(GREEN) == FileSource(str(tmp_path))
+
+
+def test_a_file_of_which_only_the_footer_is_damaged_is_named_and_not_left(
+    tmp_path: Path, source_folder: Path
+) -> None:
+    """It begins and ends like a Parquet file."""
+    path = tmp_path / "green_tripdata_2023-01.parquet"
+    whole = (source_folder / path.name).read_bytes()
+    path.write_bytes(whole[:-2000] + bytes(1992) + whole[-8:])
+    fetched = tmp_path / "fetched"
+    with pytest.raises(SourceError, match=r"2023-01.parquet is .*Run the month again"):
+        fetch_month(FileSource(str(tmp_path)), GREEN, JANUARY, fetched, print)
+    assert not fetched.exists()
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (ParquetError("damaged in its middle"), SourceError("TLC is damaged in its middle. Run")),
+        (KeyboardInterrupt("stop"), KeyboardInterrupt("stop")),
+    ],
+    ids=["damaged", "interrupted"],
+)
+def test_what_cannot_be_looked_through_is_not_left(
+    found: BaseException, told: BaseException, tmp_path: Path
+) -> None:
+    path = tmp_path / "fetched"
+    path.touch()
+    month = FetchedMonth(Origin("TLC", "1", 1, 1, "sha256"), path)
+    with pytest.raises(type(told), match=str(told)), month.refused_if_damaged():
+        raise found
+    assert not path.exists()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Stored values: they come back as they were, and replacing one is all or nothing."""
 
 import os
+import shutil
 import socket
 import tempfile
 import time
@@ -183,6 +184,14 @@ def test_what_other_programs_left_stays(tmp_path: Path, monkeypatch: pytest.Monk
     made = Storage("memory://stored").temporary_file("green/model")
     assert made.parent == tmp_path / f"taxi_assets-{os.getuid()}"
     assert all(path.exists() for path in theirs)
+
+
+def test_a_folder_that_is_not_there_yet_is_empty_and_has_its_disks_space(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path / "to/be/made"))
+    assert storage.names("green/metrics") == []
+    free = storage.free_bytes()
+    assert free == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.1)
+    assert not (tmp_path / "to").exists()
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
