@@ -11,7 +11,7 @@ from threading import Thread
 import pytest
 
 from taxi_assets.errors import OutageError
-from taxi_assets.tlc import transfer
+from taxi_assets.tlc import parquet, transfer
 from taxi_assets.tlc.download import HttpSource
 from taxi_assets.tlc.fetch import FetchedMonth, Origin, fetch_month
 from taxi_assets.tlc.fleets import FLEETS, Fleet
@@ -71,16 +71,14 @@ def test_invented_months_come_from_nowhere_and_others_from_the_source(tmp_path: 
     assert sources.of(GREEN) == FileSource(str(tmp_path))
 
 
-def test_a_file_of_which_only_the_footer_is_damaged_is_named_and_not_left(
-    tmp_path: Path, source_folder: Path
+def test_a_file_that_claims_too_much_is_refused_and_not_left(
+    tmp_path: Path, source_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It begins and ends like a Parquet file."""
-    path = tmp_path / "green_tripdata_2023-01.parquet"
-    whole = (source_folder / path.name).read_bytes()
-    path.write_bytes(whole[:-2000] + bytes(1992) + whole[-8:])
+    monkeypatch.setattr(parquet, "MAX_TRIPS", 5_999)
     fetched = tmp_path / "fetched"
-    with pytest.raises(SourceError, match=r"2023-01.parquet is .*Run the month again"):
-        fetch_month(FileSource(str(tmp_path)), GREEN, JANUARY, fetched, print)
+    refused = r"2023-01.parquet is refused: it claims 6,000 rows, more than 5,999. Run the month"
+    with pytest.raises(SourceError, match=refused):
+        fetch_month(FileSource(str(source_folder)), GREEN, JANUARY, fetched, print)
     assert not fetched.exists()
 
 

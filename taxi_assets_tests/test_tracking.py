@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import mlflow
@@ -140,6 +141,34 @@ def test_a_version_says_what_its_model_was_scored_last(settings: Settings) -> No
     assert registry.add(run.info.run_id, "no other", month, "linear", 5.5) == str(version.version)
     again = client(settings).get_model_version(registry.name, version.version)
     assert again.tags["rmse"] == "5.500000"
+
+
+@pytest.mark.after_three_months
+@pytest.mark.parametrize("family", ["linear", "boosted"])
+def test_each_family_has_its_own_newest_version(family: str, settings: Settings) -> None:
+    name = Registry(client(settings), "green").name
+    newest = client(settings).get_model_version_by_alias(name, f"newest_{family}")
+    assert (newest.tags["family"], newest.tags["month"]) == (family, "2023-03")
+
+
+def test_the_alias_follows_a_month_that_is_registered_meanwhile() -> None:
+    """Another run registers March after this one has looked, and moves the alias before it."""
+    versions = [
+        SimpleNamespace(version=number, tags={"family": "linear", "month": f"2023-0{number}"})
+        for number in (1, 2, 3)
+    ]
+    there, moved = versions[:2], []
+
+    class Client:
+        def search_model_versions(self, *_: object, **__: object) -> list[SimpleNamespace]:
+            return list(there)
+
+        def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
+            moved.append((alias, version))
+            there[:] = versions
+
+    Registry(Client(), "green").point_to_newest("linear")
+    assert moved == [("newest_linear", "2"), ("newest_linear", "3")]
 
 
 @pytest.mark.after_three_months
