@@ -47,10 +47,13 @@ def make_months(running: Services) -> None:
 def take(site: Site) -> None:
     """Look at the graph, at a month's figures, and at its MLflow run."""
     page = site.page
+    # So large that the whole graph is drawn with its statuses.
+    page.set_viewport_size({"width": 2700, "height": 1700})
     site.open_graph()
     # Statuses come after the graph, which glides into its place.
     page.wait_for_timeout(15_000)
     keep(page, "graph")
+    page.set_viewport_size({"width": 1500, "height": 1000})
 
     site.open_month("metrics", MONTHS[0][:7])
     page.wait_for_timeout(1_000)
