@@ -491,3 +491,15 @@ def test_the_digest_of_trees_is_that_of_their_text(sums: list[tuple[Month, pd.Da
         text = arrays[f"boosted.{name}_trees"].tobytes()
         assert text.startswith(b"tree\n")
         assert str(arrays[f"boosted.{name}_sha256"]) == hashlib.sha256(text).hexdigest()
+
+
+def test_zones_are_categories_and_other_features_are_numbers(
+    sums: list[tuple[Month, pd.DataFrame]],
+) -> None:
+    arrays = fit_models(training_window(MONTHS[0], sums[:1]))
+    for trees in ("mean", "variance"):
+        text = arrays[f"boosted.{trees}_trees"].tobytes().decode()
+        (infos,) = (line for line in text.splitlines() if line.startswith("feature_infos="))
+        # Numbers have a range, and what is always the same has none.
+        numbers = [info.startswith(("[", "none")) for info in infos.partition("=")[2].split()]
+        assert numbers == [False] * 2 + [True] * 11
