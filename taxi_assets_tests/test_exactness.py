@@ -1,17 +1,30 @@
 """The fast way gives what the row-level method gives: same rows, same features, same numbers."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import r2_score
 
+from taxi_assets.durations.boosted_month import BoostedValidation
 from taxi_assets.durations.cleaning import FEATURES as ZONES
 from taxi_assets.durations.cleaning import VALIDATES, clean_trips
-from taxi_assets.durations.regression import fit_model, fit_vectorizer, predict
-from taxi_assets.durations.scoring import score_model, validate_model
+from taxi_assets.durations.regression import (
+    TrainedModel,
+    VocabularyError,
+    bind,
+    fit_model,
+    fit_vectorizer,
+    predict,
+    vocabulary,
+)
+from taxi_assets.durations.scoring import _r2, score_model, validate_model
 from taxi_assets.durations.zone_pairs import group_by_zone_pair
 from taxi_assets.tlc.fleets import FLEETS, Fleet
 from taxi_assets.tlc.months import Month
@@ -143,3 +156,31 @@ def test_a_zone_unseen_in_training_adds_nothing() -> None:
     model = fit_model(pairs, vectorizer)
     nowhere = pd.DataFrame({"PULocationID": ["99"], "DOLocationID": ["98"]})
     assert predict(nowhere, vectorizer, model).tolist() == [model.intercept_]
+
+
+def vectorizer_of(*zones: str, names: tuple[str, str] = ("PULocationID", "DOLocationID")) -> Any:
+    return DictVectorizer().fit([dict.fromkeys(names, zone) for zone in zones])
+
+
+def test_a_model_is_bound_to_the_vectorizer_that_it_was_fitted_with_and_to_no_other() -> None:
+    own, other = vectorizer_of("1", "2"), vectorizer_of("1", "3")
+    model = LinearRegression()
+    trained = TrainedModel(model=model, vocabulary=vocabulary(own), mlflow_run_id="")
+    assert bind(own, trained) == (own, model)
+    with pytest.raises(VocabularyError, match="fitted on other features than the vectorizer has"):
+        bind(other, trained)
+    older = vectorizer_of("1", "2", names=("PU_DO", "hour"))
+    trained["vocabulary"] = vocabulary(older)
+    with pytest.raises(VocabularyError, match="fitted on PU_DO, hour; the features are PULoc"):
+        bind(older, trained)
+
+
+@pytest.mark.parametrize(("error", "r2"), [(0.0, 1.0), (1.0, 0.0), (0.5, 0.0)])
+def test_r2_where_all_trips_last_equally_long_is_that_of_scikit_learn(
+    error: float, r2: float
+) -> None:
+    actual = np.full(4, 10.0)
+    assert r2_score(actual, actual + error) == r2
+    validation = BoostedValidation(actual, actual + error, np.zeros(4), 13)
+    assert validation.score(pd.DataFrame({"duration": np.full(8, 10.0)}))["r2"] == r2
+    assert _r2(4 * error**2, 0.0) == r2
