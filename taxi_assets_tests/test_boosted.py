@@ -330,6 +330,35 @@ def test_the_effects_of_zones_are_those_of_a_ridge_regression_on_trips(
         assert_allclose(encoding[f"{name}_effect"][numbers], effects, atol=0.05)
 
 
+def test_effects_and_factors_of_zones_are_found() -> None:
+    """Forty zones with effects of their own, and one factor. A pair without trips has these alone."""
+    random = np.random.default_rng(3)
+    effects, factors = random.normal(0, 3, (2, 40)), random.normal(0, 2, (2, 40))
+    minutes = 30 + effects[0][:, None] + effects[1] + np.outer(*factors)
+    pickup, dropoff = (place + 1 for place in np.indices((40, 40)).reshape(2, -1))
+    rows = pd.DataFrame(
+        {
+            "split": pd.Categorical(["train"] * 1600),
+            "PULocationID": pd.Categorical(pickup.astype(str)),
+            "DOLocationID": pd.Categorical(dropoff.astype(str)),
+            "pickup_hour": np.full(1600, 8, np.uint8),
+            "trips": np.full(1600, 1e5),
+            "duration_sum": 1e5 * minutes.ravel(),
+            "duration_sum_of_squares": 1e5 * minutes.ravel() ** 2,
+            "distance_trips": np.zeros(1600),
+            "distance_sum": np.zeros(1600),
+        }
+    )
+    encoding = Encoding(fit_encoding(training_window(Month(2023, 3), [(Month(2023, 3), rows)])))
+    by_zone = minutes.mean(1)[:, None] + minutes.mean(0) - minutes.mean()
+    assert_allclose(encoding.additive[1:41, 1:41], by_zone, atol=0.01)
+    assert_allclose(encoding.expected[1:41, 1:41], minutes, atol=0.1)
+    met = rows[(pickup != 1) | (dropoff != 2)]
+    without = Encoding(fit_encoding(training_window(Month(2023, 3), [(Month(2023, 3), met)])))
+    assert without.pair_mean[1, 2] == pytest.approx(without.expected[1, 2], abs=1e-4)
+    assert abs(without.expected[1, 2] - without.additive[1, 2]) > 1
+
+
 class Known:
     """A model that is right, and knows how its errors scatter, by a factor."""
 
