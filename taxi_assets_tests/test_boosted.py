@@ -331,7 +331,7 @@ def test_the_effects_of_zones_are_those_of_a_ridge_regression_on_trips(
 
 
 def test_effects_and_factors_of_zones_are_found() -> None:
-    """Forty zones with effects of their own, and one factor. A pair without trips has these alone."""
+    """Of forty zones, with one factor; a pair without trips has these alone."""
     random = np.random.default_rng(3)
     effects, factors = random.normal(0, 3, (2, 40)), random.normal(0, 2, (2, 40))
     minutes = 30 + effects[0][:, None] + effects[1] + np.outer(*factors)
