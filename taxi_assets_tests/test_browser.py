@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -216,13 +215,3 @@ def test_a_bad_month_says_what_a_person_needs(site: Site) -> None:
     expect(reason.first).to_be_visible()
     expect(page.get_by_text(re.compile("check TAXI_TRIP_SOURCE")).first).to_be_visible()
     site.picture("bad_month")
-
-
-def test_pictures_for_the_readme_are_small() -> None:
-    pictures = sorted((PROJECT / "docs").glob("*.png"))
-    assert [picture.name for picture in pictures] == ["graph.png", "mlflow.png", "month.png"]
-    assert all(picture.stat().st_size < 200_000 for picture in pictures)
-    tracked = subprocess.run(
-        ["git", "-C", PROJECT, "ls-files", "screenshots"], capture_output=True, check=True
-    )
-    assert tracked.stdout == b""

@@ -223,3 +223,13 @@ def test_tables_have_every_asset_check_and_variable() -> None:
     assert told == [(asset.name, check.name) for asset in GRAPH for check in asset.checks]
     read = [str(field.alias) for field in Settings.model_fields.values()]
     assert sorted(first_column(GUIDE, "variable")) == sorted([*read, "DAGSTER_HOME"])
+
+
+def test_pictures_for_the_readme_are_small() -> None:
+    pictures = sorted((PROJECT / "docs").glob("*.png"))
+    assert [picture.name for picture in pictures] == ["graph.png", "mlflow.png", "month.png"]
+    assert all(picture.stat().st_size < 200_000 for picture in pictures)
+    tracked = subprocess.run(
+        ["git", "-C", PROJECT, "ls-files", "screenshots"], capture_output=True, check=True
+    )
+    assert tracked.stdout == b""
