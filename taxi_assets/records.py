@@ -234,10 +234,20 @@ class Records:
 
 def _shown(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Metadata as people read it: figures with three decimals. What is stored has all."""
-    return {
-        name: round(value, 3) if isinstance(value, float) else value
-        for name, value in metadata.items()
-    }
+    return {name: _rounded(value) for name, value in metadata.items()}
+
+
+def _rounded(value: Any) -> Any:
+    match value:
+        case float():
+            return round(value, 3)
+        case dg.FloatMetadataValue(value=float(figure)):
+            return round(figure, 3)
+        case dg.TableMetadataValue(records=rows, schema=schema):
+            rounded = [dg.TableRecord(_shown(row.data)) for row in rows]
+            return dg.MetadataValue.table(rounded, schema)
+        case _:
+            return value
 
 
 def _evaluation(
@@ -251,7 +261,7 @@ def _evaluation(
         asset_key=key,
         check_name=str(check.check_name),
         passed=check.passed,
-        metadata=check.metadata,
+        metadata=_shown(check.metadata),
         target_materialization_data=AssetCheckEvaluationTargetMaterializationData(
             storage_id=of.storage_id, run_id=of.run_id, timestamp=of.timestamp
         ),

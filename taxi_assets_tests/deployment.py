@@ -129,6 +129,13 @@ class Deployment:
         """Kill a container's first process from outside, as the kernel does when memory ends."""
         os.kill(self.look(container)["State"]["Pid"], signal.SIGKILL)
 
+    def restart(self, service: str) -> None:
+        """Restart a service's containers."""
+        for container in self.containers(service):
+            # One that ends just when Podman is about to kill it is an error to Podman.
+            command = ("restart", "--time", "5", container)
+            wait_until(lambda c=command: _succeeds(*c), f"{service} is restarted", 60)
+
     def down(self, *, volumes: bool) -> None:
         """Take containers and networks down, and what is stored only if told to."""
         of = f"label=io.podman.compose.project={self.project}"

@@ -13,10 +13,7 @@ def test_a_month(command: Command) -> None:
     lines = [line for line in done.stderr.splitlines() if " INFO - " in line]
     shown = [line.partition("INFO - ")[2] for line in lines]
     (summary,) = [line for line in shown if line.startswith("metrics 2023-01: ")]
-    assert re.fullmatch(
-        r"metrics 2023-01: RMSE \d\.\d{3} minutes, intercept \d\d\.\d\d, 5,\d{3} of 6,000 trips",
-        summary,
-    )
+    assert re.fullmatch(r"metrics 2023-01: RMSE \d\.\d{3} minutes, intercept \d\d\.\d\d", summary)
     assert re.fullmatch(r"2023-01 done in \d+\.\d s", shown[-1])
     with dg.DagsterInstance.from_config(str(command.home)) as instance:
         (run,) = instance.get_runs()

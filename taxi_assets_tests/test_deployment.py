@@ -198,7 +198,7 @@ def test_a_backfill_survives_restarts_and_a_dead_worker(team: Deployment) -> Non
     (worker,) = team.containers("ray-worker")
     team.crash(worker)
     for service in ("daemon", "code", "mlflow"):
-        team.run("podman", "restart", "--time", "5", *team.containers(service))
+        team.restart(service)
     runs = wait_for_backfill(team.dagster, backfill, 2 * PATIENCE)
     again = [run for run in runs if run["status"] != "SUCCESS"]
     print(f"{len(again)} runs failed, and were run again", flush=True)

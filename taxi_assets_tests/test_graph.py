@@ -121,6 +121,28 @@ def test_a_month_is_stored_recorded_and_tracked(
     assert raw_record.tags["dagster/data_version"] == raw_record.metadata["sha256"].value
 
 
+@pytest.mark.after_three_months
+def test_what_the_pages_show_is_short(instance: dg.DagsterInstance) -> None:
+    """What fits into the table of an asset's overview at 1,300 pixels; figures have three decimals.
+
+    The champion's summary alone is a sentence: its table has no wide column, and wraps it.
+    """
+    for asset in (each.name for each in GRAPH):
+        metadata = latest_record(instance, asset).metadata
+        assert len(metadata["summary"].value) <= 37 or asset == "champion", asset
+        if "preview" in metadata:
+            assert all(
+                figure == round(figure, 3)
+                for row in metadata["preview"].value.records
+                for figure in row.data.values()
+                if isinstance(figure, float)
+            ), asset
+    drift = dg.AssetCheckKey(dg.AssetKey(["green", "cleaned_trips"]), "drift_from_month_before")
+    (last, *_) = instance.event_log_storage.get_asset_check_execution_history(drift, limit=1)
+    found = last.event.asset_check_evaluation.metadata
+    assert found["hours"].value == round(found["hours"].value, 3) > 0
+
+
 def test_stored_values_load_as_plain_values(
     settings: Settings, materialize: Materialize, instance: dg.DagsterInstance
 ) -> None:

@@ -42,8 +42,7 @@ def hourly_pairs(
     return dg.MaterializeResult(
         value=summed,
         metadata={
-            "summary": f"{summed['trips'].sum():,} trips in {len(summed):,} rows, "
-            f"{summed['distance_trips'].sum():,} of them with a distance",
+            "summary": f"{summed['trips'].sum():,} trips in {len(summed):,} rows",
             "trips": int(summed["trips"].sum()),
         },
     )
@@ -127,8 +126,8 @@ def boosted_metrics(
 ) -> "dg.MaterializeResult[dict[str, float]]":
     """The boosted model's figures on the month's validation trips, the same rows as in metrics.
 
-    Look at `rmse` beside that of metrics; then at the pictures. The tab *Plots* draws each figure
-    over the months.
+    Look at `rmse` beside that of metrics; then at the pictures. *Plots*, beside *Table*,
+    draws each figure over the months.
     """
     from taxi_assets.durations.boosted_month import validate_boosted
 
@@ -149,8 +148,7 @@ def boosted_metrics(
     return dg.MaterializeResult(
         value=figures,
         metadata={
-            "summary": f"RMSE {figures['rmse']:.3f} minutes, MAE {figures['mae']:.3f}, on "
-            f"{figures['validation_trips']:,} validation trips",
+            "summary": f"RMSE {figures['rmse']:.3f} minutes, MAE {figures['mae']:.3f}",
             "rmse": figures["rmse"],
             **figures,
             **boosted_run.links(),

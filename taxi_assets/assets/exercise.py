@@ -45,8 +45,7 @@ def zone_pairs(
     return dg.MaterializeResult(
         value=summed,
         metadata={
-            "summary": f"{trips[pairs.TRAIN]:,} training and {trips[pairs.VALIDATION]:,} "
-            f"validation trips in {len(summed):,} rows",
+            "summary": f"{sum(trips.values()):,} trips in {len(summed):,} rows",
             **{f"{name}_trips": count for name, count in trips.items()},
         },
     )
@@ -65,7 +64,7 @@ def vectorizer(
     """scikit-learn's DictVectorizer, fitted on the zones of the training trips.
 
     Look at `feature_count`: one for each zone in which a trip began, and one for each in which one
-    ended. The tab *Plots* draws it over the months.
+    ended. *Plots*, beside *Table*, draws it over the months.
     """
     fitted = regression.fit_vectorizer(zone_pairs)
     features = len(fitted.feature_names_)
@@ -105,8 +104,8 @@ def model(
 ) -> "dg.MaterializeResult[TrainedModel]":
     """scikit-learn's regression of duration on zones, and the MLflow run that has it.
 
-    Look at `mlflow_run`, which leads to parameters, figures and the model to be served. The tab
-    *Plots* draws the intercept over the months.
+    Look at `mlflow_run`, which leads to parameters, figures and the model to be served. *Plots*,
+    beside *Table*, draws the intercept over the months.
     """
     fitted = regression.fit_model(zone_pairs, vectorizer)
     origin = stored_origin(storage, month_file(context.fleet, context.month))
@@ -123,7 +122,7 @@ def model(
             mlflow_run_id=tracked_run.run_id,
         ),
         metadata={
-            "summary": f"{regression.MODEL_TYPE}, intercept {fitted.intercept_:.2f} minutes",
+            "summary": f"{regression.MODEL_TYPE}, intercept {fitted.intercept_:.2f}",
             "intercept": float(fitted.intercept_),
             **tracked_run.links(),
         },
@@ -157,7 +156,7 @@ def metrics(
     """The month's figures on its validation trips, in minutes; also in the model's MLflow run.
 
     Look at `rmse`, and at `baseline_rmse`, which always saying the mean has; then at the pictures.
-    The tab *Plots* draws each figure over the months.
+    *Plots*, beside *Table*, draws each figure over the months.
     """
     predictor = regression.bind(vectorizer, model)
     validation = scoring.validate_model(cleaned_trips, zone_pairs, *predictor)
@@ -178,8 +177,7 @@ def metrics(
     return dg.MaterializeResult(
         value=figures,
         metadata={
-            "summary": f"RMSE {figures['rmse']:.3f} minutes, intercept {figures['intercept']:.2f}, "
-            f"{figures['records_cleaned']:,} of {figures['records_loaded']:,} trips",
+            "summary": f"RMSE {figures['rmse']:.3f} minutes, intercept {figures['intercept']:.2f}",
             # What a reader looks for stands at the top.
             "rmse": figures["rmse"],
             **figures,

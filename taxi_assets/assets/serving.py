@@ -56,8 +56,8 @@ def backtest(
 ) -> "dg.MaterializeResult[dict[str, Any]]":
     """Every family's newest model of earlier months, on all trips of this month: the truth.
 
-    Look at `boosted_rmse` and `linear_rmse`; then at how many trips the intervals held. The tab
-    *Plots* draws them over the months.
+    Look at `boosted_rmse` and `linear_rmse`; then at how many trips the intervals held. *Plots*,
+    beside *Table*, draws them over the months.
     """
     trips = held_out.trips(cleaned_trips)
     earlier = earlier_models(context, storage)
@@ -76,13 +76,12 @@ def backtest(
     pictures = Gallery(storage, context.fleet, context.month)
     context.when_stored(lambda: pictures.add(drawn()))
     rmses = {name: model["rmse"] for name, model in models.items()}
-    said = ", ".join(f"{name} {rmses[name]:.3f}" for name in sorted(rmses, key=rmses.__getitem__))
+    best = sorted(rmses, key=rmses.__getitem__)[:2]
+    said = ", ".join(f"{name} {rmses[name]:.3f}" for name in best)
     return dg.MaterializeResult(
         value=figures,
         metadata={
-            "summary": f"RMSE {said} minutes, on {trips.trips:,} trips"
-            if models
-            else "there is no earlier model to score",
+            "summary": f"RMSE {said}" if models else "there is no earlier model to score",
             **{f"{name}_rmse": rmse for name, rmse in rmses.items()},
             "trips": trips.trips,
             "figures": dg.MetadataValue.json(figures),
@@ -114,7 +113,8 @@ def champion(
 ) -> "dg.MaterializeResult[dict[str, Any]]":
     """The registered version that serves from this month on, and why: a replay of all months.
 
-    Look at the summary, which is the decision. The tab *Plots* draws `version` over the months.
+    Look at the summary, which is the decision. *Plots*, beside *Table*, draws `version` over
+    the months.
     """
     championship = Championship(
         storage,
@@ -187,14 +187,15 @@ def predictions(
 ) -> "dg.MaterializeResult[pd.DataFrame]":
     """What the champion of the months before says of each kept trip: minutes and their bounds.
 
-    Look at which version it was. The tab *Plots* draws `mean_minutes` over the months.
+    Look at which version it was. *Plots*, beside *Table*, draws `mean_minutes` over the
+    months.
     """
     serving = champion["before"]
     trips = len(cleaned_trips)
     if serving is None:
         return dg.MaterializeResult(
             value=no_predictions(trips),
-            metadata={"summary": f"{trips:,} trips without predictions: there was no champion"},
+            metadata={"summary": f"no champion for {trips:,} trips"},
         )
     try:
         served = load_version(mlflow.server, context.fleet.name, serving["version"])
@@ -207,8 +208,7 @@ def predictions(
     return dg.MaterializeResult(
         value=predicted,
         metadata={
-            "summary": f"{trips:,} trips, by {serving['family']} {serving['month']}, version "
-            f"{serving['version']}; {predicted['minutes'].mean():.2f} minutes on average",
+            "summary": f"{trips:,} trips, by {serving['family']} {serving['month']}",
             "mean_minutes": float(predicted["minutes"].mean()),
             "model_version": serving["version"],
         },

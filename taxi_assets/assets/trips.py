@@ -46,7 +46,8 @@ def raw_trips(
 ) -> "dg.MaterializeResult[FetchedMonth]":
     """The month's trip records, byte for byte as TLC published them.
 
-    Look at `records_loaded`, which the tab *Plots* draws over the months, and at the checks.
+    Look at `records_loaded`, which *Plots*, beside *Table*, draws over the months, and at the
+    checks.
     """
     fetched, survey = fetched_months.take(context.month, context.report)
     origin = fetched.origin
@@ -91,8 +92,8 @@ def cleaned_trips(
 ) -> "dg.MaterializeResult[pd.DataFrame]":
     """Trips of 1 to 60 minutes between two known zones: zones, duration (minutes), hour, miles.
 
-    Look at `share_kept` and at the picture of durations. The tab *Plots* draws each figure over
-    the months.
+    Look at `share_kept` and at the picture of durations. *Plots*, beside *Table*, draws each
+    figure over the months.
     """
     cleaned = cleaning.clean_trips(raw_trips, context.fleet, context.month)
     kept = len(cleaned.trips)
