@@ -56,7 +56,7 @@ mutants: install .venv/with-mutants ## puts small faults into the code, and says
 	$(BIN)/python -m taxi_assets_tests.mutants $(ONLY)
 
 cluster-test: install .venv/with-cluster .venv/with-cluster-test ## Postgres, an object store, MLflow's server and Ray, on loopback
-	$(BIN)/pytest -m cluster taxi_assets_tests/test_object_storage.py
+	$(BIN)/pytest -m cluster taxi_assets_tests/test_object_storage.py taxi_assets_tests/test_upgrades.py
 	$(BIN)/pytest -m cluster taxi_assets_tests/test_cluster.py --capture=no --verbose
 
 container-test: install .venv/with-container-test ## builds the image, and tests the team's services in containers
