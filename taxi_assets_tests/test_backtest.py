@@ -127,6 +127,15 @@ def test_limits_count_as_within() -> None:
     assert figures["mae"] == pytest.approx(23.02 / 6)
 
 
+@pytest.mark.parametrize("off", [0.0, 0.25])
+def test_a_model_that_is_always_as_far_off_has_just_that_error(off: float) -> None:
+    figures = by_hand((1, 8.0), (1, 8.0), (2, 20.0)).score(np.array([8.0, 20.0]) + off)
+    assert figures["rmse"] == off
+    whole_night = figures["segments"]["night"]
+    assert (whole_night["trips"], whole_night["rmse"], whole_night["bias"]) == (3, off, off)
+    assert whole_night["rmse_standard_error"] == 0.0
+
+
 def test_coverage_is_told_by_fifth_of_the_prediction() -> None:
     """Ten trips, two of each prediction; the shortest predictions come first."""
     expected = {1: 50.0, 2: 40.0, 3: 30.0, 4: 20.0, 5: 10.0}

@@ -492,12 +492,15 @@ def test_progress_is_reported_with_the_time_to_go(
     clock = count(0.0, 10.0)
     monkeypatch.setattr(months, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     assert materialize("2023-01:2023-03", "raw_trips").success
+    assert materialize("2023-01:2023-02", "raw_trips").success
     assert materialize("2023-01", "raw_trips").success
     told = re.findall(r"2023-0\d done in .*", capfd.readouterr().err)
     assert told == [
         "2023-01 done in 10.0 s (1 of 3, about 40 s to go)",
         "2023-02 done in 10.0 s (2 of 3, about 20 s to go)",
         "2023-03 done in 10.0 s (3 of 3, about 0 s to go)",
+        "2023-01 done in 10.0 s (1 of 2, about 20 s to go)",
+        "2023-02 done in 10.0 s (2 of 2, about 0 s to go)",
         "2023-01 done in 10.0 s",
     ]
 
