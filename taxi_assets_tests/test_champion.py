@@ -363,6 +363,24 @@ def test_a_span_finds_its_champion_records_it_and_moves_the_aliases(
 
 
 @pytest.mark.after_three_months
+def test_a_month_whose_trips_are_not_right_judges_nobody(
+    materialize: Materialize, own_source: Settings
+) -> None:
+    """Half of March's trips take no time: a check of the run says so, and is heeded."""
+    path = Path(own_source.trip_source) / "green_tripdata_2023-03.parquet"
+    trips = pd.read_parquet(path)
+    trips.loc[::2, "lpep_dropoff_datetime"] = trips["lpep_pickup_datetime"]
+    trips.to_parquet(path)
+    made = ("raw_trips", "cleaned_trips", "backtest", "champion")
+    assert materialize("2023-03", *made, settings=own_source).success
+    backtest = Path(own_source.storage) / "green/backtest/2023-03.json"
+    assert json.loads(backtest.read_text())["failed_checks"] == ["share_kept"]
+    february, march = (stored(own_source, f"2023-0{number}") for number in (2, 3))
+    assert march["champion"]["version"] == february["champion"]["version"]
+    assert "the month's trips are not to be trusted (share_kept)" in march["decision"]
+
+
+@pytest.mark.after_three_months
 def test_aliases_that_somebody_moved_follow_the_record_again(
     materialize: Materialize, settings: Settings, instance: dg.DagsterInstance
 ) -> None:
