@@ -370,9 +370,12 @@ def test_a_gap_in_the_window_is_a_warning_and_a_first_month_is_none(
 
 
 def test_a_model_is_marked_when_a_month_of_its_window_is_stored_or_changed_later(
-    materialize: Materialize, settings: Settings, instance: dg.DagsterInstance
+    materialize: Materialize,
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """At once, by the run of the other month, and no longer once it is trained anew."""
+    """At once, by the run of the other month, which says so; no longer once it is trained anew."""
     key = dg.AssetCheckKey(dg.AssetKey(["green", "boosted_model"]), "window_complete")
 
     def march() -> tuple[str | None, bool]:
@@ -394,6 +397,7 @@ def test_a_model_is_marked_when_a_month_of_its_window_is_stored_or_changed_later
     assert march() == ("Trained on 2023-01, 2023-03; not stored: 2023-02", False)
     assert materialize("2023-02", *SUMS).success
     assert march() == ("Trained on 2023-01, 2023-03; stored or changed since: 2023-02", False)
+    assert "boosted_model 2023-03: Trained on 2023-01, 2023-03; stored" in capfd.readouterr().err
     assert materialize("2023-03", "boosted_model").success
     assert march() == ("Trained on 2023-01, 2023-02, 2023-03", True)
     assert materialize("2023-02", "hourly_pairs").success
