@@ -10,8 +10,9 @@ import pytest
 
 from taxi_assets import definitions
 from taxi_assets.graph import GRAPH
-from taxi_assets.records import Records
+from taxi_assets.records import Records, failed_months
 from taxi_assets.settings import Settings
+from taxi_assets.tlc.months import Month
 from taxi_assets_tests.conftest import LINEAR, latest_record, tracked_runs
 from taxi_assets_tests.test_months import all_checks_current, figures, recorded, statuses
 
@@ -95,6 +96,21 @@ def test_a_resumed_run_makes_anew_what_is_no_longer_the_latest_or_has_new_inputs
     for name in NAMES:
         assert "made_in_run" not in latest_record(instance, name, "2023-01").metadata
     assert figures(own_source, "2023-01") == figures_of("2023-03", own_source, materialize)
+
+
+def test_the_failures_of_a_run_are_not_those_of_another(
+    own_source: Settings, materialize: Materialize, instance: dg.DagsterInstance
+) -> None:
+    spoil(own_source, "2023-02")
+    bad = materialize("2023-01:2023-02", *TRIPS, settings=own_source)
+    other = materialize("2023-01:2023-02", *TRIPS, settings=own_source)
+    asked = [dg.AssetKey(["green", name]) for name in TRIPS], [Month(2023, 1), Month(2023, 2)]
+    for run_id in (bad.run_id, other.run_id):
+        found = failed_months(instance, run_id, *asked)
+        assert {month: failed.asset for month, failed in found.items()} == {
+            Month(2023, 2): "raw_trips"
+        }
+    assert failed_months(instance, "a run that has not failed", *asked) == {}
 
 
 def figures_of(month: str, settings: Settings, materialize: Materialize) -> dict[str, float]:
