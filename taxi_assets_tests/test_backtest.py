@@ -127,12 +127,14 @@ def test_limits_count_as_within() -> None:
     assert figures["mae"] == pytest.approx(23.02 / 6)
 
 
-@pytest.mark.parametrize("off", [0.0, 0.25])
+@pytest.mark.parametrize("off", [0.0, 0.25, 0.3])
 def test_a_model_that_is_always_as_far_off_has_just_that_error(off: float) -> None:
+    """With 0.3, rounding makes the errors' variance negative."""
     figures = by_hand((1, 8.0), (1, 8.0), (2, 20.0)).score(np.array([8.0, 20.0]) + off)
-    assert figures["rmse"] == off
+    assert figures["rmse"] == pytest.approx(off)
     whole_night = figures["segments"]["night"]
-    assert (whole_night["trips"], whole_night["rmse"], whole_night["bias"]) == (3, off, off)
+    assert whole_night["trips"] == 3
+    assert (whole_night["rmse"], whole_night["bias"]) == pytest.approx((off, off))
     assert whole_night["rmse_standard_error"] == 0.0
 
 
@@ -400,8 +402,10 @@ def test_a_model_is_marked_when_a_month_of_its_window_is_stored_or_changed_later
     assert "boosted_model 2023-03: Trained on 2023-01, 2023-03; stored" in capfd.readouterr().err
     assert materialize("2023-03", "boosted_model").success
     assert march() == ("Trained on 2023-01, 2023-02, 2023-03", True)
+    capfd.readouterr()
     assert materialize("2023-02", "hourly_pairs").success
     assert march() == ("Trained on 2023-01, 2023-02, 2023-03", True)
+    assert "boosted_model 2023-03" not in capfd.readouterr().err
     shorten(Path(settings.storage) / "green/cleaned_trips/2023-01.parquet")
     assert materialize("2023-01", "hourly_pairs").success
     assert march() == (
