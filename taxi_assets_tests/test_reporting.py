@@ -189,6 +189,7 @@ def test_the_report_has_every_month_and_needs_nothing_else(
     assert pictures[1:] == shown
     assert re.findall(r'(?:src|href)="(?!data:)', page) == []
     assert "Pictures of 2023-02" in page
+    assert "<p>2 months, 2023-01 to 2023-02, 12,000 trips.</p>" in page
 
 
 @pytest.mark.after_three_months
@@ -239,7 +240,9 @@ def test_invented_trips_are_called_so(settings: Settings, tmp_path: Path) -> Non
         (metrics / "2023-01.json").write_text('{"rmse": 5.0}')
     for fleet, said in (("green", 0), ("synthetic", 1)):
         write_report(Storage(settings.storage), [FLEETS[fleet]], tmp_path / "report.html")
-        assert (tmp_path / "report.html").read_text().count("These trips are synthetic") == said
+        page = (tmp_path / "report.html").read_text()
+        assert page.count("These trips are synthetic") == said
+        assert "<p>1 month, 2023-01, 0 trips.</p>" in page
 
 
 def test_a_report_of_nothing_says_so(settings: Settings, tmp_path: Path) -> None:

@@ -103,12 +103,12 @@ def write_report(
 
 def _part(storage: Storage, fleet: Fleet, months: Sequence[StoredMonth], pages: str | None) -> str:
     trips = sum(stored.number("records_loaded") or 0 for stored in months)
-    span = f"{months[0].month} to {months[-1].month}"
+    span = " to ".join(dict.fromkeys(str(months[end].month) for end in (0, -1)))
     invented = "<p class='invented'>These trips are synthetic: invented, not TLC's.</p>"
     return FLEET.substitute(
         title=escape(f"{fleet.name.capitalize()} taxi trip durations, by month"),
         invented=invented if fleet.invented else "",
-        summary=escape(f"{len(months)} months, {span}, {trips:,.0f} trips."),
+        summary=escape(f"{_months(len(months))}, {span}, {trips:,.0f} trips."),
         trend=inline(trend_chart([(one.month, one.figures) for one in months])),
         headings="".join(f"<th>{escape(heading)}</th>" for heading, _ in COLUMNS.values()),
         rows="\n".join(_row(stored, pages) for stored in reversed(months)),
@@ -150,6 +150,10 @@ def _link(text: str, pages: str | None, place: str) -> str:
     return f'<a href="{escape(pages.rstrip("/"))}/#/{escape(place)}">{escape(text)}</a>'
 
 
+def _months(number: int) -> str:
+    return "1 month" if number == 1 else f"{number} months"
+
+
 def _pictures(storage: Storage, fleet: Fleet, months: Sequence[StoredMonth]) -> str:
     return "\n".join(
         f'<figure><img alt="{escape(name)}" src="{inline(picture)}"></figure>'
@@ -169,7 +173,7 @@ def main() -> None:
         parser.error(error.message)
     pages = TrackingServer(settings.tracking_uri).pages or settings.mlflow_ui_url
     months = write_report(Storage(settings.storage), settings.fleets, output, pages)
-    print(f"{output}: {months} months")
+    print(f"{output}: {_months(months)}")
 
 
 if __name__ == "__main__":
