@@ -24,22 +24,40 @@ NAMES = list(LINEAR)
 TRIPS = ("raw_trips", "cleaned_trips")
 
 
+def spoil(settings: Settings, *months: str) -> Callable[[str], None]:
+    """Damage months at the source; give what mends one."""
+    paths = {m: Path(settings.trip_source) / f"green_tripdata_{m}.parquet" for m in months}
+    good = {month: path.read_bytes() for month, path in paths.items()}
+    for path in paths.values():
+        path.write_bytes(b"PAR1 bad")
+
+    def mend(month: str) -> None:
+        paths[month].write_bytes(good[month])
+
+    return mend
+
+
+def resume(run: dg.ExecuteInProcessResult) -> dict[str, str]:
+    return {"dagster/root_run_id": run.run_id, "dagster/is_resume_retry": "true"}
+
+
+def made_in(instance: dg.DagsterInstance, asset: str, month: str) -> object:
+    """The run that made a month, if the latest record says that it was another's."""
+    found = latest_record(instance, asset, month).metadata.get("made_in_run")
+    return found and found.value
+
+
 def test_a_resumed_run_goes_on_and_any_other_makes_all(
     own_source: Settings, materialize: Materialize, instance: dg.DagsterInstance
 ) -> None:
     """January is good at once; February becomes good before the run is resumed."""
-    february = Path(own_source.trip_source) / "green_tripdata_2023-02.parquet"
-    good = february.read_bytes()
-    february.write_bytes(b"PAR1 bad")
+    mend = spoil(own_source, "2023-02")
     failed = materialize("2023-01:2023-02", settings=own_source)
     assert not failed.success
     first = {name: latest_record(instance, name, "2023-01") for name in NAMES}
 
-    february.write_bytes(good)
-    lineage = {"dagster/root_run_id": failed.run_id, "dagster/parent_run_id": failed.run_id}
-    resumed = materialize(
-        "2023-01:2023-02", settings=own_source, **lineage, **{"dagster/is_resume_retry": "true"}
-    )
+    mend("2023-02")
+    resumed = materialize("2023-01:2023-02", settings=own_source, **resume(failed))
     assert resumed.success
     for name in NAMES:
         again = latest_record(instance, name, "2023-01")
@@ -55,7 +73,8 @@ def test_a_resumed_run_goes_on_and_any_other_makes_all(
     assert all_checks_current(instance, own_source) == {"2023-01", "2023-02"}
     assert len(tracked_runs(own_source)) == 2
 
-    assert materialize("2023-01:2023-02", settings=own_source, **lineage).success
+    all_anew = {"dagster/root_run_id": failed.run_id, "dagster/parent_run_id": failed.run_id}
+    assert materialize("2023-01:2023-02", settings=own_source, **all_anew).success
     assert "made_in_run" not in latest_record(instance, "model", "2023-01").metadata
     assert len(tracked_runs(own_source)) == 4
 
@@ -64,13 +83,10 @@ def test_a_resumed_run_scores_a_model_that_was_missing_before(
     own_source: Settings, materialize: Materialize, instance: dg.DagsterInstance
 ) -> None:
     """March was complete without February's model, which is there now."""
-    february = Path(own_source.trip_source) / "green_tripdata_2023-02.parquet"
-    good = february.read_bytes()
-    february.write_bytes(b"PAR1 bad")
+    mend = spoil(own_source, "2023-02")
     failed = materialize("2023-02:2023-03", settings=own_source)
-    february.write_bytes(good)
-    tags = {"dagster/root_run_id": failed.run_id, "dagster/is_resume_retry": "true"}
-    assert materialize("2023-02:2023-03", settings=own_source, **tags).success
+    mend("2023-02")
+    assert materialize("2023-02:2023-03", settings=own_source, **resume(failed)).success
     assert "made_in_run" in latest_record(instance, "metrics", "2023-03").metadata
     backtest = latest_record(instance, "backtest", "2023-03").metadata
     assert "made_in_run" not in backtest
@@ -82,17 +98,15 @@ def test_a_resumed_run_makes_anew_what_is_no_longer_the_latest_or_has_new_inputs
     own_source: Settings, materialize: Materialize, instance: dg.DagsterInstance
 ) -> None:
     source = Path(own_source.trip_source)
-    january = source / "green_tripdata_2023-01.parquet"
-    february = source / "green_tripdata_2023-02.parquet"
-    good = february.read_bytes()
-    february.write_bytes(b"PAR1 bad")
+    mend = spoil(own_source, "2023-02")
     failed = materialize("2023-01:2023-02", settings=own_source)
-    shutil.copy(source / "green_tripdata_2023-03.parquet", january)
+    shutil.copy(
+        source / "green_tripdata_2023-03.parquet", source / "green_tripdata_2023-01.parquet"
+    )
     assert materialize("2023-01", "raw_trips", settings=own_source).success
 
-    february.write_bytes(good)
-    tags = {"dagster/root_run_id": failed.run_id, "dagster/is_resume_retry": "true"}
-    assert materialize("2023-01:2023-02", settings=own_source, **tags).success
+    mend("2023-02")
+    assert materialize("2023-01:2023-02", settings=own_source, **resume(failed)).success
     for name in NAMES:
         assert "made_in_run" not in latest_record(instance, name, "2023-01").metadata
     assert figures(own_source, "2023-01") == figures_of("2023-03", own_source, materialize)
@@ -116,29 +130,6 @@ def test_the_failures_of_a_run_are_not_those_of_another(
 def figures_of(month: str, settings: Settings, materialize: Materialize) -> dict[str, float]:
     assert materialize(month, settings=settings).success
     return figures(settings, month)
-
-
-def spoil(settings: Settings, *months: str) -> Callable[[str], None]:
-    """Damage months at the source; give what mends one."""
-    paths = {m: Path(settings.trip_source) / f"green_tripdata_{m}.parquet" for m in months}
-    good = {month: path.read_bytes() for month, path in paths.items()}
-    for path in paths.values():
-        path.write_bytes(b"PAR1 bad")
-
-    def mend(month: str) -> None:
-        paths[month].write_bytes(good[month])
-
-    return mend
-
-
-def resume(run: dg.ExecuteInProcessResult) -> dict[str, str]:
-    return {"dagster/root_run_id": run.run_id, "dagster/is_resume_retry": "true"}
-
-
-def made_in(instance: dg.DagsterInstance, asset: str, month: str) -> object:
-    """The run that made a month, if the latest record says that it was another's."""
-    found = latest_record(instance, asset, month).metadata.get("made_in_run")
-    return found and found.value
 
 
 def test_what_was_made_in_any_run_of_the_group_is_kept(
