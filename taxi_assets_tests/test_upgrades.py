@@ -1,6 +1,4 @@
-"""The team's databases as older versions have left them, and what ``deploy/compose.yaml`` makes
-of them before anything else reads them.
-"""
+"""What ``deploy/compose.yaml`` makes of databases that older versions have left."""
 
 import os
 import subprocess
@@ -18,7 +16,8 @@ from taxi_assets_tests import services as team
 pytestmark = pytest.mark.cluster
 
 OLD_DAGSTER, OLD_MLFLOW = "6b7fb194ff9c", "71994744cf8e"
-"""The schemas of Dagster before 1.9.9, and of MLflow 3.4.0."""
+"""The schemas of Dagster before it had a default limit of concurrency (January 2025), and of
+MLflow 3.4.0."""
 
 
 @pytest.fixture
