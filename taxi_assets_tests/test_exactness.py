@@ -11,6 +11,7 @@ import pytest
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
+from threadpoolctl import threadpool_limits
 
 from taxi_assets.durations.boosted_month import BoostedValidation
 from taxi_assets.durations.cleaning import FEATURES as ZONES
@@ -140,6 +141,20 @@ def test_the_fit_is_at_the_minimum_where_scikit_learns_sparse_solver_stops_short
     total = pairs["duration_sum"].sum()
     for zone in ZONES:
         assert residual.groupby(pairs[zone]).sum().abs().max() < 1e-9 * total
+
+
+def test_the_fit_is_the_same_to_the_last_digit_whatever_the_number_of_threads(
+    tmp_path: Path,
+) -> None:
+    write_month(tmp_path / "month.parquet", FLEETS["green"], Month(2023, 1), 20_000)
+    month_file = pq.ParquetFile(tmp_path / "month.parquet")
+    pairs = group_by_zone_pair(clean_trips(month_file, FLEETS["green"], Month(2023, 1)).trips)
+    vectorizer = fit_vectorizer(pairs)
+    coefficients = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            coefficients.append(fit_model(pairs, vectorizer).coef_.tolist())
+    assert coefficients[0] == coefficients[1]
 
 
 def test_a_zone_unseen_in_training_adds_nothing() -> None:

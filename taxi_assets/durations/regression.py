@@ -73,6 +73,7 @@ def fit_vectorizer(zone_pairs: "pd.DataFrame") -> "DictVectorizer":
 def fit_model(zone_pairs: "pd.DataFrame", vectorizer: "DictVectorizer") -> "LinearRegression":
     """Fit durations (minutes) to one-hot zones over the trips of the training split."""
     from sklearn.linear_model import LinearRegression
+    from threadpoolctl import threadpool_limits
 
     train = split(zone_pairs, TRAIN)
     if len(train) == 1:
@@ -83,7 +84,10 @@ def fit_model(zone_pairs: "pd.DataFrame", vectorizer: "DictVectorizer") -> "Line
     trips = train["trips"].to_numpy()
     mean_durations = train["duration_sum"].to_numpy() / trips
     features = _features(train, vectorizer)
-    return LinearRegression().fit(*same_moments(features, mean_durations, trips))
+    # Several threads for so small a matrix wait for each other most of the time, for seconds where
+    # another process wants the core, and their sums come out otherwise in the last digits.
+    with threadpool_limits(limits=1):
+        return LinearRegression().fit(*same_moments(features, mean_durations, trips))
 
 
 def same_moments(
