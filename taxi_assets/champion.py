@@ -77,11 +77,12 @@ def _decide(championship: Championship, server: TrackingServer, asked: argparse.
         if now.previous is None:
             raise MonthError(f"No version of {asked.fleet} has served before this one.")
         version = now.previous.number
-    if version is None and asked.pin:
+    if version is None:
         if now.champion is None:
             raise MonthError(f"No version of {asked.fleet} serves yet, so there is none to pin.")
-        # This version from now on, and nothing that is made in its place.
-        version = now.champion.version.number
+        if asked.pin:
+            # This version from now on, and nothing that is made in its place.
+            version = now.champion.version.number
     numbers = [each.number for each in registered_versions(server, asked.fleet)]
     if version is not None and version not in numbers:
         there = ", ".join(map(str, numbers)) or "none"

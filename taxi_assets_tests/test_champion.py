@@ -23,9 +23,14 @@ from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
+from taxi_assets.tracking.champion_record import ChampionRecord
 from taxi_assets.tracking.client import SharingClient
-from taxi_assets.tracking.servers import TrackingError, TrackingServer
-from taxi_assets.tracking.versions import load_version
+from taxi_assets.tracking.servers import TrackingError, TrackingServer, UnreachableTrackingError
+from taxi_assets.tracking.versions import (
+    UnusableVersionError,
+    load_version,
+    registered_versions,
+)
 from taxi_assets_tests.conftest import latest_record, step_failures
 
 Materialize = Callable[..., dg.ExecuteInProcessResult]
@@ -519,10 +524,78 @@ def test_people_choose_go_back_pin_and_let_go(
     assert ", pinned" in said
     assert materialize("2023-04").success
     assert stored(settings, "2023-04")["decision"].endswith("; it is pinned")
+    code, said = command("--set", str(best), "--why", "it stays")
+    assert ", pinned" in said
+    assert f"{kinds(settings)[best]} was chosen by hand: it stays" in said
     code, said = command("--unpin")
     assert ", pinned" not in said
     assert standing(settings)[1]["pinned"] is False
     assert before in (None, *kinds(settings))
+
+
+@pytest.mark.after_three_months
+def test_a_versions_tags_say_how_months_judged_it_whatever_people_decide(
+    command: Callable[..., tuple[int, str]], settings: Settings
+) -> None:
+    client = mlflow.MlflowClient(settings.tracking_uri)
+    best = standing(settings)[1]["version"]
+    before = client.get_model_version(NAME, str(best)).tags
+    assert before["champion_2023-03"] == stored(settings, "2023-03")["decision"]
+    for reason in ("it is good", "it is the best"):
+        command("--set", str(best), "--why", reason)
+        assert client.get_model_version(NAME, str(best)).tags == before
+
+
+@pytest.mark.after_three_months
+def test_what_a_month_decides_anew_takes_the_place_of_what_it_decided(settings: Settings) -> None:
+    record = ChampionRecord(TrackingServer(settings.tracking_uri), "green")
+    versions = registered_versions(TrackingServer(settings.tracking_uri), "green")
+    verdict = Verdict(Month(2023, 3), sentence="kept another", candidates=(versions[0],))
+    record.annotate([verdict])
+    tags = mlflow.MlflowClient(settings.tracking_uri).get_model_version(NAME, "1").tags
+    assert tags["champion_2023-03"] == "kept another"
+
+
+@pytest.mark.after_three_months
+def test_a_change_of_champion_puts_nothing_right(settings: Settings) -> None:
+    server = TrackingServer(settings.tracking_uri)
+    versions = registered_versions(server, "green")
+    now = standing(settings)[1]["version"]
+    heir = next(version for version in versions if version.number != now)
+    verdict = Verdict(Month(2023, 3), champion=Reign(heir, Month(2023, 3)), previous=versions[0])
+    assert ChampionRecord(server, "green").write(verdict) == []
+    assert standing(settings)[0]["champion"] == heir.number
+
+
+@pytest.mark.after_three_months
+def test_versions_tell_when_they_were_made_and_come_in_the_order_of_their_numbers(
+    settings: Settings,
+) -> None:
+    client = mlflow.MlflowClient(settings.tracking_uri)
+    client.set_model_version_tag(NAME, "1", "note", "MLflow lists the last that changed first")
+    found = registered_versions(TrackingServer(settings.tracking_uri), "green")
+    assert [version.number for version in found] == [1, 2, 3, 4, 5, 6]
+    assert 1_700_000_000 < found[0].created < 5_000_000_000  # Seconds since 1970.
+
+
+def test_a_version_whose_place_does_not_answer_is_an_outage_and_one_without_files_unusable(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in (("MAX_RETRIES", "0"), ("BACKOFF_FACTOR", "0")):
+        monkeypatch.setenv(f"MLFLOW_HTTP_REQUEST_{name}", value)
+    client = mlflow.MlflowClient(settings.tracking_uri)
+    client.create_registered_model(NAME)
+    for source in ("mlflow-artifacts://127.0.0.1:9/1", (tmp_path / "gone").as_uri()):
+        client.create_model_version(NAME, source)
+    server = TrackingServer(settings.tracking_uri)
+    with pytest.raises(UnreachableTrackingError, match="MLflow at sqlite"):
+        load_version(server, "green", 1)
+    with pytest.raises(UnusableVersionError, match=r"green 2 cannot be read from .*nothing is th"):
+        load_version(server, "green", 2)
+    with pytest.raises(UnusableVersionError, match="has no version 3"):
+        load_version(server, "green", 3)
+    with pytest.raises(UnreachableTrackingError):
+        load_version(TrackingServer("http://127.0.0.1:9"), "green", 1)
 
 
 @pytest.mark.after_three_months
@@ -546,7 +619,9 @@ def test_before_any_month_there_is_nobody(
     assert command() == (0, "No month of green has been judged yet.\n")
     nobody = "No version of green has served before this one.\n"
     assert command("--back", "--why", "x") == (1, nobody)
-    assert command("--pin") == (1, "No version of green serves yet, so there is none to pin.\n")
+    for option in ("--pin", "--unpin"):
+        said = "No version of green serves yet, so there is none to pin.\n"
+        assert command(option) == (1, said)
 
 
 @pytest.mark.after_three_months

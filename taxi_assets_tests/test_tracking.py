@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import dagster as dg
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow.entities import Run
@@ -26,9 +27,11 @@ from taxi_assets.tlc.months import Month
 from taxi_assets.tracking.client import once_more_where_it_collides
 from taxi_assets.tracking.owners import OWNER, Owner
 from taxi_assets.tracking.registry import Registry
-from taxi_assets.tracking.relocate import relocate
+from taxi_assets.tracking.relocate import PLACES, relocate
 from taxi_assets.tracking.resource import active_run
+from taxi_assets.tracking.runs import BOOSTED, LINEAR, DeletedRunError, Tracking
 from taxi_assets.tracking.servers import TrackingServer
+from taxi_assets.tracking.versions import load_version
 from taxi_assets_tests.conftest import changed, latest_record, step_failures, tracked_runs
 
 pytestmark = pytest.mark.linear
@@ -520,4 +523,48 @@ def test_models_load_after_the_folder_has_moved(
         mlflow.set_tracking_uri(None)
     answers = model.predict(pd.DataFrame({"PULocationID": [132], "DOLocationID": [230]}))
     assert 1 < answers["minutes"][0] < 60
-    assert changed == 4
+    assert changed == 5
+    # As it is served.
+    served = load_version(TrackingServer(uri), "green", int(version.version))
+    assert served.answer_cells(np.array([0]))[0].shape == (1,)
+
+
+def test_only_the_folder_that_has_moved_is_told_to_have_moved(tmp_path: Path) -> None:
+    there = ["/home/a_b/1", "/home/a_b-old/1", "/home/axb/1", "/HOME/A_B/1", "s3://x/home/a_b/1"]
+    database = tmp_path / "mlflow.db"
+    with sqlite3.connect(database) as connection:
+        for table, column in PLACES:
+            connection.execute(f"create table if not exists {table} (id integer)")
+            connection.execute(f"alter table {table} add column {column} text")
+        for place in there:
+            connection.execute("insert into runs (artifact_uri) values (?)", (place,))
+    assert relocate(database, Path("/home/a_b"), Path("/new")) == 1
+    with sqlite3.connect(database) as connection:
+        found = [place for (place,) in connection.execute("select artifact_uri from runs")]
+    assert found == ["/new/1", *there[1:]]
+
+
+def test_a_model_that_somebody_else_registers_too_keeps_its_version(
+    settings: Settings, materialize: Materialize
+) -> None:
+    assert materialize("2023-01").success
+    known = client(settings)
+    name = "nyc-taxi-trip-duration-green"
+    ours = known.get_model_version(name, "1")
+    known.create_registered_model("theirs")
+    for _ in range(2):
+        known.create_model_version("theirs", ours.source, ours.run_id)
+    result = materialize("2023-01", "metrics")
+    assert result.success
+    assert [int(v.version) for v in known.search_model_versions(f"name = '{name}'")] == [1]
+    assert known.get_model_version("theirs", "2").tags == {}
+
+
+@pytest.mark.parametrize(("family", "asset"), [(LINEAR, "model"), (BOOSTED, "boosted_model")])
+def test_a_model_whose_run_is_gone_is_to_be_made_again(
+    settings: Settings, family: str, asset: str
+) -> None:
+    tracking = Tracking(settings.tracking_uri, settings.experiment_name)
+    with pytest.raises(DeletedRunError, match="MLflow has no run 0123") as raised:
+        tracking.own_run(None, family, "0123")  # type: ignore[arg-type]
+    assert raised.value.remake == (asset,)

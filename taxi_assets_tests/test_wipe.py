@@ -2,8 +2,10 @@
 
 import json
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import mlflow
@@ -175,6 +177,35 @@ def test_a_month_goes_alone_and_can_be_made_again(
     assert materialize("2023-03").success
     figures = "green/metrics/2023-03.json"
     assert json.loads(files(settings, "green")[figures]) == json.loads(before[figures])
+
+
+@pytest.mark.after_three_months
+def test_a_month_of_one_fleet_is_no_other_fleets(
+    settings: Settings, wipe: Callable[..., str]
+) -> None:
+    before = tracked(settings, "green")
+    said = wipe("--fleet", "yellow", "--month", "2023-03", "--yes")
+    assert "yellow 2023-03: 0 runs and 0 model versions removed from MLflow" in said
+    assert tracked(settings, "green") == before
+
+
+@pytest.mark.after_three_months
+@pytest.mark.parametrize("removed", ["marked", "gone"])
+def test_what_of_it_has_been_removed_before_is_no_hindrance(
+    settings: Settings, wipe: Callable[..., str], removed: str
+) -> None:
+    """By somebody on MLflow's pages; by a removal that was interrupted."""
+    client = mlflow.MlflowClient(settings.tracking_uri)
+    made: Any = tracked(settings, "green")
+    first, *_ = made["models"]
+    client.delete_logged_model(first)
+    if removed == "gone":
+        with sqlite3.connect(settings.tracking_uri.partition(":///")[2]) as connection:
+            connection.execute("delete from logged_models where model_id = ?", (first,))
+    client.delete_run(next(iter(made["runs"])))
+    wipe("--fleet", "green", "--yes")
+    nothing = {"runs": {}, "models": set(), "versions": {}, "aliases": [], "artifacts": {}}
+    assert tracked(settings, "green") == nothing
 
 
 def test_a_run_that_is_not_over_keeps_its_fleet(

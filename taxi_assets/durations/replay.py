@@ -111,6 +111,8 @@ def _follow(decision: Decision, standing: Verdict, registry: _Registry) -> Verdi
             said.append(f"version {decision.version} was chosen, and is there no more")
         elif champion is not None and champion.version == chosen:
             champion = replace(champion, chosen=decision.at)
+            if decision.pinned is None:
+                said.append(f"{chosen} was chosen")
         else:
             previous = previous if champion is None else champion.version
             champion = Reign(chosen, standing.month, chosen=decision.at)

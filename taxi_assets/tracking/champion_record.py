@@ -85,7 +85,7 @@ class ChampionRecord:
     def annotate(self, verdicts: Iterable[Verdict]) -> None:
         """Tag versions with how each month has judged them, where they are not yet."""
         with self._server.turn():
-            for verdict in verdicts:
+            for verdict in (each for each in verdicts if each.decision is None):
                 name = f"{VERDICT}{verdict.month}"
                 for version in verdict.candidates:
                     if version.tags.get(name) != verdict.sentence:

@@ -33,7 +33,8 @@ class Registry:
 
     def add(self, run_id: str, model_id: str, month: Month, family: str, rmse: float) -> str:
         """Register a month's logged model, or note its new RMSE; return its version's number."""
-        found = self.client.search_model_versions(f"run_id = '{run_id}'")
+        # Somebody may have registered the run's model under a name of their own, too.
+        found = self.client.search_model_versions(f"name = '{self.name}' and run_id = '{run_id}'")
         if found:
             version = str(found[0].version)
             self.client.set_model_version_tag(self.name, version, "rmse", f"{rmse:.6f}")

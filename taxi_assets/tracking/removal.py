@@ -4,6 +4,8 @@ In MLflow 3 a model and its registered version outlive their run. And ``mlflow g
 whatever anybody else has marked as deleted, so it is not used here.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ class Tracked:
     """What MLflow keeps of a fleet, or of a month.
 
     Attributes:
-        runs: of all trainings, those among them that somebody has marked as deleted.
+        runs: of all trainings; of a database, those too that somebody has marked as deleted.
         versions: of the registered model.
     """
 
@@ -47,13 +49,15 @@ def find_tracked(
     with server.turn():
         client = server.client
         experiment = client.get_experiment_by_name(experiment_name)
+        # A server can do no more than mark them.
+        kinds = ViewType.ALL if _database(client) else ViewType.ACTIVE_ONLY
         runs: list[Run] = []
         token: str | None = ""
         while experiment is not None and token is not None:
             page = client.search_runs(
                 [experiment.experiment_id],
                 condition,
-                run_view_type=ViewType.ALL,
+                run_view_type=kinds,
                 page_token=token or None,
             )
             runs += page
@@ -62,7 +66,14 @@ def find_tracked(
         versions = client.search_model_versions(
             f"name = '{registered_name(fleet.name)}'", max_results=ALL_VERSIONS
         )
-        return Tracked(runs, [v for v in versions if month is None or v.run_id in ids])
+        return Tracked(
+            runs,
+            [
+                version
+                for version in versions
+                if month is None or version.run_id in ids or version.tags.get("month") == str(month)
+            ],
+        )
 
 
 def remove_tracked(
@@ -76,47 +87,53 @@ def remove_tracked(
     with server.turn():
         client = server.client
         for version in tracked.versions:
-            client.delete_model_version(version.name, version.version)
+            with _perhaps_gone():
+                client.delete_model_version(version.name, version.version)
         if month is None:
-            _delete_registered_model(client, registered_name(fleet.name))
+            with _perhaps_gone():
+                client.delete_registered_model(registered_name(fleet.name))
         else:
             families = {version.tags.get("family", "") for version in tracked.versions}
             for family in sorted(families):
                 Registry(client, fleet.name).point_to_newest(family)
-        # Only a database's own store can remove what is marked.
-        store = client._tracking_client.store
-        removes = hasattr(store, "_hard_delete_run")
         for run in tracked.runs:
-            _remove_run(client, store if removes else None, run)
-        return removes
+            _remove_run(client, run)
+        return _database(client) is not None
 
 
-def _delete_registered_model(client: Any, name: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.delete_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
+def _database(client: Any) -> Any:
+    """MLflow's own store of a database, which alone can remove what is marked; None of a server."""
+    store = client._tracking_client.store
+    return store if hasattr(store, "_hard_delete_run") else None
 
 
-def _remove_run(client: Any, store: Any, run: "Run") -> None:
-    """Mark a run and its models as deleted, and have a store remove them for good."""
+def _remove_run(client: Any, run: "Run") -> None:
+    """Mark a run and its models as deleted, and have a database remove them for good."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-    run_id = run.info.run_id
-    models = (
-        [] if run.outputs is None else [output.model_id for output in run.outputs.model_outputs]
-    )
-    for model_id in models:
-        location = client.get_logged_model(model_id).artifact_location
-        client.delete_logged_model(model_id)
-        if store is not None:
-            get_artifact_repository(location).delete_artifacts()
-            store._hard_delete_logged_model(model_id)
+    run_id, store = run.info.run_id, _database(client)
+    for output in [] if run.outputs is None else run.outputs.model_outputs:
+        with _perhaps_gone():
+            if store is None:
+                client.delete_logged_model(output.model_id)
+            else:
+                model = store.get_logged_model(output.model_id, allow_deleted=True)
+                get_artifact_repository(model.artifact_location).delete_artifacts()
+                store._hard_delete_logged_model(output.model_id)
     if run.info.lifecycle_stage != "deleted":
         client.delete_run(run_id)
     if store is not None:
         get_artifact_repository(run.info.artifact_uri).delete_artifacts()
         store._hard_delete_run(run_id)
+
+
+@contextmanager
+def _perhaps_gone() -> Iterator[None]:
+    """Go on where somebody, or a removal that was interrupted, has removed something already."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise

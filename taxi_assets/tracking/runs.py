@@ -32,6 +32,9 @@ DIGEST_LENGTH = 36
 LINEAR, BOOSTED = "linear", "boosted"
 """The families of models that are tracked."""
 
+MODEL_ASSETS = {LINEAR: "model", BOOSTED: "boosted_model"}
+"""The assets that train them."""
+
 DELETED = "deleted"
 """MLflow's word for the life cycle of what somebody has deleted and may still restore."""
 
@@ -41,7 +44,9 @@ RUNNING = "attributes.status = 'RUNNING'"
 class DeletedRunError(MonthError):
     """Somebody has deleted the run that trained the month's model."""
 
-    remake = ("model",)
+    def __init__(self, message: str, family: str) -> None:
+        super().__init__(message)
+        self.remake = (MODEL_ASSETS[family],)
 
 
 class Tracking:
@@ -73,8 +78,8 @@ class Tracking:
             _log_origin(client, run.info.run_id, context, origin)
         return run
 
-    def own_run(self, context: MonthContext, run_id: str) -> "Run":
-        """Take over a run from whoever has ended it.
+    def own_run(self, context: MonthContext, family: str, run_id: str) -> "Run":
+        """Take over the run of a family's model from whoever has ended it.
 
         Raises:
             DeletedRunError: there is no such run any more.
@@ -87,10 +92,14 @@ class Tracking:
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            raise DeletedRunError(f"MLflow has no run {run_id}, which trained the model.") from None
+            raise DeletedRunError(
+                f"MLflow has no run {run_id}, which trained the model.", family
+            ) from None
         self._refuse_deleted(client.get_experiment(run.info.experiment_id))
         if run.info.lifecycle_stage == DELETED:
-            raise DeletedRunError(f"MLflow run {run_id}, which trained the model, was deleted.")
+            raise DeletedRunError(
+                f"MLflow run {run_id}, which trained the model, was deleted.", family
+            )
         client.set_tag(run_id, OWNER, Owner.of_run(context.dagster.run_id).to_tag())
         return run
 

@@ -95,7 +95,7 @@ class TrackedRun:
         """
         if self._run is None:
             with self._server.turn():
-                self._open(self._tracking.own_run(self._context, run_id))
+                self._open(self._tracking.own_run(self._context, self._family, run_id))
 
     def log_vectorizer(self, vectorizer: "DictVectorizer") -> None:
         """Log the vectorizer (``dv.pkl``), as the exercise does."""

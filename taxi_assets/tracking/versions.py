@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from taxi_assets.durations.reigns import Version
 from taxi_assets.errors import MonthError, first_line
+from taxi_assets.masking import mask
 from taxi_assets.tlc.months import Month
 from taxi_assets.tracking.registry import ALL_VERSIONS, registered_name
-from taxi_assets.tracking.servers import TrackingServer
+from taxi_assets.tracking.servers import OUTAGES, TrackingServer
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -55,6 +56,7 @@ def load_version(server: TrackingServer, fleet: str, number: int) -> "TripDurati
 
     Raises:
         UnusableVersionError: it is not there, damaged, or another project's.
+        UnreachableTrackingError: MLflow, or the place of its artifacts, does not answer.
         TrackingError: MLflow does not do its part.
     """
     from mlflow.exceptions import MlflowException
@@ -74,13 +76,16 @@ def load_version(server: TrackingServer, fleet: str, number: int) -> "TripDurati
 
 @lru_cache(maxsize=3)
 def _load(tracking_uri: str, name: str, source: str) -> "TripDuration":
-    from mlflow.artifacts import download_artifacts
+    import requests
+    from mlflow.artifacts import download_artifacts, list_artifacts
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model
 
     from taxi_assets.tracking.served import TripDuration
 
     try:
+        if not list_artifacts(artifact_uri=source, tracking_uri=tracking_uri):
+            raise FileNotFoundError("nothing is there")
         folder = Path(download_artifacts(artifact_uri=source, tracking_uri=tracking_uri))
         flavor: dict[str, Any] = Model.load(str(folder)).flavors["python_function"]
         served = TripDuration()
@@ -90,8 +95,13 @@ def _load(tracking_uri: str, name: str, source: str) -> "TripDuration":
                 model_config=flavor["config"],
             )
         )
+    except requests.RequestException:
+        raise
     except (OSError, KeyError, ValueError, TypeError, MlflowException) as error:
+        # What is there, and cannot be fetched.
+        if isinstance(error, MlflowException) and error.error_code in OUTAGES:
+            raise
         raise UnusableVersionError(
-            f"{name} cannot be read from {source}: {first_line(error)}."
+            mask(f"{name} cannot be read from {source}: {first_line(error)}.")
         ) from None
     return served
