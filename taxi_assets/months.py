@@ -29,7 +29,7 @@ from taxi_assets.monthly_assets import (
     resource_keys,
 )
 from taxi_assets.partitions import command, monthly_partitions
-from taxi_assets.records import Failed, Records
+from taxi_assets.records import Failed, Record, Records
 from taxi_assets.run_process import prepare_run_process
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
@@ -92,7 +92,9 @@ class MonthsRun:
         """
         keys = [asset.key(self._fleet) for asset in self._wanted]
         self._failed = self._records.failed(keys, self._months)
-        done = [month for month in self._months if self._is_recorded(month)]
+        own = {month: self._own_records(month) for month in self._months}
+        self._made_anew = any(record.is_anew for records in own.values() for record in records)
+        done = [month for month, records in own.items() if len(records) == len(self._wanted)]
         left = [m for m in self._months if m not in {*self._failed, *done}]
         try:
             yield from self._make_months(left)
@@ -147,11 +149,11 @@ class MonthsRun:
                 # libraries, are not searched for them.
                 gc.collect(1)
 
-    def _is_recorded(self, month: Month) -> bool:
-        """Whether an earlier attempt of this run has made all that is wanted of a month."""
+    def _own_records(self, month: Month) -> list[Record]:
+        """What earlier attempts of this run have recorded of a month."""
         records = [self._records.earlier(self._spec(asset), month) for asset in self._wanted]
         run_id = self._context.run_id
-        return all(record is not None and record.run_id == run_id for record in records)
+        return [record for record in records if record is not None and record.run_id == run_id]
 
     def _make_month(self, month: Month, opened: Mapping[str, Any]) -> Iterator[Any]:
         """Make a month's assets, but for those that an earlier attempt has made."""
@@ -159,10 +161,9 @@ class MonthsRun:
         for asset in self._wanted:
             anew = {made.name for made in to_make} & set(asset.upstream)
             anew_before = asset.looks_back and self._made_anew
-            earlier = None
-            if not (anew or anew_before):
-                earlier = self._records.earlier(self._spec(asset), month)
-            if earlier is None:
+            earlier = self._records.earlier(self._spec(asset), month)
+            own = earlier is not None and earlier.run_id == self._context.run_id
+            if earlier is None or anew or (anew_before and not own):
                 to_make.append(asset)
             else:
                 yield from self._records.take_over(earlier, month)

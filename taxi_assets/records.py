@@ -58,6 +58,11 @@ class Record:
     made: dg.AssetMaterialization
     checks: Sequence[dg.AssetCheckEvaluation]
 
+    @property
+    def is_anew(self) -> bool:
+        """Whether its run has made what it records, and not taken it over."""
+        return MADE_IN not in self.made.metadata
+
 
 @dataclass
 class Records:
@@ -142,9 +147,13 @@ class Records:
         yield from self._judge(made.asset_key, month, record.checks)
 
     def passed(self, key: dg.AssetCheckKey, month: Month) -> bool | None:
-        """Whether a month has passed a check; None if it was not judged."""
+        """Whether a month, as it is now, has passed a check; None if it was not judged."""
         last = self._last_result(key, month)
-        return None if last is None else last.passed
+        latest = self._look(key.asset_key, month)
+        target = last.target_materialization_data if last else None
+        if last is None or target is None or latest is None:
+            return None
+        return last.passed if target.storage_id == latest.storage_id else None
 
     def judge_anew(
         self, key: dg.AssetKey, month: Month, check: dg.AssetCheckResult

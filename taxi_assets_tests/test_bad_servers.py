@@ -103,7 +103,7 @@ def test_a_trickle_counts_as_a_stall(
     monkeypatch.setattr(transfer, "PATIENCE", 0.1)
     with (
         serving(file(month, trickle=True)) as server,
-        pytest.raises(SourceError, match="cannot be downloaded whole: the connection was cut"),
+        pytest.raises(BusySourceError, match="cannot be downloaded whole: the connection was cut"),
     ):
         fetch(server.url)
 
@@ -228,12 +228,21 @@ def test_a_file_that_is_truncated_at_the_server_is_refused(fetch: Fetch, month: 
     ],
 )
 def test_permanent_refusals_are_taken_at_once(fetch: Fetch, code: int, message: str) -> None:
-    """They will not pass; a refusal that may also mean "too often" is of a kind of its own."""
+    """They will not pass, but for a refusal that may also mean "too often"."""
     with serving(status(code)) as server:
         with pytest.raises(SourceError, match=message) as refused:
             fetch(server.url)
         assert type(refused.value) is (RefusedSourceError if code == 403 else SourceError)
-        assert not refused.value.may_pass
+        assert refused.value.may_pass is (code == 403)
+        assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("code", [501, 505, 520])
+def test_other_faults_of_a_server_may_pass_too(fetch: Fetch, code: int) -> None:
+    with serving(status(code)) as server:
+        with pytest.raises(BusySourceError, match="the server has a fault") as refused:
+            fetch(server.url)
+        assert refused.value.may_pass
         assert len(server.asked) == 1
 
 

@@ -9,9 +9,11 @@ import dagster as dg
 import pytest
 
 from taxi_assets import definitions
+from taxi_assets.errors import UnreachableStorageError
 from taxi_assets.graph import GRAPH
 from taxi_assets.records import Records, failed_months
 from taxi_assets.settings import Settings
+from taxi_assets.storage.io_managers import MonthlyIOManager
 from taxi_assets.tlc.months import Month
 from taxi_assets_tests.conftest import LINEAR, latest_record, tracked_runs
 from taxi_assets_tests.test_months import all_checks_current, figures, recorded, statuses
@@ -92,6 +94,35 @@ def test_a_resumed_run_scores_a_model_that_was_missing_before(
     assert "made_in_run" not in backtest
     models = backtest["figures"].value["models"]
     assert {model["trained_through"] for model in models.values()} == {"2023-02"}
+
+
+def test_what_a_resumed_run_has_made_anew_counts_after_an_outage_too(
+    own_source: Settings,
+    materialize: Materialize,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The storage is away once, when February is to be scored with January's new model."""
+    mend = spoil(own_source, "2023-01")
+    failed = materialize("2023-01:2023-02", settings=own_source)
+    mend("2023-01")
+    load, away = MonthlyIOManager.load, iter([True])
+
+    def load_later(manager: MonthlyIOManager, key: dg.AssetKey, month: Month) -> object:
+        if (key.path[-1], month) == ("model", Month(2023, 1)) and next(away, False):
+            raise UnreachableStorageError("s3://bucket cannot be reached.")
+        return load(manager, key, month)
+
+    monkeypatch.setattr(MonthlyIOManager, "load", load_later)
+    resumed = materialize("2023-01:2023-02", settings=own_source, **resume(failed))
+    assert resumed.success
+    assert len(resumed.filter_events(lambda event: event.is_step_up_for_retry)) == 1
+    assert made_in(instance, "metrics", "2023-02") == failed.run_id
+    assert made_in(instance, "backtest", "2023-02") is None
+    models = latest_record(instance, "backtest", "2023-02").metadata["figures"].value["models"]
+    assert {model["trained_through"] for model in models.values()} == {"2023-01"}
+    for name in NAMES:
+        assert recorded(instance, name, resumed.run_id) == ["2023-01-01", "2023-02-01"]
 
 
 def test_a_resumed_run_makes_anew_what_is_no_longer_the_latest_or_has_new_inputs(

@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from taxi_assets.errors import OutageError
 from taxi_assets.tlc import parquet, transfer
@@ -17,7 +18,12 @@ from taxi_assets.tlc.fetch import FetchedMonth, Origin, fetch_month
 from taxi_assets.tlc.fleets import FLEETS, Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import ParquetError
-from taxi_assets.tlc.source import FileSource, SourceError
+from taxi_assets.tlc.source import (
+    FileSource,
+    SourceError,
+    UnreachableSourceError,
+    when_changed,
+)
 from taxi_assets.tlc.sources import trip_sources
 
 GREEN = FLEETS["green"]
@@ -197,3 +203,41 @@ def test_a_download_tells_how_far_it_is(
     assert lines[0] == f"downloading, {size / 1e6:,.1f} MB"
     assert len(lines) == 1 + size // (1 << 16)
     assert lines[-1].startswith("downloaded ")
+
+
+@pytest.mark.parametrize(
+    ("said", "changed"),
+    [
+        ({"ETag": '"1"', "LastModified": "then", "size": 3}, '"1"'),
+        ({"etag": "0x8D", "last_modified": "then", "size": 3}, "0x8D"),
+        ({"last_modified": "then", "size": 3}, "then"),
+        ({"mtime": 12.5, "created": 1.5, "size": 3}, 12.5),
+        ({"size": 3}, None),
+    ],
+    ids=["S3", "Azure", "Azure without an ETag", "a disk", "nothing is said"],
+)
+def test_each_store_says_in_its_own_way_when_a_file_changed(
+    said: dict[str, object], changed: object
+) -> None:
+    assert when_changed(said) == changed
+
+
+@pytest.mark.parametrize(
+    "name", ["ClientConnectorError", "ServerDisconnectedError", "ServiceRequestError", "OSError"]
+)
+def test_a_store_that_does_not_answer_is_an_outage_whatever_its_library_calls_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bases: dict[str, tuple[type[Exception], ...]] = {
+        "ClientConnectorError": (type("ClientConnectionError", (Exception,), {}),),
+        "ServerDisconnectedError": (type("ClientConnectionError", (Exception,), {}),),
+    }
+    error = type(name, bases.get(name, (Exception,)), {})
+
+    def info(*_: object, **__: object) -> None:
+        raise error("away")
+
+    monkeypatch.setattr(MemoryFileSystem, "info", info)
+    with pytest.raises(SourceError, match="cannot be read") as raised:
+        FileSource("memory://months").version(FLEETS["green"], Month(2023, 1))
+    assert isinstance(raised.value, UnreachableSourceError) is (name != "OSError")

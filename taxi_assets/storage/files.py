@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from taxi_assets.errors import StorageError, UnreachableStorageError, writing_to
 from taxi_assets.masking import mask
+from taxi_assets.tlc.source import when_changed
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -115,8 +116,7 @@ class Storage:
             return None
         if info.get("type") != "file":
             return None
-        changed = info.get("ETag") or info.get("mtime") or info.get("LastModified")
-        return str(changed), int(info["size"])
+        return str(when_changed(info)), int(info["size"])
 
     def shown_path(self, path: str) -> str:
         """The file's path in its file system, for people to read."""

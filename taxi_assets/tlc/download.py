@@ -91,18 +91,12 @@ def _explained(url: str) -> Iterator[None]:
     from requests import RequestException
     from urllib3.exceptions import HTTPError
 
-    from taxi_assets.tlc.transfer import BUSY, BadStatusError, EndlessFileError
+    from taxi_assets.tlc.transfer import BadStatusError, EndlessFileError
 
     try:
         yield
     except BadStatusError as error:
-        kind = (
-            BusySourceError
-            if error.status in BUSY
-            else RefusedSourceError
-            if error.status == HTTPStatus.FORBIDDEN
-            else SourceError
-        )
+        kind = _kind(error.status)
         raise kind(f"{mask(url)} {_status_explained(error)}") from None
     except EndlessFileError as error:
         raise SourceError(f"{mask(url)} is refused: {error}. Check TAXI_TRIP_SOURCE.") from None
@@ -112,7 +106,7 @@ def _explained(url: str) -> Iterator[None]:
             "TAXI_TRIP_SOURCE, then run the month again."
         ) from None
     except HTTPError as error:
-        raise SourceError(
+        raise BusySourceError(
             f"{mask(url)} cannot be downloaded whole: {_reason(error)}. The server gave less than "
             "it announced, several times; run the month again later."
         ) from None
@@ -122,6 +116,15 @@ def _explained(url: str) -> Iterator[None]:
             f"{mask(url)} cannot be downloaded: the server's answer makes no sense "
             f"({mask(str(error))}). Check TAXI_TRIP_SOURCE."
         ) from None
+
+
+def _kind(status: int) -> type[SourceError]:
+    """What a server's answer means: whether it may be another in a while."""
+    from taxi_assets.tlc.transfer import BUSY
+
+    if status in BUSY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return BusySourceError
+    return RefusedSourceError if status == HTTPStatus.FORBIDDEN else SourceError
 
 
 def _status_explained(error: "BadStatusError") -> str:

@@ -2,7 +2,7 @@
 
 import errno
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +24,15 @@ SYNTHETIC_TRIP_BYTES = 20
 DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """What the operating system says of the place that is written to, never of a source."""
 
-CONNECTION_ERRORS = {"ConnectionError", "HTTPClientError", "TimeoutError"}
-"""Python's, and botocore's for S3; the libraries of other stores derive from Python's."""
+CONNECTION_ERRORS = {
+    "ConnectionError",
+    "TimeoutError",
+    "HTTPClientError",  # botocore's, for S3.
+    "ClientConnectionError",  # aiohttp's, for Google's.
+    "ServiceRequestError",  # azure-core's.
+    "ServiceResponseError",
+}
+"""Python's, and those of stores' libraries that do not derive from these."""
 
 Report = Callable[[str], None]
 """Takes a line that tells a waiting person how far a fetch has come."""
@@ -43,6 +50,8 @@ class BusySourceError(SourceError):
 
 class RefusedSourceError(SourceError):
     """The source refuses to give the month, as it also does when it is asked too often."""
+
+    may_pass = True
 
 
 class UnreachableSourceError(SourceError, OutageError):
@@ -168,8 +177,17 @@ def _explained(
         ) from None
 
 
-def _file_version(info: dict[str, Any]) -> str:
-    changed = info.get("ETag") or info.get("mtime") or info.get("LastModified")
+def when_changed(info: Mapping[str, Any]) -> Any:
+    """What fsspec's description of a file says of its last change; None if it says nothing.
+
+    It is the object store's ETag, or the time of change; each store writes them its own way.
+    """
+    said = {name.lower().replace("_", ""): value for name, value in info.items()}
+    return said.get("etag") or said.get("mtime") or said.get("lastmodified")
+
+
+def _file_version(info: Mapping[str, Any]) -> str:
+    changed = when_changed(info)
     return f"{changed}, {info['size']} bytes" if changed else ""
 
 
