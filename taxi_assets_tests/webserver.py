@@ -2,8 +2,10 @@
 
 import json
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
 from taxi_assets.graph import GRAPH
@@ -12,17 +14,32 @@ ASSETS = tuple(asset.name for asset in GRAPH)
 
 
 def ask(url: str, query: str, **variables: object) -> dict[str, Any]:
-    """The data that answers a query."""
+    """The data that answers a query.
+
+    A page that fails, as one does whose connection to Postgres was cut, is asked for once more, as
+    a person would, and that is told.
+    """
     request = urllib.request.Request(
         f"{url}/graphql",
         json.dumps({"query": query, "variables": variables}).encode(),
         {"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        content = json.load(answer)
+    try:
+        content = _answer(request)
+    except urllib.error.HTTPError as error:
+        if error.code != HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise
+        print(f"asked again after {error}: {error.read()[-2000:]!r}")
+        time.sleep(5)
+        content = _answer(request)
     if "errors" in content:
         raise RuntimeError(content["errors"])
     return dict(content["data"])
+
+
+def _answer(request: urllib.request.Request) -> dict[str, Any]:
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return dict(json.load(answer))
 
 
 def launch_backfill(url: str, fleet: str, months: Sequence[str]) -> str:
