@@ -211,9 +211,9 @@ def test_no_model_is_judged_by_a_month_that_it_has_seen() -> None:
 
 
 def test_a_version_made_again_takes_the_champions_place_without_a_contest() -> None:
-    one, again = version(1, 1), version(5, 1, created=9.0)
+    one, soon, again = version(1, 1), version(3, 1, created=4.0), version(5, 1, created=9.0)
     months = [judged(2, figures(6.0, one)), judged(3, figures(6.0, one))]
-    *_, last = replay(months, [], [one, again], unscored)
+    *_, last = replay(months, [], [one, soon, again], unscored)
     assert last.champion is not None
     assert last.champion.version == again
     assert last.sentence == "kept boosted 2023-01, RMSE 6.000 minutes; nobody challenges it"
@@ -253,6 +253,18 @@ def test_one_that_a_person_chose_gives_way_only_to_what_is_made_later() -> None:
     *_, held = replay(months, pinned, [one, again, later], unscored)
     numbers = [v.champion and v.champion.version.number for v in (before, after, still, held)]
     assert numbers == [1, 3, 1, 1]
+
+
+def test_one_that_a_person_chose_is_judged_by_its_own_figures_not_by_those_of_its_twin() -> None:
+    one, twin = version(1, 1), version(2, 1, created=1.0)
+    chosen = [Decision(5.0, None, "", version=1)]
+    months = [judged(2, figures(4.0, twin))]
+    own = scores({("2023-02", 1): figures(6.0, one)})
+    *_, verdict = replay(months, chosen, [one, twin], own)
+    assert verdict.figures["run1"]["rmse"] == 6.0
+    assert verdict.champion is not None
+    assert verdict.champion.version == twin
+    assert verdict.sentence.startswith("boosted 2023-01 takes over from boosted 2023-01: RMSE 4")
 
 
 def test_a_pinned_champion_is_kept_until_it_is_let_go() -> None:
@@ -522,6 +534,8 @@ def test_people_choose_go_back_pin_and_let_go(
     assert (code, standing(settings)[0]) == (0, {"champion": best, "previous_champion": other})
     code, said = command("--pin")
     assert ", pinned" in said
+    # This very version, whatever is made in its place.
+    assert championship(settings).record.decisions()[-1].version == best
     assert materialize("2023-04").success
     assert stored(settings, "2023-04")["decision"].endswith("; it is pinned")
     code, said = command("--set", str(best), "--why", "it stays")
@@ -596,6 +610,35 @@ def test_a_version_whose_place_does_not_answer_is_an_outage_and_one_without_file
         load_version(server, "green", 3)
     with pytest.raises(UnreachableTrackingError):
         load_version(TrackingServer("http://127.0.0.1:9"), "green", 1)
+
+
+@pytest.mark.parametrize(("of_these_trips", "score"), [(True, "1.250"), (False, None)])
+@pytest.mark.after_three_months
+def test_a_stored_score_counts_as_long_as_the_months_trips_are_the_same(
+    settings: Settings, of_these_trips: bool, score: str | None
+) -> None:
+    """February's model of March's backtest is not the champion; January's was scored before."""
+    old = next(number for number, kind in kinds(settings).items() if kind == "linear 2023-01")
+    one = championship(settings)
+    one.record.add_decision(Decision(5.0, month(2), "try it", version=old))
+    run = mlflow.MlflowClient(settings.tracking_uri).get_model_version(NAME, str(old)).run_id
+    path = Path(settings.storage) / "green/champion/2023-03.json"
+    champion_of_march = json.loads(path.read_text())
+    known = {"rmse": 1.25, "mlflow_run_id": run, "trained_through": "2023-01", "segments": {}}
+    champion_of_march["scores"] = {run: known | {"interval_coverage": 0.8}}
+    if not of_these_trips:
+        champion_of_march["backtest"] = "0123"
+    path.write_text(json.dumps(champion_of_march))
+    (verdict,) = [v for v in one.verdicts() if v.month == month(3)]
+    rmse = f"{verdict.figures[run]['rmse']:.3f}"
+    assert (rmse == "1.250") is (score == "1.250")
+
+
+def test_the_command_shows_the_last_decisions() -> None:
+    verdicts = [Verdict(month(1), sentence=f"decided {number}") for number in range(15)]
+    lines = champion._shown("green", verdicts)
+    assert lines[-1].endswith("decided 14")
+    assert len([line for line in lines if "decided" in line]) == champion.SHOWN == 10
 
 
 @pytest.mark.after_three_months

@@ -15,12 +15,13 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from taxi_assets.durations.boosted_month import BoostedValidation
 from taxi_assets.durations.profiles import LENGTHS, Profile, distances
 from taxi_assets.durations.scoring import Validation
 from taxi_assets.history import note_profile
-from taxi_assets.reporting import charts
+from taxi_assets.reporting import charts, report
 from taxi_assets.reporting.charts import (
     backtest_charts,
     boosted_charts,
@@ -215,6 +216,48 @@ def test_the_report_shows_who_serves_and_why_and_leads_to_mlflow(
         for name in ("2023-02", "2023-03")
     )
     assert f"<td>{max(distances(one, other).values()):.3f}</td>" in rows[0]
+
+
+@pytest.mark.after_three_months
+def test_the_reports_links_have_no_password(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TAXI_FLEET", "green")
+    monkeypatch.setenv("TAXI_STORAGE", settings.storage)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:hidden@mlflow.example/?token=hidden")
+    monkeypatch.setattr("sys.argv", ["report", "--output", str(tmp_path / "report.html")])
+    report.main()
+    page = (tmp_path / "report.html").read_text()
+    assert 'href="https://mlflow.example/#/' in page
+    assert "hidden" not in page
+
+
+@pytest.mark.parametrize(
+    ("storage", "output", "said"),
+    [
+        ("memory://away", "report.html", "away/yellow.* cannot be reached .*Check TAXI_STORAGE"),
+        ("data", "nowhere/report.html", "report.html cannot be written: No such file or directory"),
+    ],
+)
+def test_a_report_that_cannot_be_made_says_why(
+    storage: str,
+    output: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ConnectionError("away")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TAXI_STORAGE", storage)
+    monkeypatch.setattr(MemoryFileSystem, "ls", refuse)
+    monkeypatch.setattr("sys.argv", ["report", "--output", str(tmp_path / output)])
+    with pytest.raises(SystemExit) as ended:
+        report.main()
+    assert ended.value.code == 1
+    assert re.search(said, capsys.readouterr().err)
 
 
 def test_drift_is_told_from_the_month_before_and_from_no_other(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import dagster as dg
 import mlflow
@@ -23,6 +24,7 @@ from taxi_assets.definitions import build_definitions
 from taxi_assets.durations import regression
 from taxi_assets.settings import Settings
 from taxi_assets.storage.formats import Json
+from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tracking.client import once_more_where_it_collides
 from taxi_assets.tracking.owners import OWNER, Owner
@@ -30,7 +32,7 @@ from taxi_assets.tracking.registry import Registry
 from taxi_assets.tracking.relocate import PLACES, relocate
 from taxi_assets.tracking.resource import active_run
 from taxi_assets.tracking.runs import BOOSTED, LINEAR, DeletedRunError, Tracking
-from taxi_assets.tracking.servers import TrackingServer
+from taxi_assets.tracking.servers import TrackingError, TrackingServer
 from taxi_assets.tracking.versions import load_version
 from taxi_assets_tests.conftest import changed, latest_record, step_failures, tracked_runs
 
@@ -181,6 +183,41 @@ def test_models_of_the_same_month_do_not_supersede_those_of_another_family(
     runs = [*tracked_runs(settings, "linear"), *tracked_runs(settings, "boosted")]
     assert len(runs) == 6
     assert [run for run in runs if "taxi_assets.superseded_by" in run.data.tags] == []
+
+
+@pytest.mark.parametrize(("family", "superseded"), [(LINEAR, "newer"), (BOOSTED, None)])
+def test_a_run_that_does_not_say_what_it_trained_trained_the_linear_model(
+    settings: Settings, family: str, superseded: str | None
+) -> None:
+    tracking = Tracking(settings.tracking_uri, settings.experiment_name)
+    context: Any = SimpleNamespace(fleet=FLEETS["green"], month=Month(2023, 1))
+    experiment = client(settings).create_experiment(settings.experiment_name)
+    of_month = {"taxi_assets.fleet": "green", "dagster.partition": "2023-01-01"}
+    older, newer = (client(settings).create_run(experiment, tags=of_month) for _ in range(2))
+    ids = {newer.info.run_id: "newer"}
+    tracking.supersede_others(context, family, newer.info.run_id)
+    tags = client(settings).get_run(older.info.run_id).data.tags
+    assert ids.get(tags.get("taxi_assets.superseded_by", "")) == superseded
+
+
+@pytest.mark.after_three_months
+def test_the_backtest_of_a_model_whose_run_was_deleted_is_stored_and_not_tracked(
+    settings: Settings, materialize: Materialize
+) -> None:
+    (deleted,) = [run for run in tracked_runs(settings) if run.data.params["month"] == "2023-01"]
+    figures = Path(settings.storage) / "green/backtest/2023-02.json"
+    before = figures.read_bytes()
+    client(settings).delete_run(deleted.info.run_id)
+    assert materialize("2023-02", "backtest").success
+    assert figures.read_bytes() == before
+
+
+def test_a_librarys_message_shows_no_secret_of_any_place(settings: Settings) -> None:
+    server = TrackingServer(settings.tracking_uri)
+    with pytest.raises(TrackingError) as raised, server.explained():
+        raise OSError("https://me:hidden@store/model?X-Amz-Signature=hidden is away")
+    assert "is away" in str(raised.value)
+    assert "hidden" not in str(raised.value)
 
 
 def test_training_without_metrics_finishes_the_run(

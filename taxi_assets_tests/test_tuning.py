@@ -204,6 +204,7 @@ def test_the_codes_defaults_are_tried_first_and_told_beside_the_best(
     result = tune()
     assert result.exit_code == 0, result.output
     parent, (first, *others) = tracked(settings)
+    assert 1_700_000_000_000 < first.info.start_time <= first.info.end_time  # Milliseconds.
     today = {name: str(value) for name, value in asdict(Hyperparameters.of_the_code()).items()}
     assert first.data.params == today
     assert [other.data.params == today for other in others] == [False, False]

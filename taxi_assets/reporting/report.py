@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from string import Template
 
+from taxi_assets.errors import MonthError
 from taxi_assets.reporting.charts import trend_chart
 from taxi_assets.reporting.gallery import Gallery, inline
 from taxi_assets.reporting.stored_months import StoredMonth, stored_months
@@ -172,7 +173,12 @@ def main() -> None:
     except SettingsError as error:
         parser.error(error.message)
     pages = TrackingServer(settings.tracking_uri).pages or settings.mlflow_ui_url
-    months = write_report(Storage(settings.storage), settings.fleets, output, pages)
+    try:
+        months = write_report(Storage(settings.storage), settings.fleets, output, pages)
+    except MonthError as error:
+        parser.exit(1, f"{error}\n")
+    except OSError as error:
+        parser.exit(1, f"{output} cannot be written: {error.strerror or error}\n")
     print(f"{output}: {_months(months)}")
 
 
