@@ -105,7 +105,14 @@ class Championship:
                 {name: {**model} for name, model in figures["models"].items()},
                 tuple(figures.get("failed_checks", ())),
             )
-        except (NotStoredError, UnusableValueError, KeyError, TypeError, ValueError) as error:
+        except (
+            NotStoredError,
+            UnusableValueError,
+            AttributeError,
+            KeyError,
+            TypeError,
+            ValueError,
+        ) as error:
             self._report(f"the backtest of {month} is passed over: {error}")
             return None
 

@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("ask for one trip with --from and --to, or name a file of trips")
     if asked.trips is not None and asked.output is None:
         parser.error("name the file for the answers: --output out.parquet")
+    if (asked.at if asked.trips else asked.output) is not None:
+        parser.error("--at goes with one trip, --output with a file of trips")
     try_mlflow_briefly()
     try:
         settings = Settings.from_environment()

@@ -47,7 +47,7 @@ def absolute_tracking_uri(text: str) -> str:
         ValueError: it is a folder, which MLflow no longer tracks to.
     """
     scheme, separator, path = text.partition(":///")
-    if not separator and "://" not in text:
+    if scheme == "file" or (not separator and "://" not in text):
         raise ValueError("MLflow no longer tracks to a folder")
     if scheme == "sqlite" and path and not path.startswith("/"):
         return f"sqlite:///{Path(path).resolve()}"
@@ -55,10 +55,10 @@ def absolute_tracking_uri(text: str) -> str:
 
 
 def _fleets(text: str) -> tuple[Fleet, ...]:
-    names = {name.strip() for name in text.split(",")}
-    if not names <= set(FLEETS):
+    names = dict.fromkeys(name.strip() for name in text.split(","))
+    if not names.keys() <= FLEETS.keys():
         raise ValueError
-    return tuple(fleet for fleet in FLEETS.values() if fleet.name in names)
+    return tuple(FLEETS[name] for name in names)
 
 
 def _months_per_run(text: str) -> str | None:

@@ -55,8 +55,8 @@ def wipe(settings: Settings, fleet: Fleet, month: Month | None, *, really: bool)
     tracked = find_tracked(server, settings.experiment_name, fleet, month)
     title = fleet.name if month is None else f"{fleet.name} {month}"
     said = "removed" if really else "would be removed"
+    runs = _wipe_history(fleet, really=really and month is None)
     if month is None:
-        runs = _wipe_history(fleet, really=really)
         print(f"{title}: {runs} runs {said} from Dagster's history")
     print(f"{title}: {len(files)} files and folders {said} from {storage.shown}")
     print(
@@ -67,7 +67,13 @@ def wipe(settings: Settings, fleet: Fleet, month: Month | None, *, really: bool)
         print("Nothing has been removed. To remove it, say --yes.")
         return
     for path in files:
-        storage.remove(path)
+        try:
+            storage.remove(path)
+        except OSError as error:
+            raise MonthError(
+                f"{storage.shown_path(path)} cannot be removed ({error.strerror or error}). Give "
+                "access to it, then try again."
+            ) from None
     if not remove_tracked(server, fleet, tracked, month):
         print("MLflow's server keeps the artifacts; `mlflow gc` on its machine removes them.")
     if month is not None:
@@ -75,7 +81,11 @@ def wipe(settings: Settings, fleet: Fleet, month: Month | None, *, really: bool)
 
 
 def _wipe_history(fleet: Fleet, *, really: bool) -> int:
-    """Wipe what Dagster knows of a fleet; return how many runs that is."""
+    """Wipe what Dagster knows of a fleet; return how many runs that is.
+
+    Raises:
+        MonthError: one of them is under way; or there is no telling.
+    """
     import dagster as dg
     from dagster._core.errors import DagsterHomeNotSetError
 

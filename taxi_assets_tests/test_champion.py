@@ -564,9 +564,10 @@ def test_a_versions_tags_say_how_months_judged_it_whatever_people_decide(
 def test_what_a_month_decides_anew_takes_the_place_of_what_it_decided(settings: Settings) -> None:
     record = ChampionRecord(TrackingServer(settings.tracking_uri), "green")
     versions = registered_versions(TrackingServer(settings.tracking_uri), "green")
-    verdict = Verdict(Month(2023, 3), sentence="kept another", candidates=(versions[0],))
-    record.annotate([verdict])
-    tags = mlflow.MlflowClient(settings.tracking_uri).get_model_version(NAME, "1").tags
+    judged_by_march = next(each for each in versions if "champion_2023-03" in each.tags)
+    record.annotate([Verdict(month(3), sentence="kept another", candidates=(judged_by_march,))])
+    number = str(judged_by_march.number)
+    tags = mlflow.MlflowClient(settings.tracking_uri).get_model_version(NAME, number).tags
     assert tags["champion_2023-03"] == "kept another"
 
 
@@ -576,7 +577,7 @@ def test_a_change_of_champion_puts_nothing_right(settings: Settings) -> None:
     versions = registered_versions(server, "green")
     now = standing(settings)[1]["version"]
     heir = next(version for version in versions if version.number != now)
-    verdict = Verdict(Month(2023, 3), champion=Reign(heir, Month(2023, 3)), previous=versions[0])
+    verdict = Verdict(month(3), champion=Reign(heir, month(3)), previous=versions[0])
     assert ChampionRecord(server, "green").write(verdict) == []
     assert standing(settings)[0]["champion"] == heir.number
 

@@ -112,6 +112,12 @@ NEEDED = "2019-01-05 10:00:00,2019-01-05 10:10:00"
             id="a spreadsheet's semicolons and byte order mark",
         ),
         pytest.param(
+            "\n  \nlpep_pickup_datetime,lpep_dropoff_datetime,PULocationID,DOLocationID\n"
+            f"{NEEDED},13,14\n",
+            [13],
+            id="blank lines before the header",
+        ),
+        pytest.param(
             '"lpep_pickup_datetime","lpep_dropoff_datetime","PULocationID","DOLocationID","note"\n'
             f'{NEEDED},"11.0",12,"a, b"\n',
             [11],

@@ -20,6 +20,8 @@ NAMES = {
     "1": "Newark Airport",
     "41": "Central Harlem",
     "42": "Central Harlem North",
+    "56": "Corona",
+    "57": "Corona",
     "132": "JFK Airport",
     "138": "LaGuardia Airport",
     "230": "Times Sq/Theatre District",
@@ -40,6 +42,8 @@ LOOKUP = "LocationID,Borough,Zone\n" + "".join(f"{n},Queens,{name}\n" for n, nam
         ("Times Sq", 230),
         ("theatre", 230),
         ("Central Harlem", 41),
+        ("corona (57)", 57),
+        ("00132", 132),
     ],
 )
 def test_zones_are_found_by_number_name_or_part(text: str, zone: int) -> None:
@@ -51,6 +55,8 @@ def test_zones_are_found_by_number_name_or_part(text: str, zone: int) -> None:
     [
         ("0", "'0' is no zone: TLC numbers them from 1 to 265."),
         ("266", "'266' is no zone: TLC numbers them from 1 to 265."),
+        ("00000013299", "'00000013299' is no zone: TLC numbers them from 1 to 265."),
+        ("Corona", "'Corona' may be several zones. Near are Corona (56), Corona (57)."),
         ("JKF airport", "'JKF airport' is no zone. Near are JFK Airport (132)"),
         ("timez sq", "'timez sq' is no zone. Near are Times Sq/Theatre District (230)."),
         ("harlm", "'harlm' is no zone. Near are Central Harlem"),
@@ -155,6 +161,8 @@ def test_half_a_question_is_refused(ask: Ask, tmp_path: Path) -> None:
         ["--from", "1"],
         ["trips.csv"],
         ["trips.csv", "--from", "1", "--to", "2"],
+        ["trips.csv", "--output", "out.csv", "--at", "Fri 17:00"],
+        ["--from", "1", "--to", "2", "--output", "out.csv"],
     ):
         assert ask(*arguments)[0] == 2
 
@@ -223,6 +231,10 @@ def test_answers_can_be_csv(ask: Ask, tmp_path: Path) -> None:
     found = pd.read_csv(tmp_path / "out.csv")
     assert list(found)[:2] == ["pulocationid", "dolocationid"]
     assert 1 <= found["minutes"].item() <= 60
+    # As readable as any other file.
+    assert (tmp_path / "out.csv").stat().st_mode == (tmp_path / "t.csv").stat().st_mode
+    code, _, why = ask(tmp_path / "t.csv", "--output", tmp_path / "out.csv.gz")
+    assert (code, why) == (1, f"{tmp_path}/out.csv.gz is to end in .csv or .parquet.\n")
 
 
 @pytest.mark.after_three_months

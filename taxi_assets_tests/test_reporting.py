@@ -120,6 +120,13 @@ def test_zones_have_the_names_of_the_lookup_file(zones: ZoneNames, tmp_path: Pat
     assert again.zones.name("132") == "JFK Airport", "kept in the storage"
 
 
+def test_rows_of_the_lookup_file_that_name_nothing_are_passed_over(tmp_path: Path) -> None:
+    rows = "LocationID,Borough,Zone\n132,Queens,JFK Airport\n266\nN/A,Unknown,NV\n7,Queens,\n"
+    (tmp_path / "taxi_zone_lookup.csv").write_text(rows)
+    zones = ZoneNames(FileSource(str(tmp_path)), Storage(str(tmp_path / "data"))).zones
+    assert dict(zones) == {"132": ("Queens", "JFK Airport")}
+
+
 @pytest.mark.parametrize("lookup", [None, "", "<html>", "LocationID\n1\n", "\x00" * 5_000_000])
 def test_without_names_zones_are_numbers(tmp_path: Path, lookup: str | None) -> None:
     (tmp_path / "source").mkdir()

@@ -232,10 +232,14 @@ def test_a_refusal_names_row_and_column(client: TestClient) -> None:
         (b"[" * 100_000, "This is no JSON (too deep)"),
         (b"9" * 5_000, "This is no JSON ("),
         (b"[1" + b",1" * MOST + b"]", "At most 10,000 questions can be asked at once."),
+        (
+            b'{"PULocationID": [' + b",".join([b"[1" + b",1" * 999 + b"]"] * 11) + b"]}",
+            "At most 10,000 questions can be asked at once.",
+        ),
         (b" " * (LARGEST + 1), "At most 2 MB can be asked at once."),
         (b'[{"PULocationID": NaN, "DOLocationID": 1}]', "Row 0, column PULocationID: nan is no"),
     ],
-    ids=["nothing", "cut off", "no text", "deep", "long", "many", "large", "NaN"],
+    ids=["nothing", "cut off", "no text", "deep", "long", "many", "many within", "large", "NaN"],
 )
 def test_what_is_no_list_is_refused_with_a_sentence(
     client: TestClient, content: bytes, said: str
@@ -252,6 +256,7 @@ def test_what_is_no_list_is_refused_with_a_sentence(
         ("from=132", "to is missing."),
         ("from=132&to=", "to is missing."),
         ("from=132&from=1&to=1", "from is given twice."),
+        ("from=132&to=1&at=Fri 17:00&at=", "at is given twice."),
         ("from=132&to=1&time=noon", "'time' is no parameter here: there are from, to, at."),
         ("from=266&to=1", "Row 0, column PULocationID: '266' is no zone: a whole number from 1"),
         ("from=1&to=132.5", "Row 0, column DOLocationID: '132.5' is no zone: a whole number from"),

@@ -36,7 +36,7 @@ def test_defaults_are_a_laptop_and_tlcs_site(folder: Path) -> None:
     ("given", "meant"),
     [
         pytest.param("green", ["green"], id="one"),
-        pytest.param("synthetic, yellow", ["yellow", "synthetic"], id="two"),
+        pytest.param("synthetic, yellow, synthetic", ["synthetic", "yellow"], id="two"),
     ],
 )
 def test_fleets(given: str, meant: list[str]) -> None:
@@ -95,6 +95,12 @@ def test_months_per_run(given: str, meant: int | None) -> None:
             "TAXI_STORAGE",
             "s3://[bucket",
             "is 's3://[bucket'; set it to a folder, or a URL that fsspec knows. Invalid IPv6 URL.",
+        ),
+        (
+            "MLFLOW_TRACKING_URI",
+            "file:///mlruns",
+            "is 'file:///mlruns'; set it to a database such as sqlite:///mlflow.db or the URL of "
+            "an MLflow server. MLflow no longer tracks to a folder.",
         ),
         (
             "MLFLOW_TRACKING_URI",

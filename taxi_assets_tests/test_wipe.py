@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import mlflow
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from mlflow.entities import ViewType
 
 from taxi_assets.settings import Settings
@@ -219,9 +220,37 @@ def test_a_run_that_is_not_over_keeps_its_fleet(
     stored = Path(settings.storage) / "green/raw_trips"
     stored.mkdir(parents=True)
     (stored / "2023-01.parquet").write_bytes(b"trips")
+    for options in ([], ["--month", "2023-01"]):
+        said = wipe("--fleet", "green", *options, "--yes", code=1)
+        assert re.search(r"Run 0b7c\S+ of green is not over.* Nothing has been removed", said)
+        assert (stored / "2023-01.parquet").exists()
+
+
+def test_files_that_are_nobodys_stay_and_are_no_hindrance(
+    settings: Settings, wipe: Callable[..., str]
+) -> None:
+    folder = Path(settings.storage) / "green"
+    (folder / "raw_trips").mkdir(parents=True)
+    for name in (".DS_Store", "my notes.txt", "raw_trips/2023-01.parquet"):
+        (folder / name).write_bytes(b"content")
+    for options in (["--month", "2023-01"], []):
+        said = wipe("--fleet", "green", *options, "--yes")
+        assert "1 files and folders removed" in said
+        assert sorted(path.name for path in folder.glob("*.*")) == [".DS_Store", "my notes.txt"]
+    assert not (folder / "raw_trips").exists()
+
+
+def test_a_file_that_cannot_be_removed_is_named(
+    settings: Settings, wipe: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (Path(settings.storage) / "green/model").mkdir(parents=True)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(LocalFileSystem, "rm", refuse)
     said = wipe("--fleet", "green", "--yes", code=1)
-    assert re.search(r"Run 0b7c\S+ of green is not over.* Nothing has been removed", said)
-    assert (stored / "2023-01.parquet").exists()
+    assert "/green/model cannot be removed (Permission denied). Give access to it" in said
 
 
 def test_without_a_dagster_home_nothing_is_removed(

@@ -76,7 +76,13 @@ def zone_names(
 
 def _parse(content: bytes) -> Zones:
     rows = csv.DictReader(io.StringIO(content[:MAX_BYTES].decode("utf-8-sig")))
-    zones = Zones({row["LocationID"]: Zone(row["Borough"], row["Zone"]) for row in rows})
+    zones = Zones(
+        {
+            row["LocationID"]: Zone(row["Borough"], row["Zone"])
+            for row in rows
+            if row["LocationID"].isdecimal() and row["Borough"] and row["Zone"]
+        }
+    )
     if not zones:
         raise ValueError("the lookup file has no zones")
     return zones

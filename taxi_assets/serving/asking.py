@@ -11,7 +11,7 @@ from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
 from taxi_assets.tracking.asked import read_cells
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from starlette.datastructures import QueryParams
     from starlette.requests import Request
@@ -55,7 +55,7 @@ def read_question(asked: "QueryParams", places: Places, timed: bool = True) -> Q
         _read(name, asked, partial(_find, places, column))
         for name, column in (("from", PICKUP_ZONE), ("to", DROPOFF_ZONE))
     )
-    timeless = not asked.get("at", "").strip()
+    timeless = not any(text.strip() for text in asked.getlist("at"))
     return Question(pickup, dropoff, None if timeless else _read("at", asked, hour_at))
 
 
@@ -95,19 +95,26 @@ async def read_list(request: "Request") -> Any:
             raise QuestionError(f"At most {LARGEST >> 20} MB can be asked at once.")
     try:
         asked = json.loads(bytes(received))
+        questions = _questions(asked)
     except (ValueError, RecursionError) as error:
         why = "too deep" if isinstance(error, RecursionError) else error
         raise QuestionError(
             f"This is no JSON ({why}). Ask with a list such as {json.dumps([EXAMPLE])}."
         ) from None
-    if _rows(asked) > MOST:
+    if questions > MOST:
         raise QuestionError(f"At most {MOST:,} questions can be asked at once.")
     return asked
 
 
-def _rows(asked: Any) -> int:
-    lists: Iterable[Any] = asked.values() if isinstance(asked, dict) else [asked]
-    return max((len(values) for values in lists if isinstance(values, list)), default=0)
+def _questions(asked: Any) -> int:
+    """How many a list has, or the longest of an object's, with those in lists within."""
+    match asked:
+        case list():
+            return sum(map(_questions, asked))
+        case dict():
+            return max(map(_questions, asked.values()), default=0)
+        case _:
+            return 1
 
 
 def show_hour(hour: int) -> str:

@@ -173,6 +173,8 @@ def written_whole(path: Path, columns: "Sequence[tuple[str, pa.DataType]]") -> I
     import pyarrow.parquet as pq
 
     schema = pa.schema(columns)
+    if path.suffix not in (".csv", ".parquet"):
+        raise QuestionError(f"{path} is to end in .csv or .parquet.")
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         os.close(handle)
@@ -185,6 +187,9 @@ def written_whole(path: Path, columns: "Sequence[tuple[str, pa.DataType]]") -> I
             writer = pq.ParquetWriter(temporary, schema, compression="zstd")
         with writer:
             yield writer
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(temporary).chmod(0o666 & ~mask)  # As any file; temporary ones are their owner's.
         Path(temporary).replace(path)
     except OSError as error:
         raise QuestionError(f"{path} cannot be written: {first_line(error)}.") from None

@@ -1,6 +1,7 @@
 """What people ask, in their words: zones by name or number, times by weekday and hour."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from difflib import get_close_matches
@@ -23,7 +24,12 @@ class Places:
     def __init__(self, names: Mapping[str, str]) -> None:
         """Take the zones' names by their numbers, which are text: ``132``."""
         self.names = {int(number): name for number, name in names.items()}
-        self._by_name = {name.casefold(): number for number, name in self.names.items()}
+        shared = {name for name, zones in Counter(self.names.values()).items() if zones > 1}
+        # Of zones that share a name, each is known by its number, too.
+        self._by_name = {
+            (f"{name} ({number})" if name in shared else name).casefold(): number
+            for number, name in self.names.items()
+        }
 
     def name(self, zone: int) -> str:
         """A zone's name, or its number where the names are not known."""
@@ -37,7 +43,7 @@ class Places:
         """
         asked = text.strip().casefold()
         if re.fullmatch(r"[0-9]+", asked, re.ASCII):
-            zone = int(asked[:9])
+            zone = int(asked.lstrip("0")[:9] or 0)
             if 1 <= zone <= LAST_ZONE:
                 return zone
             raise QuestionError(f"{text!r} is no zone: TLC numbers them from 1 to {LAST_ZONE}.")

@@ -137,13 +137,17 @@ class Storage:
             return cast("BinaryIO", self._place[0].open(full_path, "rb"))
 
     def names(self, folder: str) -> list[str]:
-        """Names of the files in a folder, in order; none if it does not exist."""
+        """Names of the files in a folder, in order; none if it does not exist.
+
+        Others than the storage's, such as ``.DS_Store``, are not among them.
+        """
         try:
             with self._reached(folder):
                 found = self._place[0].ls(self.full_path(folder), detail=False)
         except FileNotFoundError:
             return []
-        return sorted(str(path).rpartition("/")[2] for path in found)
+        names = sorted(str(path).rpartition("/")[2] for path in found)
+        return [name for name in names if SAFE_PATH.fullmatch(name)]
 
     def remove(self, path: str) -> None:
         """Remove a file, or a folder with all that is in it.

@@ -112,8 +112,11 @@ class MonthFileIOManager(MonthlyIOManager):
         """Put a fetched file in its place; one that is unchanged at its source lies there."""
         path = self.path(asset_key, month)
         if value.path is not None:
-            announce_origin(self._storage, path, value.origin)
-            super().store(asset_key, month, value.path)
+            try:
+                announce_origin(self._storage, path, value.origin)
+                super().store(asset_key, month, value.path)
+            finally:
+                value.path.unlink(missing_ok=True)
         return {
             "path": dg.MetadataValue.path(self._storage.shown_path(path)),
             "stored_bytes": value.origin.size,

@@ -53,7 +53,9 @@ class CsvTrips:
         self.skipped = 0
         with self._errors_named(), self._open() as file:
             beginning = file.read(MAX_HEADER).decode("utf-8-sig", errors="replace")
-        header, *rows = [line for line in beginning.splitlines() if line.strip()] or [""]
+        lines = beginning.splitlines()
+        header, *rows = [line for line in lines if line.strip()] or [""]
+        self._rows_begin = lines.index(header) + 1 if lines else 1
         self._delimiter = max(DELIMITERS, key=header.count)
         (names,) = csv.reader([header], delimiter=self._delimiter)
         self.fleet, self.columns = _recognise(path, [name.strip() for name in names])
@@ -84,7 +86,7 @@ class CsvTrips:
             reader = arrow_csv.open_csv(
                 file,
                 arrow_csv.ReadOptions(
-                    column_names=self._names, skip_rows=1, block_size=BLOCK_BYTES
+                    column_names=self._names, skip_rows=self._rows_begin, block_size=BLOCK_BYTES
                 ),
                 arrow_csv.ParseOptions(delimiter=self._delimiter, invalid_row_handler=self._skip),
                 arrow_csv.ConvertOptions(

@@ -51,7 +51,7 @@ class StudyTracking(Tracking):
             experiment_id = self._experiment_id(client)
             if run_id is not None and _is_there(client, run_id):
                 client.update_run(run_id, status="RUNNING")
-                self._take_up(client, experiment_id, run_id)
+                self._take_up(client, run_id)
                 return run_id
             run = client.create_run(experiment_id, run_name=name)
             logged = [Param(key, str(value)) for key, value in parameters.items()]
@@ -84,8 +84,9 @@ class StudyTracking(Tracking):
                 client.set_tag(run_id, TRIAL, str(findings.best.number))
             client.set_terminated(run_id, status)
 
-    def _take_up(self, client: "MlflowClient", experiment_id: str, run_id: str) -> None:
+    def _take_up(self, client: "MlflowClient", run_id: str) -> None:
         """Find out which trials have children; one that was left halfway is logged anew."""
+        experiment_id = client.get_run(run_id).info.experiment_id
         condition = f"tags.`{PARENT}` = '{run_id}'"
         for child in client.search_runs([experiment_id], condition, max_results=MANY):
             if child.info.status == "FINISHED":
