@@ -303,6 +303,26 @@ def test_an_outage_stops_after_the_month_in_hand_and_the_next_attempt_goes_on(
     assert all_checks_current(instance, own_source) == {"2023-01", "2023-03", "2023-04"}
 
 
+def test_what_was_made_between_a_bad_month_and_an_outage_is_not_among_the_failed(
+    own_source: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """January is bad; MLflow is away from March on."""
+    (Path(own_source.trip_source) / "green_tripdata_2023-01.parquet").write_bytes(b"PAR1 bad")
+    begins = TrackedRun.begin
+
+    def begin(run: TrackedRun, parameters: dict[str, object], *more: object) -> None:
+        if parameters["month"] == "2023-03":
+            raise UnreachableTrackingError("MLflow is away.")
+        begins(run, parameters, *more)
+
+    monkeypatch.setattr(TrackedRun, "begin", begin)
+    (message,) = step_failures(materialize("2023-01:2023-04", settings=own_source))
+    head, january, *others = message.splitlines()
+    assert head == "3 of 4 months failed:"
+    assert january.startswith("  raw_trips 2023-01: ")
+    assert others == ["  model 2023-03: MLflow is away.", "  2023-04: not tried"]
+
+
 def test_an_outage_that_stays_names_the_months_that_were_not_tried(
     settings: Settings,
     materialize: Materialize,

@@ -8,12 +8,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from taxi_assets import definitions
+from taxi_assets import definitions, incoming
 from taxi_assets.errors import UnreachableStorageError
 from taxi_assets.graph import GRAPH
 from taxi_assets.records import Records, failed_months
 from taxi_assets.settings import Settings
 from taxi_assets.storage.io_managers import MonthlyIOManager
+from taxi_assets.tlc.fetch import FetchedMonth, fetch_month
 from taxi_assets.tlc.months import Month
 from taxi_assets_tests.conftest import LINEAR, latest_record, tracked_runs
 from taxi_assets_tests.test_months import all_checks_current, figures, recorded, statuses
@@ -94,6 +95,24 @@ def test_a_resumed_run_scores_a_model_that_was_missing_before(
     assert "made_in_run" not in backtest
     models = backtest["figures"].value["models"]
     assert {model["trained_through"] for model in models.values()} == {"2023-02"}
+
+
+def test_a_resumed_run_fetches_only_what_it_makes(
+    own_source: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mend = spoil(own_source, "2023-02")
+    failed = materialize("2023-01:2023-03", *TRIPS, settings=own_source)
+    mend("2023-02")
+    fetched = []
+
+    def fetch(source: object, fleet: object, month: Month, *more: object) -> FetchedMonth:
+        fetched.append(str(month))
+        return fetch_month(source, fleet, month, *more)
+
+    monkeypatch.setattr(incoming, "fetch_month", fetch)
+    again = materialize("2023-01:2023-03", *TRIPS, settings=own_source, **resume(failed))
+    assert again.success
+    assert fetched == ["2023-02"]
 
 
 def test_what_a_resumed_run_has_made_anew_counts_after_an_outage_too(
