@@ -8,6 +8,7 @@ A month that fails costs only itself; when a service is away, no further month i
 
 import gc
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from importlib import import_module
@@ -253,7 +254,8 @@ class MonthsRun:
         """Say why a month could not be made."""
         reason = explain(error)
         if reason is None:
-            self._context.log.error(f"{self._at} {month}: unexpected error", exc_info=error)
+            told = "".join(traceback.format_exception(error))
+            self._context.log.error(mask(f"{self._at} {month}: unexpected error\n{told}"))
             reason = f"{type(error).__name__}: {error}"
         elif isinstance(error, MonthError) and error.remake:
             assets = dict.fromkeys([*error.remake, self._at])

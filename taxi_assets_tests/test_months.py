@@ -21,7 +21,7 @@ from taxi_assets import definitions, months
 from taxi_assets.assets import exercise
 from taxi_assets.checks import data
 from taxi_assets.definitions import build_definitions
-from taxi_assets.durations import cleaning
+from taxi_assets.durations import cleaning, regression
 from taxi_assets.graph import GRAPH
 from taxi_assets.partitions import monthly_partitions
 from taxi_assets.records import Failed, failed_months
@@ -301,6 +301,29 @@ def test_an_outage_stops_after_the_month_in_hand_and_the_next_attempt_goes_on(
     for name in NAMES:
         assert recorded(instance, name) == ["2023-01-01", "2023-03-01", "2023-04-01"]
     assert all_checks_current(instance, own_source) == {"2023-01", "2023-03", "2023-04"}
+
+
+def test_an_unexpected_error_is_told_with_its_traceback_and_without_secrets(
+    settings: Settings,
+    materialize: Materialize,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("https://me:hidden@host/file?signature=hidden is odd")
+
+    monkeypatch.setattr(regression, "fit_vectorizer", fail)
+    result = materialize("2023-01")
+    (message,) = step_failures(result)
+    assert message == "vectorizer 2023-01: RuntimeError: https://***@host/file?*** is odd"
+    told = capfd.readouterr().err
+    assert "in fail\n" in told
+    assert "hidden" not in told
+    (month,) = failed_months(
+        instance, result.run_id, [dg.AssetKey(["green", "vectorizer"])], [Month(2023, 1)]
+    ).values()
+    assert month.reason == "RuntimeError: https://***@host/file?*** is odd"
 
 
 def test_what_was_made_between_a_bad_month_and_an_outage_is_not_among_the_failed(
