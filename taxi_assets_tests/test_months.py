@@ -442,13 +442,19 @@ def test_checks_alone_end_with_a_sentence_and_change_nothing(
             dg.AssetCheckKey(dg.AssetKey(["green", "metrics"]), "better_than_mean")
         },
     )
-    result = selection.execute_in_process(
-        partition_key="2023-01-01", instance=instance, raise_on_error=False
-    )
-    (message,) = step_failures(result)
-    assert "A check judges a month when its asset is made" in message
-    assert "--select 'green/metrics' --partition 2023-01-01" in message
-    assert check_states(instance, settings) == before
+    for last, asked in (
+        ("2023-01-01", "--partition 2023-01-01"),
+        ("2023-03-01", "--partition-range 2023-01-01...2023-03-01"),
+    ):
+        months = {
+            "dagster/asset_partition_range_start": "2023-01-01",
+            "dagster/asset_partition_range_end": last,
+        }
+        result = selection.execute_in_process(tags=months, instance=instance, raise_on_error=False)
+        (message,) = step_failures(result)
+        assert "A check judges a month when its asset is made" in message
+        assert f"--select 'green/metrics' {asked}" in message
+        assert check_states(instance, settings) == before
 
 
 SELECTIONS = {
