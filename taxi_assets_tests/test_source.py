@@ -1,6 +1,8 @@
 """Fetching a month: from a folder, from a web server, from nowhere."""
 
 import hashlib
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,6 +11,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from taxi_assets.errors import OutageError
@@ -151,6 +154,28 @@ def test_a_month_that_the_source_does_not_have_leaves_nothing_behind(
         with pytest.raises(SourceError, match=message):
             fetch(location, Month(2019, 7))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_replaced_while_it_is_copied_is_refused_and_not_left(
+    fetch: Callable[..., FetchedMonth],
+    source_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By one of the same length: what was copied may be of both."""
+    name = "green_tripdata_2023-01.parquet"
+    (tmp_path / "source").mkdir()
+    shutil.copy(source_folder / name, tmp_path / "source" / name)
+    copy = LocalFileSystem.get_file
+
+    def copy_while_it_is_replaced(self: LocalFileSystem, path: str, target: str) -> None:
+        copy(self, path, target)
+        os.utime(path, (1, 1))
+
+    monkeypatch.setattr(LocalFileSystem, "get_file", copy_while_it_is_replaced)
+    with pytest.raises(SourceError, match=f"{name} changed while it was read. Run the month again"):
+        fetch(str(tmp_path / "source"))
+    assert not (tmp_path / "fetched").exists()
 
 
 def test_a_folder_is_not_a_file(fetch: Callable[..., FetchedMonth], tmp_path: Path) -> None:
