@@ -27,6 +27,7 @@ from taxi_assets.settings import Settings
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.synthetic import write_month
+from taxi_assets.tracking.relocate import relocate
 
 # Only `make browser-test` installs what this needs.
 collect_ignore = [] if find_spec("playwright") else ["test_browser.py", "test_serving_page.py"]
@@ -115,8 +116,7 @@ def settings(
 ) -> Settings:
     """A laptop's settings, in an empty folder, or in one where three months have been made."""
     if request.node.get_closest_marker("after_three_months"):
-        made: Path = request.getfixturevalue("three_months")
-        shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+        copy_made(request.getfixturevalue("three_months"), tmp_path)
     else:
         shutil.copy(mlflow_database, tmp_path)
     return laptop(tmp_path, source_folder)
@@ -135,7 +135,7 @@ def three_months(
 ) -> Path:
     """A folder in which green's 2023-01 to 2023-03 have been made, with all that goes with them.
 
-    Tests that need such months copy it. What MLFlow keeps of models stays where it was.
+    Tests that need such months copy it.
     """
     folder = tmp_path_factory.mktemp("three_months")
     shutil.copy(mlflow_database, folder)
@@ -147,6 +147,13 @@ def three_months(
         monkeypatch.chdir(folder)
         result = execute(laptop(folder, source_folder), instance, "2023-01:2023-03", ())
     assert result.success
+    return folder
+
+
+def copy_made(made: Path, folder: Path) -> Path:
+    """Copy a folder and all that was made in it; also MLflow's artifacts are the copy's own."""
+    shutil.copytree(made, folder, dirs_exist_ok=True)
+    relocate(folder / "mlflow.db", made, folder)
     return folder
 
 

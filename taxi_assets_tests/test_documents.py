@@ -21,6 +21,7 @@ import pytest
 
 from taxi_assets.graph import GRAPH
 from taxi_assets.settings import Settings
+from taxi_assets_tests.conftest import copy_made
 from taxi_assets_tests.services import PROGRAMS, PROJECT
 
 README, GUIDE = PROJECT / "README.md", PROJECT / "docs/guide.md"
@@ -85,7 +86,7 @@ def named(blocks: Sequence[str]) -> list[Any]:
 @pytest.fixture
 def green_folder(three_months: Path, tmp_path: Path) -> Path:
     """Where three months of green taxis have been made, with the programs."""
-    folder = shutil.copytree(three_months, tmp_path / "green")
+    folder = copy_made(three_months, tmp_path / "green")
     (folder / ".venv").symlink_to(PROGRAMS.parent)
     return folder
 
