@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -494,6 +495,26 @@ def test_each_way_of_being_unusable_has_its_own_advice(
     assert "was made by an older MLflow" in message
     assert "mlflow db upgrade sqlite:///" in message
     assert (Path(settings.storage) / "green/metrics/2023-01.json").read_bytes() == figures
+
+
+@pytest.mark.after_three_months
+@pytest.mark.parametrize("gone", ["its entry", "its files"])
+def test_a_logged_model_that_is_gone_costs_only_its_month(
+    settings: Settings, materialize: Materialize, instance: dg.DagsterInstance, gone: str
+) -> None:
+    run_id = by_month(settings)["2023-01"].info.run_id
+    (logged,) = client(settings).get_run(run_id).outputs.model_outputs
+    if gone == "its entry":
+        client(settings).delete_logged_model(logged.model_id)
+    else:
+        shutil.rmtree(client(settings).get_logged_model(logged.model_id).artifact_location)
+    result = materialize("2023-01:2023-02", "metrics")
+    (message,) = step_failures(result)
+    assert f"The model that MLflow run {run_id} has logged was deleted." in message
+    assert "--select 'green/model,green/metrics' --partition 2023-01-01" in message
+    records = instance.fetch_materializations(dg.AssetKey(["green", "metrics"]), limit=9).records
+    made = [record.partition_key for record in records if record.run_id == result.run_id]
+    assert made == ["2023-02-01"]
 
 
 def test_without_tracking_training_stops_and_the_last_model_stays(

@@ -42,7 +42,7 @@ RUNNING = "attributes.status = 'RUNNING'"
 
 
 class DeletedRunError(MonthError):
-    """Somebody has deleted the run that trained the month's model."""
+    """Somebody has deleted the run that trained the month's model, or what it has logged."""
 
     def __init__(self, message: str, family: str) -> None:
         super().__init__(message)

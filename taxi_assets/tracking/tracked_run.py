@@ -16,6 +16,7 @@ from taxi_assets.monthly_assets import MonthContext
 from taxi_assets.tracking.packaging import write_model
 from taxi_assets.tracking.registry import Registry
 from taxi_assets.tracking.resource import active_run
+from taxi_assets.tracking.runs import DeletedRunError, Tracking
 from taxi_assets.tracking.servers import TrackingError
 from taxi_assets.tracking.tags import REASON
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from sklearn.feature_extraction import DictVectorizer
 
     from taxi_assets.tlc.fetch import Origin
-    from taxi_assets.tracking.runs import Tracking
 
 PROGRESS_BAR = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
 
@@ -37,7 +37,7 @@ class TrackedRun:
     interrupted. It is finished and registered before that, when the month's figures are stored.
     """
 
-    def __init__(self, tracking: "Tracking", context: MonthContext, family: str) -> None:
+    def __init__(self, tracking: Tracking, context: MonthContext, family: str) -> None:
         self._family = family
         self._tracking = tracking
         self._server = tracking.server
@@ -117,12 +117,25 @@ class TrackedRun:
             )
 
     def model_size_bytes(self) -> int:
-        """The logged model's size, as its ``MLmodel`` file states it."""
+        """The logged model's size, as its ``MLmodel`` file states it.
+
+        Raises:
+            TrackingError: MLflow does not do its part.
+            DeletedRunError: somebody has deleted the logged model.
+        """
+        from mlflow.exceptions import MlflowException
         from mlflow.models import Model
 
         with self._server.turn():
-            logged = self._server.client.get_logged_model(self._model_id())
-            model = Model.load(logged.artifact_location)
+            try:
+                logged = self._server.client.get_logged_model(self._model_id())
+                model = Model.load(logged.artifact_location)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                raise DeletedRunError(
+                    f"The model that MLflow run {self.run_id} has logged was deleted.", self._family
+                ) from None
         return int(model.to_dict()["model_size_bytes"])
 
     def log_metrics(self, figures: Mapping[str, float]) -> None:
