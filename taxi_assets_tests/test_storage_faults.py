@@ -15,6 +15,7 @@ from pathlib import Path
 import dagster as dg
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from taxi_assets.errors import StorageError, explain
@@ -95,6 +96,17 @@ def test_every_page_of_a_stored_frame_has_a_checksum(tmp_path: Path) -> None:
     (tmp_path / "frame").write_bytes(content)
     with pytest.raises(OSError, match="CRC checksum"):
         FRAMES.load((tmp_path / "frame").open("rb"))
+
+
+def test_no_value_of_a_column_without_nulls_is_marked_as_none(tmp_path: Path) -> None:
+    """Writing a mark for each of three million values took twice as long as their columns."""
+    frames = ParquetFrame({"duration": "float64", "trip_distance": "float32"})
+    distances = pd.Series([1.5, None], dtype="float32")
+    frame = pd.DataFrame({"duration": [1.0, 60.0], "trip_distance": distances})
+    frames.dump(frame, tmp_path / "frame")
+    columns = pq.read_schema(tmp_path / "frame")
+    assert [(c.name, c.nullable) for c in columns] == [("duration", False), ("trip_distance", True)]
+    pd.testing.assert_frame_equal(frames.load((tmp_path / "frame").open("rb")), frame)
 
 
 def test_between_the_note_and_the_file_either_month_counts(tmp_path: Path) -> None:

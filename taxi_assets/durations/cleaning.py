@@ -187,10 +187,14 @@ def _count_by_minute(trips: Trips) -> "NDArray[np.int64]":
     import numpy as np
 
     minutes = trips.seconds.drop_null().to_numpy() / 60.0
+    longest_kept = np.count_nonzero(minutes == MAX_DURATION)
+    np.floor(minutes, out=minutes)
+    np.clip(minutes, -1, LONGEST_COUNTED, out=minutes)
+    counts = np.bincount(minutes.astype(np.int64) + 1, minlength=LONGEST_COUNTED + 2)
     # The longest trips that are kept belong with the minute before.
-    begun = np.floor(minutes) - (minutes == MAX_DURATION)
-    begun = np.clip(begun, -1, LONGEST_COUNTED).astype(np.int64)
-    return np.bincount(begun + 1, minlength=LONGEST_COUNTED + 2)
+    counts[int(MAX_DURATION)] += longest_kept
+    counts[int(MAX_DURATION) + 1] -= longest_kept
+    return counts
 
 
 def _keep(trips: Trips) -> "pa.Table":

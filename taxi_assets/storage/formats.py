@@ -111,7 +111,10 @@ class ParquetFrame(Format):
         import pyarrow.parquet as pq
 
         table = pa.Table.from_pandas(value, preserve_index=False)
-        marked = table.replace_schema_metadata(table.schema.metadata | {_LAYOUT_KEY: LAYOUT})
+        # Of a column that may have nulls, Arrow writes for each value whether it is one.
+        fields = [field.with_nullable(table[field.name].null_count > 0) for field in table.schema]
+        schema = pa.schema(fields, table.schema.metadata | {_LAYOUT_KEY: LAYOUT})
+        marked = pa.Table.from_arrays(table.columns, schema=schema)
         pq.write_table(
             marked, path, compression="zstd", write_statistics=False, write_page_checksum=True
         )
