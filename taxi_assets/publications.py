@@ -169,7 +169,7 @@ class Publications:
         self.silence = min(max(FIRST_WAIT, 2 * self.silence), LONGEST_SILENCE)
         self.silent_until = now + self.silence
         # What it could not be asked about it is asked about then.
-        self.due = min(self.due, self.silent_until)
+        self.due = self.silent_until
 
 
 def _ask(source: TripSource, fleet: Fleet, month: Month) -> str:

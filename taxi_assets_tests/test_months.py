@@ -554,9 +554,45 @@ def test_progress_is_reported_with_the_time_to_go(
     ]
 
 
+def test_the_time_to_go_follows_from_the_months_that_were_made(
+    own_source: Settings,
+    materialize: Materialize,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """January fails in ten seconds; from then on a month takes twenty."""
+    (Path(own_source.trip_source) / "green_tripdata_2023-01.parquet").unlink()
+    clock = count(0.0, 10.0)
+    monkeypatch.setattr(months, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    assert not materialize("2023-01:2023-03", "raw_trips", settings=own_source).success
+    assert re.findall(r"2023-0\d done in .*", capfd.readouterr().err) == [
+        "2023-02 done in 10.0 s (2 of 3, about 30 s to go)",
+        "2023-03 done in 10.0 s (3 of 3, about 0 s to go)",
+    ]
+
+
 def test_after_an_outage_there_are_two_more_attempts_after_four_and_twelve_seconds() -> None:
     assert months.RETRIES.max_retries == 2
     assert [months.RETRIES.calculate_delay(attempt) for attempt in (1, 2)] == [4, 12]
+
+
+def test_each_attempt_after_an_outage_waits_its_own_time(
+    materialize: Materialize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = []
+
+    def wait(attempt: int) -> float:
+        waited.append(attempt)
+        return 0
+
+    def away(*_: object) -> None:
+        raise UnreachableTrackingError("MLflow is away.")
+
+    policy = SimpleNamespace(max_retries=2, calculate_delay=wait)
+    monkeypatch.setattr(months, "RETRIES", policy)
+    monkeypatch.setattr(exercise.pairs, "group_by_zone_pair", away)
+    assert not materialize("2023-01", "raw_trips", "cleaned_trips", "zone_pairs").success
+    assert waited == [1, 2]
 
 
 def test_what_an_io_manager_logs_is_in_the_runs_log(

@@ -320,6 +320,21 @@ def test_a_month_is_asked_for_again_if_that_helps(
     assert bool(again) == asked
 
 
+def test_every_round_is_also_about_months_whose_last_run_has_failed(
+    instance: dg.DagsterInstance,
+) -> None:
+    failure, success = dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS
+    for month, statuses in (
+        (JANUARY, (failure, success)),
+        (FEBRUARY, (success, failure)),
+        (MARCH, (failure, dg.DagsterRunStatus.STARTED)),
+    ):
+        for status in statuses:
+            launched(instance, dg.RunRequest(partition_key=month.partition_key), status, 1.0)
+    context = dg.build_sensor_context(instance, sensor_name="new_green_months")
+    assert automation.Requested(context, [], now=2.0).failed() == [FEBRUARY]
+
+
 def test_a_month_that_is_published_anew_does_not_wait_for_the_old_ones_run(
     settings: Settings, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
