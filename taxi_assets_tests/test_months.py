@@ -24,7 +24,7 @@ from taxi_assets.definitions import build_definitions
 from taxi_assets.durations import cleaning, regression
 from taxi_assets.graph import GRAPH
 from taxi_assets.partitions import monthly_partitions
-from taxi_assets.records import Failed, failed_months
+from taxi_assets.records import Failed, Records, failed_months
 from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.io_managers import MonthlyIOManager
@@ -519,6 +519,23 @@ def test_never_two_months_trips_are_in_memory_nor_one_for_longer_than_it_is_need
     monkeypatch.setattr(exercise.regression, "fit_model", fit_without_trips)
     assert materialize("2023-01", *NAMES[:5]).success
     assert len(alive) == 4
+
+
+def test_what_a_check_found_of_an_older_record_counts_no_more(
+    materialize: Materialize, instance: dg.DagsterInstance
+) -> None:
+    """Somebody has recorded the month again since, without its checks."""
+    assert materialize("2023-01", "raw_trips").success
+    raw_trips = dg.AssetKey(["green", "raw_trips"])
+    check = dg.AssetCheckKey(raw_trips, "number_of_trips")
+
+    def passed(month: Month) -> bool | None:
+        return Records(SimpleNamespace(instance=instance)).passed(check, month)
+
+    assert passed(Month(2023, 1)) is True
+    assert passed(Month(2023, 2)) is None
+    instance.report_runless_asset_event(dg.AssetMaterialization(raw_trips, partition="2023-01-01"))
+    assert passed(Month(2023, 1)) is None
 
 
 def test_a_function_that_forgets_a_check_is_told(
