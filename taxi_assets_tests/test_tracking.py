@@ -157,6 +157,22 @@ def test_each_family_has_its_own_newest_version(family: str, settings: Settings)
     assert (newest.tags["family"], newest.tags["month"]) == (family, "2023-03")
 
 
+def test_the_newest_version_of_a_month_is_that_of_the_highest_number() -> None:
+    tags = {"family": "linear", "month": "2023-03"}
+    versions = [SimpleNamespace(version=number, tags=tags) for number in ("10", "9")]
+    moved = []
+
+    class Client:
+        def search_model_versions(self, *_: object, **__: object) -> list[SimpleNamespace]:
+            return versions
+
+        def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
+            moved.append(version)
+
+    Registry(Client(), "green").point_to_newest("linear")
+    assert moved == ["10"]
+
+
 def test_the_alias_follows_a_month_that_is_registered_meanwhile() -> None:
     """Another run registers March after this one has looked, and moves the alias before it."""
     versions = [

@@ -209,6 +209,24 @@ def test_what_of_it_has_been_removed_before_is_no_hindrance(
     assert tracked(settings, "green") == nothing
 
 
+@pytest.mark.after_three_months
+def test_a_version_of_the_month_goes_without_its_run_too(
+    settings: Settings, wipe: Callable[..., str]
+) -> None:
+    """Somebody has removed the run for good, as `mlflow gc` does; MLflow keeps the version."""
+    client = mlflow.MlflowClient(settings.tracking_uri)
+    name = "nyc-taxi-trip-duration-green"
+
+    def versions() -> list[str]:
+        return sorted(v.tags["month"] for v in client.search_model_versions(f"name = '{name}'"))
+
+    assert versions() == ["2023-01"] * 2 + ["2023-02"] * 2 + ["2023-03"] * 2
+    first, *_ = client.search_model_versions("tags.month = '2023-01'")
+    client._tracking_client.store._hard_delete_run(first.run_id)
+    wipe("--fleet", "green", "--month", "2023-01", "--yes")
+    assert versions() == ["2023-02"] * 2 + ["2023-03"] * 2
+
+
 def test_a_run_that_is_not_over_keeps_its_fleet(
     settings: Settings, instance: dg.DagsterInstance, wipe: Callable[..., str]
 ) -> None:
