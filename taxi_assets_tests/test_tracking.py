@@ -23,6 +23,7 @@ from mlflow.entities import Run
 
 from taxi_assets.definitions import build_definitions
 from taxi_assets.durations import regression
+from taxi_assets.errors import OutageError
 from taxi_assets.settings import Settings
 from taxi_assets.storage.formats import Json
 from taxi_assets.tlc.fleets import FLEETS
@@ -554,6 +555,15 @@ def test_passwords_are_not_shown() -> None:
     server = TrackingServer("postgresql://me:secret@host/mlflow")
     assert server.shown == "postgresql://host/mlflow"
     assert TrackingServer("sqlite:////tmp/mlflow.db").shown == "sqlite:////tmp/mlflow.db"
+
+
+def test_a_driver_that_is_not_installed_is_not_waited_for() -> None:
+    with (
+        pytest.raises(TrackingError, match="No module named 'MySQLdb'") as raised,
+        TrackingServer("mysql://host/mlflow").explained(),
+    ):
+        raise ModuleNotFoundError("No module named 'MySQLdb'")
+    assert not isinstance(raised.value, OutageError)
 
 
 def test_training_twice_gives_the_same_model(

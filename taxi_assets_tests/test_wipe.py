@@ -244,6 +244,17 @@ def test_a_run_that_is_not_over_keeps_its_fleet(
         assert (stored / "2023-01.parquet").exists()
 
 
+def test_a_run_of_several_fleets_stays(
+    instance: dg.DagsterInstance, wipe: Callable[..., str]
+) -> None:
+    both = frozenset(dg.AssetKey([fleet, "raw_trips"]) for fleet in ("green", "yellow"))
+    run_id = "0b7c1f4e-0000-4000-8000-000000000002"
+    success = dg.DagsterRunStatus.SUCCESS
+    instance.add_run(dg.DagsterRun("both", run_id, status=success, asset_selection=both))
+    assert "green: 0 runs removed from Dagster's history" in wipe("--fleet", "green", "--yes")
+    assert instance.get_run_by_id(run_id) is not None
+
+
 def test_files_that_are_nobodys_stay_and_are_no_hindrance(
     settings: Settings, wipe: Callable[..., str]
 ) -> None:
