@@ -354,20 +354,29 @@ def test_tlcs_largest_month_takes_less_than_a_gigabyte_and_a_half(tmp_path: Path
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 1.5e9 / 1024
 
 
+ABORTED = "terminate called after throwing an instance of 'arrow::stl::BadAlloc'"
+"""What Arrow says when a thread of its own finds no memory: it ends the process, which nothing in
+it can prevent. That happens one time in some twenty."""
+
+
 def test_a_month_that_finds_no_memory_fails_in_a_sentence(tmp_path: Path) -> None:
     """1.45 GB of address space (``ulimit -v``) hold the libraries, and not three million trips.
 
     A little more would hold the trips, and not what OpenBLAS needs for the fit: it tries for ever.
     """
-    command = Command(tmp_path, fleet="synthetic")
     limit = 1_450_000_000
-    process = command.start(
-        "--select", "*", "--partition-range", "2023-01-01...2023-02-01",
-        TAXI_SYNTHETIC_TRIPS="3400000",
-        preexec=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
-    )  # fmt: skip
-    output, _ = process.communicate(timeout=600)
-    assert process.returncode == 1
+    for attempt in range(3):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        process = Command(folder, fleet="synthetic").start(
+            "--select", "*", "--partition-range", "2023-01-01...2023-02-01",
+            TAXI_SYNTHETIC_TRIPS="3400000",
+            preexec=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+        )  # fmt: skip
+        output, _ = process.communicate(timeout=600)
+        if process.returncode != -signal.SIGABRT or ABORTED not in output:
+            break
+    assert process.returncode == 1, output
     assert "2023-01: The memory is used up. Run fewer months at once, or give the" in output
     assert "Traceback" not in output
-    assert list((tmp_path / "data").rglob("*.tmp")) == []
+    assert list((folder / "data").rglob("*.tmp")) == []
