@@ -577,7 +577,7 @@ def test_the_time_to_go_follows_from_the_months_that_were_made(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """January fails in ten seconds; from then on a month takes twenty."""
+    """January fails; the one month that is made is done 30 seconds after the start."""
     (Path(own_source.trip_source) / "green_tripdata_2023-01.parquet").unlink()
     clock = count(0.0, 10.0)
     monkeypatch.setattr(months, "time", SimpleNamespace(monotonic=lambda: next(clock)))
