@@ -14,8 +14,9 @@ from taxi_assets.console import show_brief_lines
 M_MMAP_THRESHOLD = -3
 """glibc's number of the option, in ``malloc.h``."""
 
-LARGE_BLOCK = 1 << 20
-"""Bytes from which a block of memory is the system's own."""
+LARGE_BLOCK = 32 << 20
+"""Bytes from which a block of memory is the system's own: the most that glibc takes. With 1 MB a
+run needs 3 % less memory, and a twentieth more time for having it cleared again and again."""
 
 
 @cache
@@ -46,8 +47,8 @@ def try_mlflow_briefly() -> None:
 def _give_memory_back() -> None:
     """Have the C library return what is freed of a month's arrays to the system, where it can.
 
-    glibc keeps blocks of up to 32 MB once one of that size has been freed: a third of a run's
-    memory, after three full-size months.
+    By default glibc keeps up to 64 MB at hand once a block of half that size has been freed; told
+    anything of its blocks, it keeps 128 KB.
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)

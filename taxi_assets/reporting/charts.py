@@ -4,12 +4,12 @@ Colours are Okabe and Ito's, which the colour-blind tell apart too.
 """
 
 import io
-from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from taxi_assets.durations.cleaning import DURATION, MAX_DURATION, MIN_DURATION
 from taxi_assets.durations.scoring import Validation
+from taxi_assets.reporting import summaries
 from taxi_assets.reporting.gallery import (
     BOOSTED_PREDICTIONS,
     COVERAGE,
@@ -20,9 +20,11 @@ from taxi_assets.reporting.gallery import (
     WORST_PAIRS,
 )
 from taxi_assets.reporting.painter import Drawing
-from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
+from taxi_assets.reporting.summaries import MINUTES_A_BAR, WELL_TRAVELLED
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import numpy as np
     import pandas as pd
     from matplotlib.axes import Axes
@@ -44,11 +46,6 @@ COUNT = "{x:,.0f}"
 """Not powers of ten, as on logarithmic axes by default: matplotlib's parser of formulas leaves
 cycles of references to all its callers, and so to the trips that they have at hand."""
 
-MINUTES_A_BAR = 5
-LISTED_PAIRS = 10
-WELL_TRAVELLED = 30
-"""Validation trips that a pair of zones must have for its error to mean something."""
-
 
 def cleaning_charts(durations: "NDArray[np.int64]", month: str) -> dict[str, Drawing]:
     """What draws the picture of how long a month's trips last, kept and cut, by its name.
@@ -65,18 +62,20 @@ def model_charts(validation: Validation, zones: "Zones", month: str) -> dict[str
     return {
         PREDICTIONS: partial(
             predictions_chart,
-            validation.trips[DURATION].to_numpy(),
-            validation.trip_predictions,
+            summaries.count_by_minutes(
+                validation.trips[DURATION].to_numpy(), validation.trip_predictions
+            ),
             f"Predicted against actual, linear model, {month}",
         ),
         ERRORS: partial(
-            errors_chart, validation, zones.borough, f"Error by duration and place, {month}"
+            errors_chart,
+            summaries.errors_by_duration(validation),
+            summaries.errors_by_borough(validation, zones.borough),
+            f"Error by duration and place, {month}",
         ),
         WORST_PAIRS: partial(
             worst_pairs_chart,
-            validation.pairs,
-            validation.pair_predictions,
-            zones.name,
+            summaries.worst_pairs(validation, zones.name),
             f"Largest errors of well-travelled pairs of zones, {month}",
         ),
     }
@@ -84,17 +83,19 @@ def model_charts(validation: Validation, zones: "Zones", month: str) -> dict[str
 
 def boosted_charts(validation: "BoostedValidation", month: str) -> dict[str, Drawing]:
     """What draws the pictures of how a month's boosted model does, by their names."""
+    import numpy as np
+
     return {
         BOOSTED_PREDICTIONS: partial(
             predictions_chart,
-            validation.actual,
-            validation.predicted,
+            summaries.count_by_minutes(validation.actual, validation.predicted),
             f"Predicted against actual, boosted model, {month}",
         ),
         HOURS: partial(
             hours_chart,
-            validation.hours,
-            validation.predicted - validation.actual,
+            summaries.mean_errors(
+                validation.hours.astype(np.int64), validation.predicted - validation.actual
+            ),
             f"Error of the boosted model by hour of the week, {month}",
         ),
     }
@@ -105,18 +106,14 @@ def backtest_charts(models: "Mapping[str, Mapping[str, Any]]", month: str) -> di
     return {COVERAGE: partial(coverage_chart, models, f"Models of earlier months on {month}")}
 
 
-def hours_chart(hours: "NDArray[np.uint8]", errors: "NDArray[np.float64]", title: str) -> bytes:
+def hours_chart(means: "pd.DataFrame", title: str) -> bytes:
     """The mean error and mean absolute error by hour of the week.
 
     Args:
-        hours: of the trips, 0 (Monday midnight) to 167.
-        errors: of the trips, predicted less actual (minutes).
+        means: as in ``mean_errors``, by hour, 0 (Monday midnight) to 167.
         title: of the picture.
     """
-    import numpy as np
-
     figure, axes = _figure(title)
-    means = _mean_by(hours.astype(np.int64), errors)
     axes.bar(means.index, means["absolute"], 1.0, color=GREY, label="mean absolute error")
     axes.step(means.index, means["error"], where="mid", color=BLUE,
               label="bias (predicted - actual)")  # fmt: skip
@@ -171,20 +168,17 @@ def durations_chart(durations: "NDArray[np.int64]", title: str) -> bytes:
     return _png(figure)
 
 
-def predictions_chart(
-    actual: "NDArray[np.float64]", predicted: "NDArray[np.float64]", title: str
-) -> bytes:
-    """Predicted against actual durations of the validation trips, darker where there are more."""
+def predictions_chart(counts: "NDArray[np.int64]", title: str) -> bytes:
+    """Predicted against actual durations of the validation trips, darker where there are more.
+
+    Args:
+        counts: as in ``count_by_minutes``.
+        title: of the picture.
+    """
     import numpy as np
 
     figure, axes = _figure(title)
-    minutes = int(MAX_DURATION)
-    # What lies outside the picture, or on its upper edge, is not drawn.
-    took, said = (np.floor(values).astype(np.int64) for values in (actual, predicted))
-    within = (took < minutes) & (said >= 0) & (said < minutes)
-    cells = took[within] * minutes + said[within]
-    counts = np.bincount(cells, minlength=minutes**2).reshape(minutes, minutes)
-    shown = np.ma.masked_equal(counts.T, 0)
+    shown = np.ma.masked_equal(counts, 0)
     box = (0, MAX_DURATION, 0, MAX_DURATION)
     image = axes.imshow(
         shown, norm="log", cmap="cividis_r", origin="lower", extent=box, aspect="auto",
@@ -198,38 +192,26 @@ def predictions_chart(
     return _png(figure)
 
 
-def errors_chart(validation: Validation, borough: Callable[[str], str], title: str) -> bytes:
+def errors_chart(by_duration: "pd.DataFrame", by_borough: "pd.DataFrame", title: str) -> bytes:
     """The mean error by duration, and by the borough of the pick-up.
 
     Args:
-        validation: of the model.
-        borough: names the borough of a zone id.
+        by_duration: as in ``errors_by_duration``.
+        by_borough: as in ``errors_by_borough``.
         title: of the picture.
     """
-    import numpy as np
-    import pandas as pd
-
     figure, (left, right) = _figures(title, 2)
-    actual = validation.trips[DURATION].to_numpy()
-    errors = validation.trip_predictions - actual
-    last = int(MAX_DURATION / MINUTES_A_BAR) - 1
-    means = _mean_by(np.minimum(actual // MINUTES_A_BAR, last).astype(np.int64), errors)
-    starts = means.index * MINUTES_A_BAR
-    left.bar(starts, means["absolute"], MINUTES_A_BAR * 0.9, align="edge", color=GREY,
+    starts, bias = by_duration.index, by_duration["error"]
+    left.bar(starts, by_duration["absolute"], MINUTES_A_BAR * 0.9, align="edge", color=GREY,
              label="mean absolute error")  # fmt: skip
-    left.step([*starts, MAX_DURATION], [*means["error"], means["error"].iloc[-1]],
+    left.step([*starts, MAX_DURATION], [*bias, bias.iloc[-1]],
               where="post", color=BLUE, label="bias (predicted - actual)")  # fmt: skip
     left.axhline(0, color="black", linewidth=0.5)
     left.set_xlabel("actual duration (minutes)")
     left.set_ylabel("error (minutes)")
     left.legend(frameon=False, fontsize=7)
 
-    pickups = validation.trips[PICKUP_ZONE]
-    numbers, boroughs = pd.factorize(pickups.cat.categories.map(borough))
-    by_borough = _mean_by(numbers[pickups.cat.codes], errors).sort_values("trips").tail(7)
-    names = [
-        f"{boroughs[number]}\n{trips:,} trips" for number, trips in by_borough["trips"].items()
-    ]
+    names = [f"{name}\n{trips:,} trips" for name, trips in by_borough["trips"].items()]
     right.barh(names, by_borough["absolute"], color=GREEN)
     right.set_xlabel("mean absolute error (minutes)")
     right.set_title("by borough of the pick-up", fontsize=8)
@@ -237,33 +219,19 @@ def errors_chart(validation: Validation, borough: Callable[[str], str], title: s
     return _png(figure)
 
 
-def worst_pairs_chart(
-    pairs: "pd.DataFrame",
-    predicted: "NDArray[np.float64]",
-    name: Callable[[str], str],
-    title: str,
-) -> bytes:
+def worst_pairs_chart(worst: "pd.DataFrame", title: str) -> bytes:
     """The ten well-travelled pairs of zones with the largest errors.
 
     Args:
-        pairs: the validation rows of ``zone_pairs``.
-        predicted: minutes for each of them.
-        name: names a zone id.
+        worst: as in ``worst_pairs``.
         title: of the picture.
     """
     figure, axes = _figure(title, left=0.52)
-    worst = _worst_pairs(pairs, predicted)
-    labels = [
-        f"{name(str(pickup))} to {name(str(dropoff))} ({trips:,})"
-        for pickup, dropoff, trips in zip(
-            worst[PICKUP_ZONE], worst[DROPOFF_ZONE], worst["trips"], strict=True
-        )
-    ]
     places = range(len(worst))
     axes.barh(places, worst["rmse"], color=BLUE, height=0.4, align="edge", label="RMSE")
     axes.barh(places, worst["bias"], color=ORANGE, height=-0.4, align="edge",
               label="bias (predicted - actual)")  # fmt: skip
-    axes.set_yticks(places, labels, fontsize=6.5)
+    axes.set_yticks(places, worst.index, fontsize=6.5)
     axes.axvline(0, color="black", linewidth=0.5)
     axes.set_xlabel("error (minutes); in brackets, validation trips", fontsize=8)
     if len(worst):
@@ -305,31 +273,6 @@ def trend_chart(months: "Sequence[tuple[Month, Mapping[str, Any]]]") -> bytes:
     axes.xaxis.set_major_formatter(DateFormatter("%Y-%m"))  # type: ignore[no-untyped-call]
     figure.autofmt_xdate()
     return _png(figure)
-
-
-def _mean_by(groups: "NDArray[np.int64]", errors: "NDArray[np.float64]") -> "pd.DataFrame":
-    """For each number of a group that has trips, how many, the mean error and absolute error."""
-    import numpy as np
-    import pandas as pd
-
-    trips = np.bincount(groups)
-    met = np.flatnonzero(trips)
-    sums = {
-        "error": np.bincount(groups, errors)[met],
-        "absolute": np.bincount(groups, np.abs(errors))[met],
-    }
-    means = {name: total / trips[met] for name, total in sums.items()}
-    return pd.DataFrame({"trips": trips[met], **means}, index=met)
-
-
-def _worst_pairs(pairs: "pd.DataFrame", predicted: "NDArray[np.float64]") -> "pd.DataFrame":
-    trips, total = pairs["trips"], pairs["duration_sum"]
-    squares = pairs["duration_sum_of_squares"] - 2 * predicted * total + predicted**2 * trips
-    scored = pairs.assign(
-        rmse=(squares / trips).clip(lower=0) ** 0.5, bias=predicted - total / trips
-    )
-    travelled = scored[trips >= WELL_TRAVELLED]
-    return travelled.nlargest(LISTED_PAIRS, "rmse").iloc[::-1]
 
 
 def _figure(

@@ -1,6 +1,7 @@
 """Opening Parquet files that others wrote, and that may lie about what is in them."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -16,7 +17,7 @@ MAX_TRIPS = 50_000_000
 MAX_BYTES = 16 << 30
 """Bytes in a file once they are decompressed; several times those of TLC's largest month."""
 
-BATCH_ROWS = 1 << 19
+BATCH_ROWS = 1 << 18
 """Rows decoded at a time: enough to be fast, few enough to be small beside the interpreter."""
 
 
@@ -57,7 +58,7 @@ def open_parquet(file: Path | BinaryIO) -> "pq.ParquetFile":
 def decoded_batches(
     month_file: "pq.ParquetFile", columns: Sequence[str]
 ) -> "Iterator[pa.RecordBatch]":
-    """The rows of an open file, a batch at a time.
+    """The rows of an open file, a batch at a time; the next is decoded meanwhile.
 
     Raises:
         ParquetError: the data is damaged.
@@ -65,7 +66,12 @@ def decoded_batches(
     import pyarrow as pa
 
     try:
-        yield from month_file.iter_batches(BATCH_ROWS, columns=list(columns))
+        batches = month_file.iter_batches(BATCH_ROWS, columns=list(columns))
+        with ThreadPoolExecutor(1, "decode") as decoder:
+            coming = decoder.submit(next, batches, None)
+            while (batch := coming.result()) is not None:
+                coming = decoder.submit(next, batches, None)
+                yield batch
     except MemoryError:
         raise
     except (pa.ArrowException, OSError) as error:
