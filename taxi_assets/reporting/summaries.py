@@ -40,8 +40,8 @@ def errors_by_duration(validation: Validation) -> "pd.DataFrame":
     import numpy as np
 
     actual = validation.trips[DURATION].to_numpy()
-    last = int(MAX_DURATION / MINUTES_A_BAR) - 1
-    bars = np.minimum(actual // MINUTES_A_BAR, last).astype(np.int64)
+    last = int(MAX_DURATION) // MINUTES_A_BAR - 1
+    bars = np.minimum(actual.astype(np.int64) // MINUTES_A_BAR, last)
     means = mean_errors(bars, validation.trip_predictions - actual)
     return means.set_index(means.index * MINUTES_A_BAR)
 
