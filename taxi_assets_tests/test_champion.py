@@ -583,6 +583,17 @@ def test_a_change_of_champion_puts_nothing_right(settings: Settings) -> None:
 
 
 @pytest.mark.after_three_months
+def test_a_champion_without_a_predecessor_leaves_no_alias_of_one(settings: Settings) -> None:
+    server = TrackingServer(settings.tracking_uri)
+    first, second, *_ = registered_versions(server, "green")
+    record = ChampionRecord(server, "green")
+    record.write(Verdict(month(3), champion=Reign(second, month(3)), previous=first))
+    assert standing(settings)[0] == {"champion": 2, "previous_champion": 1}
+    record.write(Verdict(month(3), champion=Reign(first, month(3))))
+    assert standing(settings)[0] == {"champion": 1}
+
+
+@pytest.mark.after_three_months
 def test_versions_tell_when_they_were_made_and_come_in_the_order_of_their_numbers(
     settings: Settings,
 ) -> None:

@@ -271,9 +271,13 @@ def test_a_failing_step_fails_the_run_with_its_reason(
     assert run.data.tags["taxi_assets.reason"] == "ZeroDivisionError: no pipeline today"
 
 
-def test_nothing_global_is_left_behind(settings: Settings, materialize: Materialize) -> None:
+def test_nothing_global_is_left_behind(
+    settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Libraries, and what a run's process wants, set theirs once.
     assert materialize("2023-02").success
+    # Somebody's own, which MLflow would put another in the place of.
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "77")
     environment, uri = dict(os.environ), mlflow.get_tracking_uri()
     assert materialize("2023-01").success
     assert mlflow.active_run() is None
