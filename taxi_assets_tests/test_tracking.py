@@ -218,6 +218,19 @@ def test_a_run_that_does_not_say_what_it_trained_trained_the_linear_model(
     assert by == (newer.info.run_id if superseded else None)
 
 
+def test_the_run_whose_model_is_stored_is_superseded_by_none(settings: Settings) -> None:
+    """Also where another was trained after it, and stored before."""
+    tracking = Tracking(settings.tracking_uri, settings.experiment_name)
+    context: Any = SimpleNamespace(fleet=FLEETS["green"], month=Month(2023, 1))
+    experiment = client(settings).create_experiment(settings.experiment_name)
+    of_month = {"taxi_assets.fleet": "green", "dagster.partition": "2023-01-01"}
+    runs = [client(settings).create_run(experiment, tags=of_month).info.run_id for _ in range(2)]
+    for stored in reversed(runs):
+        tracking.supersede_others(context, LINEAR, stored)
+    by = [client(settings).get_run(run).data.tags.get("taxi_assets.superseded_by") for run in runs]
+    assert by == [None, runs[0]]
+
+
 @pytest.mark.after_three_months
 def test_the_backtest_of_a_model_whose_run_was_deleted_is_stored_and_not_tracked(
     settings: Settings, materialize: Materialize
@@ -501,7 +514,10 @@ def test_each_way_of_being_unusable_has_its_own_advice(
 
     client(settings).delete_run(run.info.run_id)
     (message,) = step_failures(materialize("2023-01", "metrics"))
-    assert f"MLflow run {run.info.run_id}, which trained the model, was deleted." in message
+    assert (
+        f"metrics 2023-01: MLflow run {run.info.run_id}, which trained the model, was deleted. "
+        "Make them again: dagster asset materialize"
+    ) in message
     assert "--select 'green/model,green/metrics' --partition 2023-01-01" in message
 
     client(settings).delete_experiment(experiment)
