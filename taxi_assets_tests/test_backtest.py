@@ -243,6 +243,10 @@ def test_each_month_of_a_span_scores_the_models_before_it(
         }
         runs = {run.info.run_id for run in tracked_runs(settings, family)}
         assert march[family]["mlflow_run_id"] in runs
+        known = mlflow.MlflowClient(settings.tracking_uri)
+        (logged_once,) = known.get_metric_history(march[family]["mlflow_run_id"], "backtest_rmse")
+        assert logged_once.step == 0
+        assert 1.7e12 < logged_once.timestamp < 5e12  # Milliseconds since 1970.
     record = latest_record(instance, "backtest", "2023-03")
     assert record.metadata["boosted_rmse"].value == round(march["boosted"]["rmse"], 3)
     assert march["mean"]["mlflow_run_id"] is None
