@@ -29,6 +29,7 @@ from taxi_assets.settings import Settings
 from taxi_assets.storage.formats import Json
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
+from taxi_assets.tracking import tags
 from taxi_assets.tracking.client import once_more_where_it_collides
 from taxi_assets.tracking.owners import OWNER, Owner
 from taxi_assets.tracking.registry import Registry
@@ -315,7 +316,10 @@ def test_runs_say_what_is_needed_to_do_them_again(
     tags = run.data.tags
     assert tags["taxi_assets.data_version"] == raw["sha256"].value
     assert tags["dagster.url"] == f"http://dagster:3000/runs/{result.run_id}"
-    assert f"]({tags['dagster.url']})" in tags["mlflow.note.content"]
+    assert tags["mlflow.note.content"] == (
+        "The linear model of green taxis, 2023-01, trained by "
+        f"[Dagster run {result.run_id[:8]}]({tags['dagster.url']})."
+    )
     assert {"python", "dagster", "dagster-mlflow", "mlflow", "numpy", "pandas"} <= set(tags)
     assert tags["taxi_assets.code_version"] == "2"
     assert run.data.params["random_state"] == "42"
@@ -327,6 +331,25 @@ def test_runs_say_what_is_needed_to_do_them_again(
         metadata = latest_record(instance, asset).metadata
         assert metadata["mlflow_run_id"].value == run.info.run_id
     assert metadata["model_version"].value == "1"
+
+
+def test_a_run_names_the_commit_of_a_checkout_and_the_dagster_run_without_its_pages(
+    settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Here of one that has a single commit."""
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "the first"]):
+        author = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
+        subprocess.run(["git", "-C", str(tmp_path), *author, *command], check=True)
+    monkeypatch.setattr(tags, "__file__", str(tmp_path / "tags.py"))
+    tags._git_commit.cache_clear()
+    result = materialize("2023-01")
+    tags._git_commit.cache_clear()
+    (run,) = tracked_runs(settings)
+    head = (tmp_path / ".git" / (tmp_path / ".git/HEAD").read_text().split()[1]).read_text()
+    assert run.data.tags["mlflow.source.git.commit"] == head.strip()
+    assert run.data.tags["mlflow.note.content"] == (
+        f"The linear model of green taxis, 2023-01, trained by Dagster run {result.run_id[:8]}."
+    )
 
 
 def test_the_registry_has_a_version_for_each_trained_month_and_knows_the_newest(

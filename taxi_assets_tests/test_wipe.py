@@ -12,6 +12,7 @@ import mlflow
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 from mlflow.entities import ViewType
+from mlflow.exceptions import MlflowException
 
 from taxi_assets.settings import Settings
 from taxi_assets.tlc.fleets import FLEETS
@@ -225,6 +226,60 @@ def test_a_version_of_the_month_goes_without_its_run_too(
     client._tracking_client.store._hard_delete_run(first.run_id)
     wipe("--fleet", "green", "--month", "2023-01", "--yes")
     assert versions() == ["2023-02"] * 2 + ["2023-03"] * 2
+
+
+@pytest.mark.after_three_months
+def test_whatever_version_there_is_of_the_months_runs_goes(
+    settings: Settings, wipe: Callable[..., str]
+) -> None:
+    """Somebody has registered a model of it once more, and not said of which month it is."""
+    client = mlflow.MlflowClient(settings.tracking_uri)
+    first, *_ = client.search_model_versions("tags.month = '2023-01'")
+    client.create_model_version(first.name, first.source, first.run_id)
+    wipe("--fleet", "green", "--month", "2023-01", "--yes")
+    left = client.search_model_versions(f"name = '{first.name}'")
+    assert sorted(version.tags["month"] for version in left) == ["2023-02"] * 2 + ["2023-03"] * 2
+
+
+def logged_model(settings: Settings, month: str) -> tuple[str, str, Path]:
+    """Of a month's linear model: the ids of its run and of itself, and where its files are."""
+    client = mlflow.MlflowClient(settings.tracking_uri)
+    version = next(
+        version
+        for version in client.search_model_versions(f"tags.month = '{month}'")
+        if version.tags["family"] == "linear"
+    )
+    (logged,) = client.get_run(version.run_id).outputs.model_outputs
+    location = client.get_logged_model(logged.model_id).artifact_location
+    return version.run_id, logged.model_id, Path(location)
+
+
+@pytest.mark.after_three_months
+def test_a_models_files_go_where_somebody_has_marked_it_as_deleted(
+    settings: Settings, wipe: Callable[..., str]
+) -> None:
+    _, model_id, location = logged_model(settings, "2023-01")
+    assert (location / "MLmodel").exists()
+    mlflow.MlflowClient(settings.tracking_uri).delete_logged_model(model_id)
+    said = wipe("--fleet", "green", "--month", "2023-01", "--yes")
+    assert [path for path in location.rglob("*") if path.is_file()] == []
+    assert "MLflow's server" not in said
+
+
+@pytest.mark.after_three_months
+def test_a_server_marks_what_goes_as_deleted_and_keeps_the_artifacts(
+    settings: Settings, wipe: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = mlflow.MlflowClient(settings.tracking_uri)
+    run_id, model_id, location = logged_model(settings, "2023-01")
+    with monkeypatch.context() as patched:
+        patched.setattr("taxi_assets.tracking.removal._database", lambda _: None)
+        said = wipe("--fleet", "green", "--month", "2023-01", "--yes")
+    assert "MLflow's server keeps the artifacts; `mlflow gc` on its machine removes them." in said
+    assert client.get_run(run_id).info.lifecycle_stage == "deleted"
+    with pytest.raises(MlflowException, match="not found"):
+        client.get_logged_model(model_id)
+    assert (location / "MLmodel").exists()
 
 
 def test_a_run_that_is_not_over_keeps_its_fleet(
