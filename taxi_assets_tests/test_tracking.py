@@ -1,6 +1,7 @@
 """MLflow runs under every way of running: one for each trained month, with a true status."""
 
 import json
+import logging
 import os
 import runpy
 import shutil
@@ -20,6 +21,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import requests
 from mlflow.entities import Run
 
 from taxi_assets.definitions import build_definitions
@@ -286,6 +288,23 @@ def test_a_failing_step_fails_the_run_with_its_reason(
     assert run.data.tags["taxi_assets.reason"] == "ZeroDivisionError: no pipeline today"
 
 
+def test_the_reason_is_told_where_mlflow_goes_away_before_it_is_noted(
+    settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ZeroDivisionError("no pipeline today")
+
+    def away(*_: object) -> None:
+        raise requests.ConnectionError
+
+    monkeypatch.setattr("taxi_assets.tracking.tracked_run.write_model", refuse)
+    monkeypatch.setattr(mlflow.MlflowClient, "set_terminated", away)
+    (message,) = step_failures(materialize("2023-01"))
+    assert "model 2023-01: ZeroDivisionError: no pipeline today" in message
+    (run,) = tracked_runs(settings)
+    assert run.info.status == "RUNNING"
+
+
 def test_nothing_global_is_left_behind(
     settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,6 +317,7 @@ def test_nothing_global_is_left_behind(
     assert mlflow.active_run() is None
     assert mlflow.get_tracking_uri() == uri
     assert dict(os.environ) == environment
+    assert logging.getLogger("mlflow.pyfunc").level == logging.NOTSET
 
 
 def test_runs_say_what_is_needed_to_do_them_again(
