@@ -15,9 +15,9 @@ M_MMAP_THRESHOLD = -3
 """glibc's number of the option, in ``malloc.h``."""
 
 LARGE_BLOCK = 2 << 20
-"""Bytes from which a block of memory is the system's own. From 1 MB months of the boosted model take
-a twentieth more time, as the system clears each block; from 4 MB an invented month of TLC's largest
-size keeps 120 MB more."""
+"""Bytes from which a block of memory is the system's own. From 1 MB months of the boosted model
+take a twentieth more time, as the system clears each block; from 4 MB an invented month of TLC's
+largest size keeps 120 MB more."""
 
 
 @cache
