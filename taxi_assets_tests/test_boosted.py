@@ -40,7 +40,7 @@ from taxi_assets.durations.window import (
     zone_number,
     zone_numbers,
 )
-from taxi_assets.durations.zone_pairs import group_by_zone_pair, split
+from taxi_assets.durations.zone_pairs import VALIDATION, group_by_zone_pair, split
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
@@ -415,6 +415,20 @@ def test_the_linear_model_as_arrays_is_the_linear_model(
     low, high = interval.bounds(minutes, np.ones(len(minutes)))
     actual = held_out["duration"].to_numpy()
     assert ((low <= actual) & (actual <= high)).mean() == pytest.approx(0.82, abs=0.06)
+
+
+def test_a_fifth_of_the_predictions_that_has_no_trip_is_like_all(
+    months: dict[Month, pd.DataFrame],
+) -> None:
+    """Trips between the same two zones are predicted the same: four fifths are empty."""
+    pairs = group_by_zone_pair(months[MONTHS[0]])
+    vectorizer = fit_vectorizer(pairs)
+    arrays = linear_arrays(vectorizer, fit_model(pairs, vectorizer))
+    busiest = split(pairs, VALIDATION).nlargest(1, "trips")
+    interval = fit_linear_interval(arrays, busiest)
+    for name in ("low", "high"):
+        assert np.isfinite(interval[name]).all()
+        assert_allclose(interval[name], interval[name][-1])
 
 
 def test_the_interval_of_the_linear_model_is_that_of_its_validation_trips(

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from taxi_assets.durations import cleaning
 from taxi_assets.durations.cleaning import UnusableTripsError, clean_trips
 from taxi_assets.durations.regression import fit_model, fit_vectorizer
 from taxi_assets.durations.zone_pairs import group_by_zone_pair
@@ -124,3 +125,14 @@ def test_zone_pairs_count_and_sum_each_split(tmp_path: Path) -> None:
     assert pairs["duration_sum"].tolist() == [55 - held_out.sum(), held_out.sum()]
     assert pairs["duration_sum_of_squares"].sum() == sum(m * m for m in minutes)
     assert pairs["PULocationID"].tolist() == ["132", "132"]
+
+
+def test_no_memory_is_not_taken_for_damaged_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise pa.ArrowMemoryError("malloc of size 8 failed")
+
+    monkeypatch.setattr(cleaning, "decoded_batches", full)
+    with pytest.raises(MemoryError):
+        clean_trips(month_file(tmp_path, [600, 660]), GREEN, JANUARY)

@@ -62,6 +62,7 @@ def test_a_profile_of_one_trip_has_all_categories() -> None:
     monday = pd.DataFrame({"PULocationID": zones, "DOLocationID": zones, "duration": [1.0]})
     found = profile(monday.assign(pickup_hour=np.array([5], np.uint8)))
     assert found.hours == [0, 0, 0, 0, 0, 1, *[0] * 18]
+    assert Profile.from_json(found.to_json()) == found
     lengths = {name: len(counts) for name, counts in found.to_json().items()}
     assert lengths == {"pickup_zones": 266, "dropoff_zones": 266, "hours": 24, "durations": 601}
 
@@ -81,6 +82,14 @@ def test_chance_is_that_of_the_categories_that_were_met_and_of_one_trip_at_least
     nothing, one = counted(zones=(0,), hours=(0,)), counted(zones=(1,), hours=(1,))
     assert chance(counted(), one)["hours"] == pytest.approx(0.42466, rel=1e-4)
     assert chance(counted(), nothing)["hours"] == chance(counted(), one)["hours"]
+
+
+def test_chance_of_durations_is_their_deviation_in_means_by_the_numbers_of_trips() -> None:
+    """Half of a million trips take five minutes, half fifteen: half a mean, on either side."""
+    durations = [0] * LENGTHS["durations"]
+    durations[50] = durations[150] = 500_000
+    month = replace(counted(), durations=durations)
+    assert chance(month, month)["durations"] == pytest.approx(0.5 * (2e-6) ** 0.5, rel=1e-9)
 
 
 def test_distances_are_none_between_equal_months_and_one_between_months_that_share_nothing() -> (

@@ -113,9 +113,11 @@ AUTUMN = pd.Timestamp("2023-11-05 00:40")  # The clock goes from 2:00 back to 1:
 
 
 def test_a_real_zone_keeps_durations_true_when_the_clock_is_changed(clean: Clean) -> None:
-    """Some of these trips end at 1:10, twenty minutes after others did."""
-    starts = pd.DatetimeIndex([AUTUMN] * TRIPS).tz_localize("America/New_York")
+    """These begin at 1:40 by the summer's clock and end from 1:11 on by the winter's."""
+    summer = pd.DatetimeIndex([AUTUMN]).tz_localize("America/New_York")
+    starts = (summer + pd.Timedelta(hours=1)).repeat(TRIPS)
     ends = starts + pd.to_timedelta([30 + minute for minute in MINUTES], "min")
+    assert (starts[0].hour, ends[0].hour, ends[0].minute) == (1, 1, 11)
     kind = pa.timestamp("us", "America/New_York")
     cleaned = clean(**{PICKUP: pa.array(starts, kind), DROPOFF: pa.array(ends, kind)})
     assert cleaned.trips["duration"].tolist() == [30 + minute for minute in MINUTES]

@@ -110,6 +110,13 @@ def test_neither_later_trips_nor_validation_trips_of_the_last_month_are_trained_
     assert rmses(planted(FEBRUARY, "train"))["2023-03"] != honest["2023-03"]
 
 
+@pytest.mark.parametrize(("training_months", "weighs"), [(1, False), (2, True)])
+def test_months_are_weighed_where_a_model_is_trained_on_several(
+    sums: Trips, training_months: int, weighs: bool
+) -> None:
+    assert RollingOrigin(sums, training_months).weighs_months == weighs
+
+
 def test_judged_are_the_projects_own_models_on_all_trips_of_the_month(
     trips: Trips, sums: Trips
 ) -> None:
