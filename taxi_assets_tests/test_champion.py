@@ -331,9 +331,11 @@ def test_only_months_that_judged_the_champion_speak_of_its_decay() -> None:
     of_another = Verdict(month(3), other, before=other, ratio=5.0)
     verdicts = [of_another, of_another, Verdict(month(3), reign, before=reign, ratio=0.5)]
     assert model_checks.model_decays(verdicts).passed
-    nobody = model_checks.model_decays([Verdict(month(2))])
-    assert nobody.passed
-    assert nobody.metadata["judged"].value is False
+    unscored = Verdict(month(4), reign, before=reign)
+    for months in ([Verdict(month(2))], [*verdicts, unscored]):
+        nobody = model_checks.model_decays(months)
+        assert nobody.passed
+        assert nobody.metadata["judged"].value is False
 
 
 # ---- In the graph

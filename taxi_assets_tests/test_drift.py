@@ -196,6 +196,14 @@ def test_usual_is_up_to_five_deviations_above_the_median(share: float, passed: b
     assert judged.passed == passed
 
 
+def test_a_year_is_twelve_months() -> None:
+    """All trips begin in another zone than a year ago, and as they did a month before that."""
+    elsewhere = counted(zones=(0, 0, 1_000_000))
+    others = {MONTH - 13: counted(), MONTH - 12: elsewhere, MONTH - 11: counted()}
+    judged = drift_from_year_before(MONTH, counted(), others)
+    assert judged.metadata["pickup_zones"].value == pytest.approx(1)
+
+
 def test_a_year_before_is_a_figure_first_and_a_check_once_24_months_are_stored() -> None:
     moved = counted(zones=(900_000, 100_000))
     few = drift_from_year_before(MONTH, moved, history(23))

@@ -18,7 +18,7 @@ from sklearn.linear_model import LinearRegression
 from taxi_assets.errors import UnreachableStorageError
 from taxi_assets.storage.estimators import Skops
 from taxi_assets.storage.files import Storage
-from taxi_assets.storage.formats import Json, ParquetFrame
+from taxi_assets.storage.formats import Json, ParquetFrame, UnreadableFileError
 
 
 def test_a_frame_comes_back_with_its_categories(tmp_path: Path) -> None:
@@ -55,6 +55,19 @@ def test_figures_come_back_to_the_last_digit(tmp_path: Path) -> None:
     figures = {"rmse": 0.1 + 0.2, "trips": 3_316_216}
     Json().dump(figures, tmp_path / "figures")
     assert Json().load((tmp_path / "figures").open("rb")) == figures
+
+
+def test_a_figure_that_is_no_number_is_not_stored(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        Json().dump({"rmse": float("nan")}, tmp_path / "figures")
+    assert not (tmp_path / "figures").exists()
+
+
+def test_an_estimator_in_the_place_of_another_is_refused(tmp_path: Path) -> None:
+    vectorizer = DictVectorizer().fit([{"PULocationID": "132"}])
+    Skops("DictVectorizer").dump(vectorizer, tmp_path / "stored")
+    with pytest.raises(UnreadableFileError, match="it has something else in it: DictVectorizer"):
+        Skops("LinearRegression").load((tmp_path / "stored").open("rb"))
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -155,6 +168,25 @@ def test_an_upload_that_breaks_off_leaves_the_old_file(
     ):
         temporary.write_bytes(b"new")
     assert storage.open("metrics/2023-01.json").read() == b"old"
+
+
+def test_where_files_show_while_they_are_written_they_are_written_beside_their_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = []
+    put = MemoryFileSystem.put_file
+
+    def spy(self: MemoryFileSystem, local: str, path: str, **options: object) -> None:
+        written.append(path)
+        put(self, local, path, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, "put_file", spy)
+    storage = Storage(f"memory://{tmp_path}")
+    with storage.replacing("metrics/2023-01.json") as temporary:
+        temporary.write_bytes(b"new")
+    (path,) = written
+    assert path.startswith(f"{tmp_path}/metrics/.taxi_assets-")
+    assert storage.names("metrics") == ["2023-01.json"]
 
 
 def test_an_object_is_uploaded_in_its_place_where_it_shows_when_it_is_complete(
