@@ -1,5 +1,6 @@
 """CSV of any of TLC's years becomes the month files that TLC has published, or is refused."""
 
+import errno
 import gzip
 from pathlib import Path
 
@@ -198,3 +199,20 @@ def test_a_month_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     assert f"{there.name} in {tmp_path} would be overwritten. Move it away" in result.stderr
     assert there.read_bytes() == b"mine"
     assert not list(tmp_path.glob(".taxi_assets*"))
+
+
+@pytest.mark.parametrize("file", ["trips.csv", None])
+def test_what_the_system_refuses_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str | None
+) -> None:
+    """The file, where it says which; else the folder."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", file)
+
+    monkeypatch.setattr("taxi_assets.tlc.convert.convert_all", full)
+    (tmp_path / "given.csv").touch()
+    said = run(tmp_path / "given.csv", tmp_path / "folder")
+    assert said.exit_code == 1
+    named = file or tmp_path / "folder"
+    assert said.output.endswith(f"Error: {named}: No space left on device.\n")

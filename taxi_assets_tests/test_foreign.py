@@ -83,6 +83,10 @@ def month(tmp_path_factory: pytest.TempPathFactory) -> bytes:
             "is compressed by gzip, and no month file. Look at what is inside.",
         ),
         (b"\x1f\x8b", "is compressed by gzip, and no month file. Look at what is inside."),
+        (
+            b"\x1f\x8bdamaged after two bytes",
+            "is compressed by gzip, and no month file. Look at what is inside.",
+        ),
         (CSV, "is CSV. python -m taxi_assets.tlc.convert FILE FOLDER makes month files of it."),
         (b"PK\3\4\0\0", "is a ZIP archive. Extract the month file from it."),
         (

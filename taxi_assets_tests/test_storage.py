@@ -6,6 +6,7 @@ import socket
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from sklearn.linear_model import LinearRegression
 from taxi_assets.errors import UnreachableStorageError
 from taxi_assets.storage.estimators import Skops
 from taxi_assets.storage.files import Storage
-from taxi_assets.storage.formats import Json, ParquetFrame, UnreadableFileError
+from taxi_assets.storage.formats import Arrays, Json, ParquetFrame, UnreadableFileError
 
 
 def test_a_frame_comes_back_with_its_categories(tmp_path: Path) -> None:
@@ -61,6 +62,22 @@ def test_a_figure_that_is_no_number_is_not_stored(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         Json().dump({"rmse": float("nan")}, tmp_path / "figures")
     assert not (tmp_path / "figures").exists()
+
+
+@pytest.mark.parametrize(
+    ("array", "says"),
+    [
+        (np.random.default_rng(1).integers(0, 255, 3000, np.uint8), "has more than 2,000 bytes"),
+        (np.zeros(3000, np.uint8), "claims more than 2,000 bytes"),
+    ],
+)
+def test_arrays_that_are_too_large_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, array: Any, says: str
+) -> None:
+    Arrays().dump({"trees": array}, tmp_path / "stored")
+    monkeypatch.setattr("taxi_assets.storage.formats.MAX_ARRAY_BYTES", 2000)
+    with pytest.raises(UnreadableFileError, match=says):
+        Arrays().load((tmp_path / "stored").open("rb"))
 
 
 def test_an_estimator_in_the_place_of_another_is_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from taxi_assets.tlc.fleets import FLEETS
-from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.months import Month, months_of
 from taxi_assets.tlc.schema import month_schema
 from taxi_assets.tlc.synthetic import write_month
 from taxi_assets_tests.conftest import REAL_FILES
@@ -101,3 +101,11 @@ def test_the_command_says_what_is_wrong_with_a_range(months: str, message: str) 
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_span_names_its_months_in_order() -> None:
+    winter = [Month(2022, 11), Month(2022, 12), Month(2023, 1), Month(2023, 2)]
+    assert months_of("2022-11:2023-02") == winter
+    assert months_of("2023-03") == months_of("2023-03:2023-03") == [Month(2023, 3)]
+    with pytest.raises(ValueError, match="'2023-02:2022-11' ends before it begins"):
+        months_of("2023-02:2022-11")
