@@ -23,7 +23,7 @@ from taxi_assets.settings import Settings
 from taxi_assets.storage.estimators import Skops
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Json, ParquetFrame, UnreadableFileError
-from taxi_assets.storage.io_managers import FORMATS, MonthFileIOManager
+from taxi_assets.storage.io_managers import FORMATS, MonthFileIOManager, MonthlyIOManager
 from taxi_assets.storage.origins import announce_origin, is_altered, stored_origin
 from taxi_assets.tlc.fetch import FetchedMonth, Origin
 from taxi_assets.tlc.months import Month
@@ -159,6 +159,8 @@ def test_a_month_file_takes_its_place_after_the_note_of_its_origin(
     path = manager.path(key, Month(2023, 1))
     assert storage.open(path).read() == b"old"
     assert stored_origin(storage, path) == old.origin
+    assert new.path is not None
+    assert not new.path.exists(), "whoever runs the month again fetches it anew"
 
 
 def test_a_planted_note_of_the_origin_is_no_note(tmp_path: Path) -> None:
@@ -235,3 +237,26 @@ def test_a_place_that_takes_nothing_stops_a_span_at_its_first_month(
 )
 def test_every_way_of_finding_no_memory_has_the_same_advice(error: Exception) -> None:
     assert str(explain(error)).startswith("The memory is used up. Run fewer months at once")
+
+
+def test_a_month_that_is_not_stored_is_named_with_the_command_that_makes_it(
+    materialize: Materialize,
+) -> None:
+    (message,) = step_failures(materialize("2023-01", "zone_pairs"))
+    assert message == (
+        "zone_pairs 2023-01: cleaned_trips 2023-01 is needed, and is not stored. Materialize it "
+        "first: dagster asset materialize -m taxi_assets.definitions "
+        "--select 'green/cleaned_trips' --partition 2023-01-01"
+    )
+
+
+def test_what_an_asset_of_somebodys_own_cannot_store_is_named(tmp_path: Path) -> None:
+    """In a run of this project's assets the run says which it was."""
+    (tmp_path / "green").touch()
+    manager = MonthlyIOManager(Storage(str(tmp_path)), {"metrics": Json()})
+    context = dg.build_output_context(
+        asset_key=dg.AssetKey(["green", "metrics"]), partition_key="2023-01-01"
+    )
+    with pytest.raises(dg.Failure) as failure:
+        manager.handle_output(context, {"rmse": 8.15})
+    assert str(failure.value.description).startswith("metrics 2023-01: Nothing can be stored in")
