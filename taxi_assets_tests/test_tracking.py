@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import runpy
 import shutil
 import socket
 import sqlite3
@@ -18,8 +17,6 @@ from typing import Any
 
 import dagster as dg
 import mlflow
-import numpy as np
-import pandas as pd
 import pytest
 import requests
 from mlflow.entities import Run
@@ -35,11 +32,9 @@ from taxi_assets.tracking import tags
 from taxi_assets.tracking.client import once_more_where_it_collides
 from taxi_assets.tracking.owners import OWNER, Owner
 from taxi_assets.tracking.registry import Registry
-from taxi_assets.tracking.relocate import PLACES, relocate
 from taxi_assets.tracking.resource import active_run
 from taxi_assets.tracking.runs import BOOSTED, LINEAR, DeletedRunError, Tracking
 from taxi_assets.tracking.servers import TrackingError, TrackingServer
-from taxi_assets.tracking.versions import load_version
 from taxi_assets_tests.conftest import changed, latest_record, step_failures, tracked_runs
 
 pytestmark = pytest.mark.linear
@@ -647,95 +642,6 @@ def test_training_twice_gives_the_same_model(
     assert first.coef_.tobytes() == second.coef_.tobytes()
     assert first.intercept_ == second.intercept_
     assert models[0]["mlflow_run_id"] != models[1]["mlflow_run_id"]
-
-
-def test_models_load_after_the_folder_has_moved(
-    settings: Settings, materialize: Materialize, tmp_path: Path
-) -> None:
-    """Moved by renaming; the experiment's default folder is where the test ran."""
-    assert materialize("2023-01").success
-    old, new = tmp_path / "mlruns", tmp_path / "moved"
-    new.mkdir()
-    for name in ("mlruns", "mlflow.db"):
-        (tmp_path / name).rename(new / name)
-    assert not old.exists()
-    changed = relocate(new / "mlflow.db", tmp_path, new)
-    uri = f"sqlite:///{new}/mlflow.db"
-    version = mlflow.MlflowClient(uri).get_model_version_by_alias(
-        "nyc-taxi-trip-duration-green", "newest_linear"
-    )
-    mlflow.set_tracking_uri(uri)
-    try:
-        model = mlflow.pyfunc.load_model(f"models:/{version.name}@newest_linear")
-    finally:
-        mlflow.set_tracking_uri(None)
-    answers = model.predict(pd.DataFrame({"PULocationID": [132], "DOLocationID": [230]}))
-    assert 1 < answers["minutes"][0] < 60
-    assert changed == 5
-    # As it is served.
-    served = load_version(TrackingServer(uri), "green", int(version.version))
-    assert served.answer_cells(np.array([0]))[0].shape == (1,)
-
-
-def make_database(path: Path, *artifact_uris: str) -> None:
-    """With MLflow's columns that hold places, and runs that have their artifacts there."""
-    with sqlite3.connect(path) as connection:
-        for table, column in PLACES:
-            connection.execute(f"create table if not exists {table} (id integer)")
-            connection.execute(f"alter table {table} add column {column} text")
-        for place in artifact_uris:
-            connection.execute("insert into runs (artifact_uri) values (?)", (place,))
-
-
-def artifact_uris(path: Path) -> list[str]:
-    with sqlite3.connect(path) as connection:
-        return [place for (place,) in connection.execute("select artifact_uri from runs")]
-
-
-def test_only_the_folder_that_has_moved_is_told_to_have_moved(tmp_path: Path) -> None:
-    there = ["/home/a_b/1", "/home/a_b-old/1", "/home/axb/1", "/HOME/A_B/1", "s3://x/home/a_b/1"]
-    database = tmp_path / "mlflow.db"
-    make_database(database, *there)
-    assert relocate(database, Path("/home/a_b"), Path("/new")) == 1
-    assert artifact_uris(database) == ["/new/1", *there[1:]]
-
-
-@pytest.fixture
-def relocate_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, str], None]:
-    """``python -m taxi_assets.tracking.relocate`` with the folder that was, and MLflow's URI."""
-
-    def run(old: str, uri: str) -> None:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        monkeypatch.setattr(sys, "argv", ["relocate", old])
-        monkeypatch.delitem(sys.modules, "taxi_assets.tracking.relocate")
-        runpy.run_module("taxi_assets.tracking.relocate", run_name="__main__")
-
-    return run
-
-
-def test_the_command_tells_the_database_where_its_folder_is_now(
-    relocate_command: Callable[[str, str], None],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    make_database(tmp_path / "mlflow.db", "/home/old/1", "/home/old/2", "/home/other/1")
-    relocate_command("/home/old", f"sqlite:///{tmp_path}/mlflow.db")
-    assert capsys.readouterr().out == "2 paths changed\n"
-    assert artifact_uris(tmp_path / "mlflow.db") == [
-        f"{tmp_path}/1", f"{tmp_path}/2", "/home/other/1"
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////nowhere/mlflow.db"])
-def test_what_is_no_database_here_has_not_moved(
-    relocate_command: Callable[[str, str], None], capsys: pytest.CaptureFixture[str], uri: str
-) -> None:
-    with pytest.raises(SystemExit) as ended:
-        relocate_command("/home/old", uri)
-    assert ended.value.code == 2
-    said = "MLFLOW_TRACKING_URI is not an SQLite database that exists here."
-    assert said in capsys.readouterr().err
 
 
 def test_a_model_that_somebody_else_registers_too_keeps_its_version(
