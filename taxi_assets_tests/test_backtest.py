@@ -188,6 +188,12 @@ def test_segments_are_places_and_hours(trips: pd.DataFrame) -> None:
         assert segments[name]["rmse_standard_error"] == pytest.approx(noise)
 
 
+def test_manhattan_has_the_zones_of_tlcs_table() -> None:
+    """By their number and a digest; what the table itself says is asked below."""
+    digest = hashlib.sha256(" ".join(map(str, sorted(MANHATTAN))).encode()).hexdigest()
+    assert (len(MANHATTAN), digest[:16]) == (69, "652ebd88be83598d")
+
+
 @pytest.mark.real_files
 def test_zones_are_in_the_places_that_tlc_says() -> None:
     lookup = pd.read_csv(REAL_FILES / "taxi_zone_lookup.csv")

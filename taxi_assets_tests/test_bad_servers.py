@@ -31,6 +31,8 @@ TRIES = transfer.RETRIES + 1
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "BACKOFF", 0)
     monkeypatch.setattr(transfer, "TIMEOUT", (0.5, 0.5))
+    # Too short for any answer: only who is in a hurry is to be that impatient.
+    monkeypatch.setattr(transfer, "SHORT_TIMEOUT", (1e-6, 1e-6))
 
 
 @pytest.fixture(scope="module")

@@ -115,7 +115,12 @@ def test_durations_are_judged_by_their_quantiles(minutes: np.ndarray, passed: bo
 def test_the_middle_trip_and_the_long_ones_have_their_usual_spans(
     middle: float, long: float, passed: bool
 ) -> None:
-    assert passes(data.usual_durations(pd.Series([middle] * 60 + [long] * 40))) == passed
+    judged = data.usual_durations(pd.Series([middle] * 60 + [long] * 40))
+    assert passes(judged) == passed
+    assert judged.description == (
+        f"The median is {middle:.1f} minutes, usual are 6 to 20; "
+        f"95 of 100 trips last up to {long:.1f}, usual are 20 to 45"
+    )
 
 
 def test_a_long_trip_is_one_of_five_in_a_hundred() -> None:
@@ -171,6 +176,11 @@ def test_zones_of_few_trips_are_listed_and_weighed(busy: int, passed: bool) -> N
 @pytest.mark.parametrize(("rmse", "passed"), [(8.9999, True), (9.0001, False)])
 def test_a_model_must_beat_the_mean(rmse: float, passed: bool) -> None:
     assert passes(model.better_than_mean({"rmse": rmse, "baseline_rmse": 10.0})) == passed
+
+
+def test_where_every_trip_lasts_as_long_nothing_is_gained_on_the_mean() -> None:
+    judged = model.better_than_mean({"rmse": 0.0, "baseline_rmse": 0.0})
+    assert (passes(judged), figure(judged, "gain")) == (False, 0)
 
 
 @pytest.mark.parametrize(("rmse", "passed"), [(8.0499, True), (8.0501, False)])

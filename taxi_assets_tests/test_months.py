@@ -1,6 +1,7 @@
 """Several months in one run: the same values and records as month by month, whatever fails."""
 
 import json
+import logging
 import re
 import shutil
 import weakref
@@ -298,6 +299,8 @@ def test_an_outage_stops_after_the_month_in_hand_and_the_next_attempt_goes_on(
     assert head == "1 of 4 months failed:"
     assert february.startswith("  raw_trips 2023-02: ")
     assert "not a complete Parquet file" in february
+    told = [event for event in result.all_events if event.is_asset_observation]
+    assert [event.partition for event in told] == ["2023-02-01"]
     for name in NAMES:
         assert recorded(instance, name) == ["2023-01-01", "2023-03-01", "2023-04-01"]
     assert all_checks_current(instance, own_source) == {"2023-01", "2023-03", "2023-04"}
@@ -631,6 +634,28 @@ def test_what_an_io_manager_logs_is_in_the_runs_log(
     )
     messages = [entry.user_message for entry in instance.all_logs(result.run_id)]
     assert "keeping raw_trips 2023-01-01" in messages
+
+
+@pytest.mark.after_three_months
+def test_the_runs_log_warns_of_what_checks_found_and_of_nothing_else(
+    instance: dg.DagsterInstance,
+) -> None:
+    (run,) = instance.get_runs()
+    log = instance.all_logs(run.run_id)
+    assert not [entry for entry in log if "did not yield" in entry.user_message]
+    warnings = [entry.user_message for entry in log if entry.level == logging.WARNING]
+    january, *_ = [text for text in warnings if "2023-01" in text]
+    assert january.startswith("model 2023-01: 224 coefficients rest on fewer than 10 trips, ")
+    doubtful = [
+        event.asset_check_evaluation_data
+        for event in (entry.dagster_event for entry in log)
+        if event and event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    ]
+    assert warnings == [
+        f"{check.asset_key.path[-1]} {check.partition[:7]}: {check.description}"
+        for check in doubtful
+        if not check.passed
+    ]
 
 
 def test_any_io_manager_can_keep_an_asset(

@@ -266,3 +266,8 @@ def test_a_store_that_does_not_answer_is_an_outage_whatever_its_library_calls_it
     with pytest.raises(SourceError, match="cannot be read") as raised:
         FileSource("memory://months").version(FLEETS["green"], Month(2023, 1))
     assert isinstance(raised.value, UnreachableSourceError) is (name != "OSError")
+
+
+def test_partitions_begin_with_the_first_file_that_has_zones() -> None:
+    first = {name: str(fleet.first_month) for name, fleet in FLEETS.items()}
+    assert first == {"yellow": "2011-01", "green": "2014-01", "synthetic": "2011-01"}

@@ -38,6 +38,11 @@ def test_long_or_deep_json_is_refused(tmp_path: Path) -> None:
     (tmp_path / "long.json").write_text(json.dumps("x" * (1 << 21)))
     with pytest.raises(UnreadableFileError, match="more than 1,048,576 bytes"):
         Json().load((tmp_path / "long.json").open("rb"))
+    (tmp_path / "full.json").write_text(json.dumps({"rmse": 8.15}).ljust(1 << 20))
+    assert Json().load((tmp_path / "full.json").open("rb")) == {"rmse": 8.15}
+    (tmp_path / "full.json").write_text(json.dumps({"rmse": 8.15}).ljust((1 << 20) + 1))
+    with pytest.raises(UnreadableFileError, match="more than 1,048,576 bytes"):
+        Json().load((tmp_path / "full.json").open("rb"))
 
 
 def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:

@@ -1,18 +1,19 @@
 """Synthetic months: always the same, in TLC's format, with TLC's quirks."""
 
 import hashlib
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month, months_of
 from taxi_assets.tlc.schema import month_schema
-from taxi_assets.tlc.synthetic import write_month
+from taxi_assets.tlc.synthetic import GENERATOR_VERSION, main, make_month, write_month
 from taxi_assets_tests.conftest import REAL_FILES
 from taxi_assets_tests.reference import row_level
 
@@ -32,6 +33,51 @@ def test_a_month_depends_on_fleet_month_and_trips_alone(tmp_path: Path) -> None:
     assert digest(make(tmp_path / "c", "yellow", Month(2023, 1), 3_000)) != first
     assert digest(make(tmp_path / "d", "green", Month(2023, 2), 3_000)) != first
     assert digest(make(tmp_path / "e", "green", Month(2023, 1), 3_001)) != first
+
+
+def sums(fleet: str, month: Month) -> dict[str, float]:
+    """The sums of the columns of 5,000 trips; of times, the seconds since the month began."""
+    trips = pa.concat_tables(make_month(FLEETS[fleet], month, 5000)).to_pandas()
+    times = trips.select_dtypes("datetime")
+    seconds = times.sub(pd.Timestamp(month.first_day)).apply(
+        lambda column: column.dt.total_seconds()
+    )
+    return {**trips.select_dtypes("number").sum(), **seconds.sum()}
+
+
+def test_other_trips_come_with_another_version_of_the_generator() -> None:
+    """Whoever changes the trips changes the version, and these sums."""
+    assert GENERATOR_VERSION == "1"
+    assert sums("green", Month(2023, 1)) == pytest.approx(
+        {
+            "VendorID": 7550,
+            "RatecodeID": 4888,
+            "payment_type": 7496,
+            "trip_type": 4888,
+            "lpep_pickup_datetime": 6_643_804_614,
+            "lpep_dropoff_datetime": 6_650_542_057,
+            "PULocationID": 676_139,
+            "DOLocationID": 667_242,
+            "passenger_count": 7302,
+            "trip_distance": 20_863.89,
+            "fare_amount": 65_912.5,
+            "tip_amount": 7_718.58,
+            "mta_tax": 2500,
+            "improvement_surcharge": 1500,
+            "congestion_surcharge": 12_220,
+            "extra": 0,
+            "tolls_amount": 0,
+            "total_amount": 77_631.08,
+        },
+        rel=1e-9,
+    )
+    for fleet, month, distance, fee in (
+        ("yellow", Month(2025, 1), 15_009.49, 3750),
+        ("synthetic", Month(2023, 3), 14_035.57, None),
+    ):
+        found = sums(fleet, month)
+        assert found["trip_distance"] == pytest.approx(distance, rel=1e-9)
+        assert found.get("cbd_congestion_fee") == fee
 
 
 @pytest.mark.real_files
@@ -75,32 +121,42 @@ def test_the_quirks_are_there_and_the_model_has_something_to_learn(
     assert reference.rmse < 0.85 * reference.baseline_rmse
 
 
-def run_command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "taxi_assets.tlc.synthetic", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def run(*arguments: object) -> None:
+        monkeypatch.setattr(sys, "argv", ["synthetic", *map(str, arguments)])
+        main()
+
+    return run
 
 
-def test_the_command_writes_a_range_of_months(tmp_path: Path) -> None:
-    done = run_command(tmp_path / "new", "--months", "2022-12:2023-01", "--trips", 50)
+def test_the_command_writes_a_range_of_months(
+    command: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(tmp_path / "new", "--months", "2022-12:2023-01", "--trips", 50)
     names = ["yellow_tripdata_2022-12.parquet", "yellow_tripdata_2023-01.parquet"]
-    assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == names
     assert pq.read_metadata(tmp_path / "new" / names[1]).num_rows == 50
+    assert capsys.readouterr().out.splitlines() == [str(tmp_path / "new" / name) for name in names]
 
 
 @pytest.mark.parametrize(
-    ("months", "message"),
-    [("2023-13", "write it as 2023-03"), ("2023-02:2023-01", "ends before it begins")],
+    ("arguments", "message"),
+    [
+        (["--months", "2023-13"], "write it as 2023-03"),
+        (["--months", "2023-02:2023-01"], "ends before it begins"),
+        (["--months", "2023-02", "--trips", 0], "0 is not a positive number of trips"),
+    ],
 )
-def test_the_command_says_what_is_wrong_with_a_range(months: str, message: str) -> None:
-    done = run_command("folder", "--months", months)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+def test_the_command_says_what_is_wrong_with_what_it_is_given(
+    command: Callable[..., None],
+    arguments: list[object],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        command("folder", *arguments)
+    assert message in capsys.readouterr().err
 
 
 def test_a_span_names_its_months_in_order() -> None:
