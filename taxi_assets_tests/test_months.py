@@ -6,7 +6,7 @@ import re
 import shutil
 import weakref
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -93,6 +93,16 @@ def all_checks_current(
     }
     judged = {key for key, (status, current) in states.items() if status != "PLANNED" and current}
     return {month for _, month in states if all((name, month) in judged for name in checks)}
+
+
+def evaluations(log: Sequence[dg.EventLogEntry]) -> list[dg.AssetCheckEvaluation]:
+    """What the checks of a run have found, in order."""
+    events = [entry.dagster_event for entry in log if entry.dagster_event]
+    return [
+        event.asset_check_evaluation_data
+        for event in events
+        if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    ]
 
 
 def stale(instance: dg.DagsterInstance, settings: Settings) -> dict[tuple[str, str], list[str]]:
@@ -637,6 +647,19 @@ def test_what_an_io_manager_logs_is_in_the_runs_log(
 
 
 @pytest.mark.after_three_months
+def test_what_checks_find_is_shown_with_three_decimals(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    (run,) = instance.get_runs()
+    shown_rmses = [
+        check.metadata["rmse"].value
+        for check in evaluations(instance.all_logs(run.run_id))
+        if (check.asset_key.path[-1], check.check_name) == ("metrics", "better_than_mean")
+    ]
+    assert shown_rmses == [round(figures(settings, month)["rmse"], 3) for month in MONTHS]
+
+
+@pytest.mark.after_three_months
 def test_the_runs_log_warns_of_what_checks_found_and_of_nothing_else(
     instance: dg.DagsterInstance,
 ) -> None:
@@ -646,14 +669,9 @@ def test_the_runs_log_warns_of_what_checks_found_and_of_nothing_else(
     warnings = [entry.user_message for entry in log if entry.level == logging.WARNING]
     january, *_ = [text for text in warnings if "2023-01" in text]
     assert january.startswith("model 2023-01: 224 coefficients rest on fewer than 10 trips, ")
-    doubtful = [
-        event.asset_check_evaluation_data
-        for event in (entry.dagster_event for entry in log)
-        if event and event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION
-    ]
     assert warnings == [
         f"{check.asset_key.path[-1]} {check.partition[:7]}: {check.description}"
-        for check in doubtful
+        for check in evaluations(log)
         if not check.passed
     ]
 

@@ -16,7 +16,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LinearRegression
 
-from taxi_assets.errors import UnreachableStorageError
+from taxi_assets.errors import StorageError, UnreachableStorageError
 from taxi_assets.storage.estimators import Skops
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Arrays, Json, ParquetFrame, UnreadableFileError
@@ -77,6 +77,12 @@ def test_arrays_that_are_too_large_are_refused(
     Arrays().dump({"trees": array}, tmp_path / "stored")
     monkeypatch.setattr("taxi_assets.storage.formats.MAX_ARRAY_BYTES", 2000)
     with pytest.raises(UnreadableFileError, match=says):
+        Arrays().load((tmp_path / "stored").open("rb"))
+
+
+def test_arrays_have_128_mb_at_most(tmp_path: Path) -> None:
+    Arrays().dump({"trees": np.zeros(128 << 20, np.uint8)}, tmp_path / "stored")
+    with pytest.raises(UnreadableFileError, match="claims more than 134,217,728 bytes"):
         Arrays().load((tmp_path / "stored").open("rb"))
 
 
@@ -233,6 +239,26 @@ def test_what_other_programs_left_stays(tmp_path: Path, monkeypatch: pytest.Monk
     made = Storage("memory://stored").temporary_file("green/model")
     assert made.parent == tmp_path / f"taxi_assets-{os.getuid()}"
     assert all(path.exists() for path in theirs)
+
+
+def test_what_is_removed_is_gone_and_its_neighbour_stays(storage: Storage) -> None:
+    for path in (
+        "green/model/2023-01.json",
+        "green/model/2023-02.json",
+        "green/pairs/2023-01.json",
+    ):
+        with storage.replacing(path) as temporary:
+            temporary.write_text("{}")
+    storage.remove("green/model/2023-01.json")
+    assert storage.names("green/model") == ["2023-02.json"]
+    storage.remove("green/model")
+    assert storage.names("green/model") == []
+    assert storage.names("green/pairs") == ["2023-01.json"]
+
+
+def test_a_place_of_a_kind_that_nobody_knows_is_a_sentence() -> None:
+    with pytest.raises(StorageError, match="TAXI_STORAGE nowhere://bucket cannot be reached"):
+        Storage("nowhere://bucket").exists("2023-01.json")
 
 
 def test_a_folder_that_is_not_there_yet_is_empty_and_has_its_disks_space(tmp_path: Path) -> None:
