@@ -31,7 +31,7 @@ from taxi_assets.monthly_assets import (
 )
 from taxi_assets.partitions import command, monthly_partitions
 from taxi_assets.records import Failed, Record, Records
-from taxi_assets.run_process import prepare_run_process
+from taxi_assets.run_process import open_event_log, prepare_run_process
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 
@@ -60,7 +60,8 @@ def fleet_months(
     )
     def make_months(context: dg.AssetExecutionContext) -> Iterator[Any]:
         prepare_run_process()
-        yield from MonthsRun(context, fleet, graph).events()
+        with open_event_log(context.instance, context.run_id):
+            yield from MonthsRun(context, fleet, graph).events()
 
     return make_months
 

@@ -3,11 +3,17 @@
 import ctypes
 import gc
 import os
+import sqlite3
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cache
 
 import dagster as dg
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
+    INDEX_SHARD_NAME,
+    SqliteEventLogStorage,
+)
 
 from taxi_assets.console import show_brief_lines
 
@@ -38,6 +44,24 @@ def prepare_run_process() -> None:
 
     _give_memory_back()
     show_brief_lines()
+
+
+@contextmanager
+def open_event_log(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
+    """Keep the databases of a run's events open, where Dagster has them in SQLite.
+
+    Dagster opens and closes them several times an event. Whenever nobody else has one open, SQLite
+    writes its journal into it, waits for the disk, and removes it: a twentieth of a month's time.
+    """
+    storage = instance.event_log_storage
+    with ExitStack() as connections:
+        if isinstance(storage, SqliteEventLogStorage):
+            for database in (INDEX_SHARD_NAME, run_id):
+                path = storage.path_for_shard(database)
+                connection = connections.enter_context(closing(sqlite3.connect(path)))
+                # Until something is read it is not open.
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        yield
 
 
 def try_mlflow_briefly() -> None:

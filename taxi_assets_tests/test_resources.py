@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 from taxi_assets import console
+from taxi_assets.assets import trips
 from taxi_assets.definitions import build_definitions
 from taxi_assets.graph import GRAPH
 from taxi_assets.monthly_assets import MonthContext, monthly_asset
@@ -18,7 +19,8 @@ from taxi_assets.months import fleet_months
 from taxi_assets.resources import resources
 from taxi_assets.settings import Settings
 from taxi_assets.tlc.fleets import FLEETS
-from taxi_assets_tests.conftest import changed
+from taxi_assets.tlc.months import Month
+from taxi_assets_tests.conftest import changed, dagster_at
 
 pytestmark = pytest.mark.linear
 
@@ -135,3 +137,26 @@ def test_a_log_record_of_no_event_shows_its_own_message() -> None:
     record = console.BriefLogRecord("dagster", logging.WARNING, "", 1, "shown", (), None)
     record.dagster_meta = {"run_id": None}
     assert record.getMessage() == "shown"
+
+
+def test_the_journals_of_dagsters_events_stay_while_months_are_made(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite folds a journal into its database when the last connection closes, at every event."""
+    home = tmp_path / "dagster_home"
+    found = []
+
+    def look(*of: object) -> dict[Month, int]:
+        found.append(sorted(path.name for path in home.rglob("*.db-wal")))
+        return {}
+
+    monkeypatch.setattr(trips, "neighbouring_trips", look)
+    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+    with dagster_at(home) as instance:
+        done = job.execute_in_process(
+            partition_key="2023-01-01",
+            instance=instance,
+            asset_selection=[dg.AssetKey(["green", "raw_trips"])],
+        )
+    assert found == [sorted([f"{done.run_id}.db-wal", "index.db-wal"])]
+    assert list(home.rglob("*.db-wal")) == []

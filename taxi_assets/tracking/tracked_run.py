@@ -126,9 +126,10 @@ class TrackedRun:
         from mlflow.exceptions import MlflowException
         from mlflow.models import Model
 
+        client = self._server.client
         with self._server.turn():
             try:
-                logged = self._server.client.get_logged_model(self._model_id())
+                logged = client.get_logged_model(_model_id(client.get_run(self.run_id)))
                 model = Model.load(logged.artifact_location)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":
@@ -163,7 +164,7 @@ class TrackedRun:
             registry = Registry(self._server.client, self._context.fleet.name)
             version = registry.add(
                 self.run_id,
-                self._model_id(),
+                _model_id(run),
                 self._context.month,
                 self._family,
                 run.data.metrics["rmse"],
@@ -193,11 +194,12 @@ class TrackedRun:
         client.set_terminated(self.run_id, status)
         self._ended = True
 
-    def _model_id(self) -> str:
-        outputs = self._server.client.get_run(self.run_id).outputs
-        assert outputs is not None
-        (output,) = outputs.model_outputs
-        return str(output.model_id)
+
+def _model_id(run: "Run") -> str:
+    """The id of the model that a run has logged."""
+    assert run.outputs is not None
+    (output,) = run.outputs.model_outputs
+    return str(output.model_id)
 
 
 @contextmanager
