@@ -1,11 +1,13 @@
 """Files that somebody with write access to the storage has prepared: refused, and never run."""
 
+import hashlib
 import os
 import pickle
 import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import numpy as np
@@ -24,6 +26,7 @@ from taxi_assets.storage.formats import ParquetFrame, UnreadableFileError
 from taxi_assets.tlc import parquet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import ParquetError, open_parquet
+from taxi_assets.tracking.served import TripDuration
 from taxi_assets_tests.conftest import step_failures
 
 Materialize = Callable[..., dg.ExecuteInProcessResult]
@@ -62,6 +65,16 @@ def test_a_pickle_in_the_place_of_an_estimator_is_refused_unread(
     (tmp_path / "model.skops").write_bytes(pickle.dumps(Bomb(marker)))
     with pytest.raises(UnreadableFileError, match="not a skops file"):
         VECTORIZERS.load((tmp_path / "model.skops").open("rb"))
+    assert not marker.exists()
+
+
+def test_a_pickled_array_within_a_logged_model_is_refused(tmp_path: Path, marker: Path) -> None:
+    path = tmp_path / "model.npz"
+    np.savez(path, bomb=np.array([Bomb(marker)]))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    context = SimpleNamespace(artifacts={"model": str(path)}, model_config={"model_sha256": digest})
+    with pytest.raises(ValueError, match="Object arrays cannot be loaded"):
+        TripDuration().load_context(context)
     assert not marker.exists()
 
 
