@@ -31,8 +31,6 @@ TRIES = transfer.RETRIES + 1
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "BACKOFF", 0)
     monkeypatch.setattr(transfer, "TIMEOUT", (0.5, 0.5))
-    # Too short for any answer: only who is in a hurry is to be that impatient.
-    monkeypatch.setattr(transfer, "SHORT_TIMEOUT", (1e-6, 1e-6))
 
 
 @pytest.fixture(scope="module")
@@ -356,6 +354,14 @@ def test_a_server_that_never_answers_is_given_up(fetch: Fetch) -> None:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(ServiceError, match="the server stopped sending"):
             fetch(url)
+
+
+def test_a_download_has_the_time_of_who_is_in_no_hurry(
+    fetch: Fetch, month: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "SHORT_TIMEOUT", (1e-6, 1e-6))
+    with serving(file(month)) as server:
+        assert fetch(server.url) == month
 
 
 @pytest.mark.parametrize("code", [429, 500, 503])
