@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import requests
 
 from taxi_assets.errors import ServiceError
 from taxi_assets.tlc import transfer
@@ -356,12 +357,22 @@ def test_a_server_that_never_answers_is_given_up(fetch: Fetch) -> None:
             fetch(url)
 
 
-def test_a_download_has_the_time_of_who_is_in_no_hurry(
+def test_who_is_in_a_hurry_waits_a_short_time_and_a_download_longer(
     fetch: Fetch, month: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "SHORT_TIMEOUT", (1e-6, 1e-6))
+    waits, request = [], requests.Session.request
+
+    def note(*of: object, timeout: object, **more: object) -> requests.Response:
+        waits.append(timeout)
+        return request(*of, timeout=timeout, **more)
+
+    monkeypatch.setattr(requests.Session, "request", note)
     with serving(file(month)) as server:
-        assert fetch(server.url) == month
+        HttpSource(server.url).version(GREEN, JANUARY, patient=False)
+        assert set(waits) == {(2, 4)}
+        waits.clear()
+        fetch(server.url)
+    assert set(waits) == {transfer.TIMEOUT}
 
 
 @pytest.mark.parametrize("code", [429, 500, 503])
