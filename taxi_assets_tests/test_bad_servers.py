@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import requests
-import requests
 
 from taxi_assets.errors import ServiceError
 from taxi_assets.tlc import transfer
