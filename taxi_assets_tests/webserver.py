@@ -85,35 +85,48 @@ def backfill_state(url: str, backfill: str) -> tuple[str, list[dict[str, Any]]]:
 def wait_for_backfill(url: str, backfill: str, seconds: float) -> list[dict[str, Any]]:
     """Wait until a backfill has ended; return its runs.
 
-    One that does not end, as Dagster overlooked that it was to launch a run again, is ended as
-    ``docs/team.md`` says, and that is told; the runs launched then are returned with the others.
+    Where Dagster overlooked that it was to launch a run again, what ``docs/team.md`` says is done,
+    and told; the runs that are launched then are returned with the others.
     """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         status, runs = backfill_state(url, backfill)
-        if status.startswith(("COMPLETED", "FAILED", "CANCELED")):
+        ended = status.startswith(("COMPLETED", "FAILED", "CANCELED"))
+        overlooked = overlooked_runs(runs)
+        if ended and not overlooked:
             return runs
-        if overlooked := overlooked_runs(runs, time.time()):
+        if overlooked and (ended or have_ended(runs, before=time.time() - 60)):
             print(f"Dagster did not launch again {overlooked}", flush=True)
-            cancel = "mutation($id: String!) { cancelPartitionBackfill(backfillId: $id) { %s } }"
-            ask(url, cancel % "__typename", id=backfill)
+            if not ended:
+                cancel_backfill(url, backfill)
             again = [reexecute_from_failure(url, run) for run in overlooked]
             while time.monotonic() < deadline:
                 further = runs_of(url, runIds=again)
-                if all(run["endTime"] for run in further):
+                if have_ended(further, before=time.time()):
                     return runs + further
                 time.sleep(1)
         time.sleep(1)
     raise TimeoutError(f"the backfill has not ended: {backfill_state(url, backfill)}")
 
 
-def overlooked_runs(runs: Sequence[dict[str, Any]], now: float) -> list[str]:
-    """Those that were to be launched again, a minute after all others have ended."""
-    ends = [run["endTime"] for run in runs]
-    if not all(ends) or now - max(ends, default=now) < 60:
-        return []
+def overlooked_runs(runs: Sequence[dict[str, Any]]) -> list[str]:
+    """Those that are to be launched again, and are not yet."""
     tags = "dagster/will_retry", "dagster/auto_retry_run_id"
     return [r["runId"] for r in runs if [r["tags"].get(tag) for tag in tags] == ["true", None]]
+
+
+def have_ended(runs: Sequence[dict[str, Any]], *, before: float) -> bool:
+    """Whether all runs have ended before a moment."""
+    return all(run["endTime"] and run["endTime"] < before for run in runs)
+
+
+def cancel_backfill(url: str, backfill: str) -> None:
+    """Cancel a backfill, as its page does."""
+    ask(
+        url,
+        "mutation($id: String!) { cancelPartitionBackfill(backfillId: $id) { __typename } }",
+        id=backfill,
+    )
 
 
 def reexecute_from_failure(url: str, run: str) -> str:
