@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from taxi_assets.durations.boosted_month import BoostedValidation
 from taxi_assets.durations.scoring import Validation
-from taxi_assets.reporting import charts
+from taxi_assets.reporting import charts, summaries
 from taxi_assets.reporting.zone_names import Zone, Zones
 from taxi_assets.tlc.months import Month
 
@@ -119,6 +119,24 @@ def test_errors_are_predicted_less_actual_by_five_minutes_and_by_borough() -> No
     assert dict(zip(named, (width for _, width, _ in bars(right)), strict=True)) == {
         "EWR\n2 trips": 2.0, "Queens\n2 trips": 7.5
     }  # fmt: skip
+
+
+def test_the_seven_boroughs_with_most_trips_are_listed_the_busiest_last() -> None:
+    trips = validation(*((str(zone), "1", 2.0, 4.0) for zone in range(1, 9) for _ in range(zone)))
+    listed = summaries.errors_by_borough(trips, lambda zone: f"borough {zone}")
+    assert listed["trips"].to_dict() == {f"borough {zone}": zone for zone in range(2, 9)}
+    assert listed.index[-1] == "borough 8"
+
+
+def test_ten_pairs_are_listed_the_worst_last() -> None:
+    trips = validation(
+        *((str(zone), "1", 2.0, 2.0 + zone) for zone in range(1, 13) for _ in range(30))
+    )
+    listed = summaries.worst_pairs(trips, lambda zone: zone)
+    assert listed["rmse"].to_dict() == pytest.approx(
+        {f"{zone} to 1 (30)": zone for zone in range(3, 13)}
+    )
+    assert listed.index[-1] == "12 to 1 (30)"
 
 
 def test_the_worst_pairs_are_those_of_thirty_trips_or_more() -> None:
