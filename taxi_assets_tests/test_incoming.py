@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from taxi_assets.errors import ServiceError, StorageError
-from taxi_assets.incoming import check_space
+from taxi_assets.incoming import check_space, fetched_months
 from taxi_assets.storage.files import Storage
 from taxi_assets.tlc.fleets import FLEETS, Fleet
 from taxi_assets.tlc.months import Month
@@ -99,6 +100,18 @@ def test_a_month_of_unknown_size_is_taken_to_be_like_the_others(
     away = SizedSource(bytes_of={YEAR[0]: UnreachableSourceError("away")})
     with pytest.raises(ServiceError, match="away"):
         check_space(GREEN, YEAR, away, storage)
+
+
+def test_it_is_asked_of_two_months_and_more_before_the_first_is_fetched(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free(monkeypatch, 0)
+    sources = SimpleNamespace(of=lambda _: SizedSource())
+    two = fetched_months(GREEN, YEAR[:2], sources, storage)
+    with pytest.raises(StorageError, match="2 months need about 486 MB"), two:
+        pass
+    with fetched_months(GREEN, YEAR[:1], sources, storage):
+        pass
 
 
 def test_how_much_fits_on_other_machines_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,7 @@ from taxi_assets.tracking.tracked_run import TrackedRun
 from taxi_assets_tests.conftest import (
     LINEAR,
     changed,
+    execute,
     latest_record,
     shown,
     step_failures,
@@ -657,6 +658,30 @@ def test_what_checks_find_is_shown_with_three_decimals(
         if (check.asset_key.path[-1], check.check_name) == ("metrics", "better_than_mean")
     ]
     assert shown_rmses == [round(figures(settings, month)["rmse"], 3) for month in MONTHS]
+
+
+LOOKING_BACK = {
+    *("rmse_of_earlier_months", "drift_from_month_before", "drift_from_year_before"),
+    *("window_complete", "boosted_better_than_linear", "interval_coverage", "model_decays"),
+}
+
+
+@pytest.mark.after_three_months
+def test_a_month_that_is_made_again_is_judged_as_before_and_not_by_itself(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    def found(run_id: str) -> dict[str, str]:
+        return {
+            check.check_name: str(check.description)
+            for check in evaluations(instance.all_logs(run_id))
+            if check.partition == "2023-02-01" and check.check_name in LOOKING_BACK
+        }
+
+    (first,) = instance.get_runs()
+    again = execute(settings, instance, "2023-02", [asset.name for asset in GRAPH])
+    assert again.success
+    assert found(first.run_id).keys() == LOOKING_BACK
+    assert found(again.run_id) == found(first.run_id)
 
 
 @pytest.mark.after_three_months
