@@ -1,9 +1,11 @@
 """Drift: how far apart two months are, and from where on a check says so."""
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +14,7 @@ from taxi_assets.checks.drift import drift_from_month_before, drift_from_year_be
 from taxi_assets.durations.cleaning import clean_trips
 from taxi_assets.durations.profiles import LENGTHS, Profile, chance, distances, profile
 from taxi_assets.history import earlier_profiles, note_profile
+from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
@@ -226,6 +229,24 @@ def test_profiles_are_noted_beside_the_trips_and_damaged_ones_passed_over(tmp_pa
     (folder / "2023-01.profile.json").write_text("{}")
     (folder / "2022-12.profile.json").write_text('{"hours": "many"}')
     assert earlier_profiles(storage, GREEN, MONTH) == {MONTH - 1: counted()}
+
+
+def test_a_month_is_compared_with_the_one_before_and_with_the_same_of_last_year(
+    settings: Settings, materialize: Callable[..., dg.ExecuteInProcessResult]
+) -> None:
+    """Both are as the month itself here, and so at no distance."""
+
+    def found() -> dict[str, str]:
+        made = materialize("2023-01", "raw_trips", "cleaned_trips")
+        evaluations = made.get_asset_check_evaluations()
+        return {each.check_name: str(each.description) for each in evaluations}
+
+    assert "not stored" in found()["drift_from_month_before"]
+    note = Path(settings.storage) / "green/cleaned_trips/2023-01.profile.json"
+    for before in ("2022-01", "2022-12"):
+        shutil.copy(note, note.with_name(f"{before}.profile.json"))
+    for name in ("drift_from_month_before", "drift_from_year_before"):
+        assert "not stored" not in found()[name]
 
 
 @pytest.mark.real_files
