@@ -4,6 +4,7 @@ import contextlib
 import importlib.machinery
 import importlib.util
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -84,8 +85,9 @@ class Trial:
         """Start tests, which are ended after these seconds."""
         self.mutant = mutant
         self.begun = time.monotonic()
-        self._folder = tempfile.TemporaryDirectory(prefix="mutant-", ignore_cleanup_errors=True)
-        self._output = Path(self._folder.name, "output.txt")
+        # No TemporaryDirectory: processes that tests fork would remove it at their end.
+        self._folder = Path(tempfile.mkdtemp(prefix="mutant-"))
+        self._output = self._folder / "output.txt"
         self.pid = os.fork() or self._run(tests, seconds)
 
     def _run(self, tests: Tests, seconds: float) -> int:
@@ -95,12 +97,12 @@ class Trial:
         output = os.open(self._output, os.O_CREAT | os.O_WRONLY)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = f"{self._folder.name}/hypothesis"
+        os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = f"{self._folder}/hypothesis"
         if self.mutant:
             sys.meta_path.insert(0, MutantLoader(self.mutant))
         chosen = "not drill and not cluster and not browser and not real_files"
         blind = [f"--deselect={TESTS.name}/{test}" for test in tests.blind]
-        options = ["-x", "--hypothesis-seed=0", f"--basetemp={self._folder.name}/tests"]
+        options = ["-x", "--hypothesis-seed=0", f"--basetemp={self._folder}/tests"]
         names = [str(TESTS / name) for name in tests.names]
         code = pytest.main([*options, *blind, "-m", chosen, *names], [tests])
         sys.stdout.flush()
@@ -115,7 +117,7 @@ class Trial:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)  # Servers and the like that a test left.
         lines = self._output.read_text(errors="replace").splitlines()
-        self._folder.cleanup()
+        shutil.rmtree(self._folder, ignore_errors=True)
         if os.WIFSIGNALED(status):
             return f"signal {os.WTERMSIG(status)}"
         if code := os.waitstatus_to_exitcode(status):
