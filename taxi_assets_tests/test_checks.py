@@ -178,9 +178,12 @@ def test_a_model_must_beat_the_mean(rmse: float, passed: bool) -> None:
     assert passes(model.better_than_mean({"rmse": rmse, "baseline_rmse": 10.0})) == passed
 
 
-def test_where_every_trip_lasts_as_long_nothing_is_gained_on_the_mean() -> None:
-    judged = model.better_than_mean({"rmse": 0.0, "baseline_rmse": 0.0})
-    assert (passes(judged), figure(judged, "gain")) == (False, 0)
+def test_on_a_figure_without_error_nothing_is_gained() -> None:
+    mean = model.better_than_mean({"rmse": 0.0, "baseline_rmse": 0.0})
+    assert (passes(mean), figure(mean, "gain")) == (False, 0)
+    none = {"rmse": 0.0}
+    linear = model.boosted_better_than_linear({"linear": none, "boosted": none})
+    assert (passes(linear), figure(linear, "gain")) == (False, 0)
 
 
 @pytest.mark.parametrize(("rmse", "passed"), [(8.0499, True), (8.0501, False)])
@@ -218,6 +221,8 @@ def test_a_window_with_gaps_is_named(missing: list[Month], alone: bool, passed: 
     judged = model.window_complete(["2023-02", "2023-03"], missing, alone=alone)
     assert passes(judged) == passed
     assert figure(judged, "missing_months") == len(missing)
+    if missing:
+        assert judged.description == "Trained on 2023-02, 2023-03; not stored: 2023-01"
 
 
 def test_each_check_says_what_to_do() -> None:

@@ -153,6 +153,11 @@ COORDINATES = ["pickup_longitude", "pickup_latitude", "dropoff_longitude", "drop
             id="yellow",
         ),
         pytest.param(
+            [YELLOW.pickup_time, YELLOW.dropoff_time],
+            "It is a file of yellow taxis, not of green ones.",
+            id="yellow's times alone",
+        ),
+        pytest.param(
             ["hvfhs_license_num", "dispatching_base_num", "PULocationID", "DOLocationID"],
             "It is a file of Uber's and Lyft's (fhvhv_tripdata), not of green taxis.",
             id="Uber",

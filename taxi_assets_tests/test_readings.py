@@ -1,5 +1,6 @@
 """Values, whatever type a file has them in: what is read, and what counts as missing."""
 
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +16,7 @@ from taxi_assets.tlc.clock import read_times
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
+from taxi_assets.tlc.readings import Reading
 from taxi_assets.tlc.synthetic import write_month
 from taxi_assets.tlc.zone_ids import read_zone_ids
 from taxi_assets_tests.conftest import REAL_FILES
@@ -84,6 +86,15 @@ def test_what_is_no_whole_number_is_missing_and_the_others_are_read(
     read = read_zone_ids(pa.array([others, bad, None, bad, others]))
     assert read.values.to_pylist() == [132, None, None, None, 132]
     assert (read.unreadable, read.example) == (2, shown)
+
+
+@pytest.mark.parametrize("read", [read_zone_ids, read_times])
+def test_text_without_a_value_is_missing_and_not_unreadable(
+    read: Callable[[pa.Array], Reading],
+) -> None:
+    found = read(pa.array([None, None], pa.string()))
+    assert found.values.to_pylist() == [None, None]
+    assert (found.unreadable, found.example) == (0, None)
 
 
 def test_an_unsigned_number_beyond_int64_is_missing() -> None:

@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -40,7 +41,14 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def web(source_folder: Path) -> Iterator[str]:
-    handler = partial(QuietHandler, directory=str(source_folder))
+    with served(source_folder) as url:
+        yield url
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """A folder on the web, by its URL."""
+    handler = partial(QuietHandler, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = Thread(target=server.serve_forever, daemon=True)
         thread.start()
@@ -271,3 +279,18 @@ def test_a_store_that_does_not_answer_is_an_outage_whatever_its_library_calls_it
 def test_partitions_begin_with_the_first_file_that_has_zones() -> None:
     first = {name: str(fleet.first_month) for name, fleet in FLEETS.items()}
     assert first == {"yellow": "2011-01", "green": "2014-01", "synthetic": "2011-01"}
+
+
+def test_the_zones_names_come_from_beside_the_months_or_from_where_tlc_has_them(
+    tmp_path: Path,
+) -> None:
+    for place in ("trip-data", "misc"):
+        (tmp_path / place).mkdir()
+    (tmp_path / "misc/taxi_zone_lookup.csv").write_text("TLC's")
+    with served(tmp_path) as url:
+        source = HttpSource(f"{url}/trip-data")
+        source.fetch_lookup(tmp_path / "names.csv")
+        assert (tmp_path / "names.csv").read_text() == "TLC's"
+        (tmp_path / "trip-data/taxi_zone_lookup.csv").write_text("a mirror's")
+        source.fetch_lookup(tmp_path / "names.csv")
+        assert (tmp_path / "names.csv").read_text() == "a mirror's"
