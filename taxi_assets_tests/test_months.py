@@ -317,6 +317,18 @@ def test_an_outage_stops_after_the_month_in_hand_and_the_next_attempt_goes_on(
     assert all_checks_current(instance, own_source) == {"2023-01", "2023-03", "2023-04"}
 
 
+def test_months_that_will_not_fit_are_not_begun(
+    settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Storage, "free_bytes", lambda _: 0)
+    (message,) = step_failures(materialize("2023-01:2023-02", "raw_trips"))
+    head, january, february = message.splitlines()
+    assert head == "2 of 2 months failed:"
+    assert january.startswith("  raw_trips 2023-01: 2 months need about 17 MB in ")
+    assert february == "  2023-02: not tried"
+    assert not Path(settings.storage, "green").exists()
+
+
 def test_an_unexpected_error_is_told_with_its_traceback_and_without_secrets(
     settings: Settings,
     materialize: Materialize,
@@ -442,6 +454,18 @@ def test_every_check_result_of_a_span_is_current(
 ) -> None:
     every = [asset.name for asset in GRAPH]
     assert all_checks_current(instance, settings, every) == set(MONTHS)
+
+
+def test_of_selected_checks_each_judges(settings: Settings, instance: dg.DagsterInstance) -> None:
+    """Here the last of the asset's three."""
+    raw_trips = dg.AssetKey(["green", "raw_trips"])
+    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+    result = job.get_subset(
+        asset_selection={raw_trips},
+        asset_check_selection={dg.AssetCheckKey(raw_trips, "pickups_in_month")},
+    ).execute_in_process(partition_key="2023-01-01", instance=instance)
+    judged = evaluations(instance.all_logs(result.run_id))
+    assert [check.check_name for check in judged] == ["pickups_in_month"]
 
 
 @pytest.mark.after_three_months
