@@ -8,7 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -300,6 +300,15 @@ def test_the_reason_is_told_where_mlflow_goes_away_before_it_is_noted(
     assert run.info.status == "RUNNING"
 
 
+@pytest.fixture(params=[None, "sqlite:///someones.db"])
+def own_tracking_uri(request: pytest.FixtureRequest) -> Iterator[None]:
+    """MLflow's default, or one that somebody has set."""
+    mlflow.set_tracking_uri(request.param)
+    yield
+    mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("own_tracking_uri")
 def test_nothing_global_is_left_behind(
     settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
 ) -> None:
