@@ -305,6 +305,41 @@ def test_when_mlflow_fails_in_the_middle_the_study_is_kept_and_tracked_later(
     assert (parent.info.status, len(children)) == ("FINISHED", 3)
 
 
+def test_a_study_that_is_taken_up_goes_on_in_its_run_with_the_trials_that_are_whole(
+    settings: Settings,
+) -> None:
+    """Trial 0 is logged, 1 was left half-way by a kill, and a third was ended before."""
+    client = mlflow.MlflowClient(settings.tracking_uri)
+    before = StudyTracking(settings.tracking_uri, EXPERIMENT)
+    run_id = before.begin("green", {"trials": 3}, None)
+    before.log(run_id, [trial(0, 1.0)])
+    experiment_id = client.get_run(run_id).info.experiment_id
+    for number, status in (("1", None), ("2", "FAILED")):
+        tags = {"mlflow.parentRunId": run_id, "taxi_assets.trial": number}
+        left = client.create_run(experiment_id, tags=tags).info.run_id
+        if status:
+            client.set_terminated(left, status)
+    before.end(run_id, "KILLED", None)
+
+    after = StudyTracking(settings.tracking_uri, EXPERIMENT)
+    assert after.begin("green", {}, run_id) == run_id
+    assert client.get_run(run_id).info.status == "RUNNING"
+    after.log(run_id, [trial(0, 1.0), trial(1, 0.9)])
+    _, children = tracked(settings)
+    assert sorted((c.data.tags["taxi_assets.trial"], c.info.status) for c in children) == [
+        *[("0", "FINISHED"), ("1", "FINISHED"), ("1", "KILLED"), ("2", "FAILED")],
+    ]
+    first = children[0]
+    assert first.info.end_time - first.info.start_time == 3_000  # Milliseconds.
+    (logged,) = client.get_metric_history(first.info.run_id, "objective")
+    assert (logged.value, logged.step, logged.timestamp) == (1.0, 0, first.info.end_time)
+
+    client.delete_run(run_id)
+    for gone in (run_id, "0" * 32):
+        another = StudyTracking(settings.tracking_uri, EXPERIMENT).begin("green", {}, gone)
+        assert another not in (run_id, gone)
+
+
 @pytest.mark.parametrize(
     ("more", "months", "sentence"),
     [
