@@ -495,6 +495,24 @@ def test_checks_alone_end_with_a_sentence_and_change_nothing(
         assert check_states(instance, settings) == before
 
 
+@pytest.mark.after_three_months
+def test_checks_alone_of_what_was_wiped_in_dagster_end_with_the_sentence_too(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    metrics = dg.AssetKey(["green", "metrics"])
+    instance.wipe_assets([metrics])
+    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+    selection = job.get_subset(
+        asset_selection=set(),
+        asset_check_selection={dg.AssetCheckKey(metrics, "better_than_mean")},
+    )
+    result = selection.execute_in_process(
+        partition_key="2023-01-01", instance=instance, raise_on_error=False
+    )
+    (message,) = step_failures(result)
+    assert "A check judges a month when its asset is made" in message
+
+
 SELECTIONS = {
     "one asset": ("zone_pairs",),
     "model and on": ("model", "metrics", "backtest"),
