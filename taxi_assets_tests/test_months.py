@@ -592,6 +592,8 @@ def test_what_a_check_found_of_an_older_record_counts_no_more(
     assert passed(Month(2023, 2)) is None
     instance.report_runless_asset_event(dg.AssetMaterialization(raw_trips, partition="2023-01-01"))
     assert passed(Month(2023, 1)) is None
+    instance.wipe_assets([raw_trips])
+    assert passed(Month(2023, 1)) is None
 
 
 def test_a_function_that_forgets_a_check_is_told(
