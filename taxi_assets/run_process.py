@@ -58,7 +58,9 @@ def open_event_log(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
         if isinstance(storage, SqliteEventLogStorage):
             for database in (INDEX_SHARD_NAME, run_id):
                 path = storage.path_for_shard(database)
-                connection = connections.enter_context(closing(sqlite3.connect(path)))
+                # A run that is given up may be cleared away by another thread.
+                connection = sqlite3.connect(path, check_same_thread=False)
+                connections.enter_context(closing(connection))
                 # Until something is read it is not open.
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         yield

@@ -126,8 +126,8 @@ class TrackedRun:
         from mlflow.exceptions import MlflowException
         from mlflow.models import Model
 
-        client = self._server.client
         with self._server.turn():
+            client = self._server.client
             try:
                 logged = client.get_logged_model(_model_id(client.get_run(self.run_id)))
                 model = Model.load(logged.artifact_location)
