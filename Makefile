@@ -45,7 +45,7 @@ clean-demo: install ## removes what the demo made: files, Dagster's history, MLf
 # Two processes on two cores: waiting threads of the libraries would take the other's core.
 test: export OMP_NUM_THREADS = 1
 test: install ## runs every test but the drills
-	@echo "Every test but the drills: three to six minutes on two cores."
+	@echo "Every test but the drills: two to five minutes on two cores."
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 drills: install ## starts servers, kills processes, takes long
