@@ -22,7 +22,7 @@ from taxi_assets import months
 from taxi_assets.definitions import build_definitions
 from taxi_assets.durations import boosted, encoding
 from taxi_assets.reporting import charts, painter
-from taxi_assets.reporting.gallery import BOOSTED_PICTURES, COVERAGE, DURATIONS, PICTURES
+from taxi_assets.reporting.charts import BOOSTED_PICTURES, COVERAGE, DURATIONS, PICTURES
 from taxi_assets.settings import Settings
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
@@ -177,9 +177,9 @@ def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def titled(*names: str) -> Callable[..., dict[str, Callable[[], bytes]]]:
+def titled(*names: str) -> Callable[..., painter.Drawings]:
     """What draws pictures that are nothing but their title, with the month in it."""
-    return lambda *of: dict.fromkeys(names, partial(picture_of, of[-1]))
+    return lambda *of: [(name, partial(picture_of, of[-1])) for name in names]
 
 
 def picture_of(title: str) -> bytes:
@@ -190,8 +190,9 @@ def picture_of(title: str) -> bytes:
 class NoPainter:
     """Draws in the run's own process."""
 
-    def draw(self, pictures: dict[str, Callable[[], bytes]]) -> Callable[[], dict[str, bytes]]:
-        return lambda: {name: picture() for name, picture in pictures.items()}
+    def draw(self, pictures: painter.Drawings) -> Callable[[], dict[str, bytes]]:
+        asked = dict(pictures)
+        return lambda: {name: picture() for name, picture in asked.items()}
 
     def close(self) -> None:
         pass
@@ -207,7 +208,8 @@ def make_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(boosted.PARAMETERS, "learning_rate", 0.3)
     monkeypatch.setattr(encoding, "FACTOR_ROUNDS", 1)
     monkeypatch.setattr(charts, "boosted_charts", titled(*BOOSTED_PICTURES))
-    monkeypatch.setattr(charts, "backtest_charts", titled(COVERAGE))
+    coverage = titled(COVERAGE)
+    monkeypatch.setattr(charts, "backtest_charts", lambda *of: coverage(*of) if of[0] else [])
     monkeypatch.setattr(charts, "cleaning_charts", titled(DURATIONS))
     monkeypatch.setattr(charts, "model_charts", titled(*PICTURES[1:]))
     monkeypatch.setattr(painter, "Painter", NoPainter)

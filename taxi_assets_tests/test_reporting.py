@@ -23,18 +23,15 @@ from taxi_assets.durations.scoring import Validation
 from taxi_assets.history import note_profile
 from taxi_assets.reporting import charts, report
 from taxi_assets.reporting.charts import (
+    BOOSTED_PICTURES,
+    COVERAGE,
+    PICTURES,
     backtest_charts,
     boosted_charts,
     durations_chart,
     model_charts,
 )
-from taxi_assets.reporting.gallery import (
-    BOOSTED_PICTURES,
-    COVERAGE,
-    PICTURES,
-    Gallery,
-    inline,
-)
+from taxi_assets.reporting.gallery import Gallery, inline
 from taxi_assets.reporting.painter import Painter
 from taxi_assets.reporting.report import write_report
 from taxi_assets.reporting.stored_months import stored_months
@@ -90,20 +87,20 @@ def test_pictures_are_drawn_of_any_number_of_pairs(zones: ZoneNames, pairs: int)
     by_pair = summed.agg(trips="size", duration_sum="sum").reset_index()
     by_pair["duration_sum_of_squares"] = by_pair["duration_sum"] ** 2
     validation = Validation(by_pair, np.full(len(by_pair), 20.0), trips, np.full(len(trips), 20.0))
-    drawn = model_charts(validation, zones.zones, "green 2023-01")
+    drawn = dict(model_charts(validation, zones.zones, "green 2023-01"))
     assert list(drawn) == list(PICTURES[1:])
     hours = np.arange(len(trips)).astype(np.uint8) % 168
     boosted = BoostedValidation(
         trips["duration"].to_numpy(), validation.trip_predictions, hours, 13
     )
-    drawn |= boosted_charts(boosted, "green 2023-01")
+    drawn |= dict(boosted_charts(boosted, "green 2023-01"))
     assert list(drawn)[-2:] == list(BOOSTED_PICTURES)
     fifths = [0.8, 0.81, 0.79, 0.8, None]
     models = {
         "mean": {"rmse": 12.0, "interval_coverage_by_fifth": None},
         "boosted": {"rmse": 5.0, "interval_coverage_by_fifth": fifths},
     }
-    drawn |= backtest_charts(models, "green 2023-01")
+    drawn |= dict(backtest_charts(models, "green 2023-01"))
     assert list(drawn)[-1] == COVERAGE
     for picture in (
         *(draw() for draw in drawn.values()),
@@ -330,8 +327,8 @@ def where() -> bytes:
 
 def test_pictures_are_drawn_by_another_process(painter: Painter) -> None:
     """Also when nobody takes some that were asked for."""
-    painter.draw({"nobody's": partial(bytes, b"January")})
-    drawn = painter.draw({"durations": partial(bytes, b"February"), "where": where})
+    painter.draw([("nobody's", partial(bytes, b"January"))])
+    drawn = painter.draw([("durations", partial(bytes, b"February")), ("where", where)])
     assert drawn()["durations"] == b"February"
     assert drawn()["where"] != where()
     assert_png(painter.draw(charts.cleaning_charts(np.arange(92), "x"))()["durations"])
@@ -339,8 +336,8 @@ def test_pictures_are_drawn_by_another_process(painter: Painter) -> None:
 
 def test_a_fault_in_drawing_is_the_runs_fault(painter: Painter) -> None:
     with pytest.raises(ZeroDivisionError):
-        painter.draw({"bad": partial(divmod, 1, 0)})()
-    assert painter.draw({"next": partial(bytes, b"good")})() == {"next": b"good"}
+        painter.draw([("bad", partial(divmod, 1, 0))])()
+    assert painter.draw([("next", partial(bytes, b"good"))])() == {"next": b"good"}
 
 
 def die_unless(process: int) -> bytes:
@@ -350,9 +347,9 @@ def die_unless(process: int) -> bytes:
 
 
 def test_a_run_whose_painter_dies_draws_for_itself(painter: Painter) -> None:
-    drawn = painter.draw({"last": partial(die_unless, os.getpid())})
+    drawn = painter.draw([("last", partial(die_unless, os.getpid()))])
     assert drawn() == {"last": where()}
-    assert painter.draw({"next": where})() == {"next": where()}
+    assert painter.draw([("next", where)])() == {"next": where()}
 
 
 def test_where_no_process_can_be_started_the_run_draws_for_itself(
@@ -363,5 +360,5 @@ def test_where_no_process_can_be_started_the_run_draws_for_itself(
 
     monkeypatch.setattr("subprocess.Popen", refuse)
     painter = Painter()
-    assert painter.draw({"one": where})() == {"one": where()}
+    assert painter.draw([("one", where)])() == {"one": where()}
     painter.close()

@@ -9,7 +9,7 @@ from taxi_assets.durations.hourly_pairs import group_by_hourly_pair
 from taxi_assets.history import Training, outdated_windows, training_months
 from taxi_assets.monthly_assets import MonthContext, data_version, monthly_asset
 from taxi_assets.reporting import charts
-from taxi_assets.reporting.gallery import BOOSTED_PICTURES, Gallery
+from taxi_assets.reporting.gallery import Gallery
 from taxi_assets.reporting.painter import painter
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.layout import month_file
@@ -143,7 +143,7 @@ def boosted_metrics(
     boosted_run.log_metrics(figures)
     pictures = Gallery(storage, context.fleet, context.month)
     context.when_stored(lambda: pictures.add(drawn()))
-    context.when_stored(lambda: boosted_run.log_pictures(pictures.all(BOOSTED_PICTURES)))
+    context.when_stored(lambda: boosted_run.log_pictures(pictures.all(charts.BOOSTED_PICTURES)))
     context.when_stored(boosted_run.complete)
     return dg.MaterializeResult(
         value=figures,

@@ -13,7 +13,7 @@ from taxi_assets.durations.regression import TrainedModel
 from taxi_assets.history import earlier_rmses
 from taxi_assets.monthly_assets import MonthContext, monthly_asset
 from taxi_assets.reporting import charts
-from taxi_assets.reporting.gallery import PICTURES, Gallery
+from taxi_assets.reporting.gallery import Gallery
 from taxi_assets.reporting.painter import painter
 from taxi_assets.reporting.zone_names import zone_names
 from taxi_assets.storage.files import Storage
@@ -171,7 +171,7 @@ def metrics(
     tracked_run.log_metrics(figures)
     pictures = Gallery(storage, context.fleet, context.month)
     context.when_stored(lambda: pictures.add(drawn()))
-    context.when_stored(lambda: tracked_run.log_pictures(pictures.all(PICTURES)))
+    context.when_stored(lambda: tracked_run.log_pictures(pictures.all(charts.PICTURES)))
     context.when_stored(tracked_run.complete)
     earlier = earlier_rmses(storage, context.fleet, context.month)
     return dg.MaterializeResult(

@@ -62,7 +62,7 @@ def backtest(
     trips = held_out.trips(cleaned_trips)
     earlier = earlier_models(context, storage)
     models = {name: {**model.describe(), **model.score(trips)} for name, model in earlier.items()}
-    drawn = painter.draw(charts.backtest_charts(models, context.title) if models else {})
+    drawn = painter.draw(charts.backtest_charts(models, context.title))
     for model in models.values():
         if model["mlflow_run_id"] is not None:
             mlflow.log_backtest(context, model["mlflow_run_id"], model)

@@ -10,16 +10,7 @@ from typing import TYPE_CHECKING, Any
 from taxi_assets.durations.cleaning import DURATION, MAX_DURATION, MIN_DURATION
 from taxi_assets.durations.scoring import Validation
 from taxi_assets.reporting import summaries
-from taxi_assets.reporting.gallery import (
-    BOOSTED_PREDICTIONS,
-    COVERAGE,
-    DURATIONS,
-    ERRORS,
-    HOURS,
-    PREDICTIONS,
-    WORST_PAIRS,
-)
-from taxi_assets.reporting.painter import Drawing
+from taxi_assets.reporting.painter import Drawings
 from taxi_assets.reporting.summaries import MINUTES_A_BAR, WELL_TRAVELLED
 
 if TYPE_CHECKING:
@@ -35,6 +26,20 @@ if TYPE_CHECKING:
     from taxi_assets.reporting.zone_names import Zones
     from taxi_assets.tlc.months import Month
 
+DURATIONS, PREDICTIONS, ERRORS, WORST_PAIRS = PICTURES = (
+    "durations",
+    "predictions",
+    "errors",
+    "worst_pairs",
+)
+"""Pictures of the month and of its linear model."""
+
+BOOSTED_PREDICTIONS, HOURS = BOOSTED_PICTURES = "boosted_predictions", "boosted_hours"
+"""Pictures of its boosted model."""
+
+COVERAGE = "coverage"
+"""The picture of how earlier models do on the month."""
+
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#BBBBBB"
 SIZE, WIDE, DPI = (6.4, 3.6), (12.8, 3.6), 90
 """Inches of a picture, and of the wide one; dots per inch."""
@@ -47,63 +52,75 @@ COUNT = "{x:,.0f}"
 cycles of references to all its callers, and so to the trips that they have at hand."""
 
 
-def cleaning_charts(durations: "NDArray[np.int64]", month: str) -> dict[str, Drawing]:
-    """What draws the picture of how long a month's trips last, kept and cut, by its name.
+def cleaning_charts(durations: "NDArray[np.int64]", month: str) -> Drawings:
+    """The picture of how long a month's trips last, kept and cut.
 
     Args:
         durations: numbers of trips by minute, as in ``CleanedTrips``.
         month: with its fleet.
     """
-    return {DURATIONS: partial(durations_chart, durations, f"How long taxi trips took, {month}")}
+    yield DURATIONS, partial(durations_chart, durations, f"How long taxi trips took, {month}")
 
 
-def model_charts(validation: Validation, zones: "Zones", month: str) -> dict[str, Drawing]:
-    """What draws the three pictures of how a month's model does, by their names."""
-    return {
-        PREDICTIONS: partial(
+def model_charts(validation: Validation, zones: "Zones", month: str) -> Drawings:
+    """The three pictures of how a month's model does."""
+    yield (
+        PREDICTIONS,
+        partial(
             predictions_chart,
             summaries.count_by_minutes(
                 validation.trips[DURATION].to_numpy(), validation.trip_predictions
             ),
             f"Predicted against actual, linear model, {month}",
         ),
-        ERRORS: partial(
+    )
+    yield (
+        ERRORS,
+        partial(
             errors_chart,
             summaries.errors_by_duration(validation),
             summaries.errors_by_borough(validation, zones.borough),
             f"Error by duration and place, {month}",
         ),
-        WORST_PAIRS: partial(
+    )
+    yield (
+        WORST_PAIRS,
+        partial(
             worst_pairs_chart,
             summaries.worst_pairs(validation, zones.name),
             f"Largest errors of well-travelled pairs of zones, {month}",
         ),
-    }
+    )
 
 
-def boosted_charts(validation: "BoostedValidation", month: str) -> dict[str, Drawing]:
-    """What draws the pictures of how a month's boosted model does, by their names."""
+def boosted_charts(validation: "BoostedValidation", month: str) -> Drawings:
+    """The pictures of how a month's boosted model does."""
     import numpy as np
 
-    return {
-        BOOSTED_PREDICTIONS: partial(
+    yield (
+        BOOSTED_PREDICTIONS,
+        partial(
             predictions_chart,
             summaries.count_by_minutes(validation.actual, validation.predicted),
             f"Predicted against actual, boosted model, {month}",
         ),
-        HOURS: partial(
+    )
+    yield (
+        HOURS,
+        partial(
             hours_chart,
             summaries.mean_errors(
                 validation.hours.astype(np.int64), validation.predicted - validation.actual
             ),
             f"Error of the boosted model by hour of the week, {month}",
         ),
-    }
+    )
 
 
-def backtest_charts(models: "Mapping[str, Mapping[str, Any]]", month: str) -> dict[str, Drawing]:
-    """What draws the picture of how models of earlier months do on a month, by its name."""
-    return {COVERAGE: partial(coverage_chart, models, f"Models of earlier months on {month}")}
+def backtest_charts(models: "Mapping[str, Mapping[str, Any]]", month: str) -> Drawings:
+    """The picture of how models of earlier months do on a month, if there is any model."""
+    if models:
+        yield COVERAGE, partial(coverage_chart, models, f"Models of earlier months on {month}")
 
 
 def hours_chart(means: "pd.DataFrame", title: str) -> bytes:

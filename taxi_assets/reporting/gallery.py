@@ -5,24 +5,11 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
+from taxi_assets.reporting.charts import BOOSTED_PICTURES, COVERAGE, PICTURES
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.layout import picture_file
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
-
-DURATIONS, PREDICTIONS, ERRORS, WORST_PAIRS = PICTURES = (
-    "durations",
-    "predictions",
-    "errors",
-    "worst_pairs",
-)
-"""Pictures of the month and of its linear model."""
-
-BOOSTED_PREDICTIONS, HOURS = BOOSTED_PICTURES = "boosted_predictions", "boosted_hours"
-"""Pictures of its boosted model."""
-
-COVERAGE = "coverage"
-"""The picture of how earlier models do on the month."""
 
 
 class Gallery:

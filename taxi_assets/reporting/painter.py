@@ -10,7 +10,7 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -24,6 +24,9 @@ from taxi_assets.tlc.months import Month
 
 Drawing = Callable[[], bytes]
 """Draws a picture, or waits for one that is being drawn, and gives it (PNG)."""
+
+Drawings = Iterable[tuple[str, Drawing]]
+"""Names of pictures, each with what draws it."""
 
 
 class Painter:
@@ -44,9 +47,9 @@ class Painter:
         self._listener = Thread(target=self._listen, daemon=True)
         self._listener.start()
 
-    def draw(self, pictures: Mapping[str, Drawing]) -> Callable[[], dict[str, bytes]]:
-        """Begin to draw pictures, by their names; what is returned waits for them."""
-        drawn = {name: self._ask(drawing) for name, drawing in pictures.items()}
+    def draw(self, pictures: Drawings) -> Callable[[], dict[str, bytes]]:
+        """Begin to draw named pictures, each as soon as it is given; what is returned waits."""
+        drawn = {name: self._ask(drawing) for name, drawing in pictures}
         return lambda: {name: picture() for name, picture in drawn.items()}
 
     def close(self) -> None:
