@@ -31,7 +31,7 @@ def prepare_run_process() -> None:
     """Make this process one that executes runs, and stay so."""
     try_mlflow_briefly()
     # Dagster stops showing a run's output before the last lines, unless it is told to wait.
-    os.environ.setdefault("DAGSTER_COMPUTE_LOG_TAIL_WAIT_AFTER_FINISH", "0.3")
+    os.environ.setdefault("DAGSTER_COMPUTE_LOG_TAIL_WAIT_AFTER_FINISH", "0.1")
 
     # As where the graph is defined.
     for kind in (dg.BetaWarning, dg.PreviewWarning):

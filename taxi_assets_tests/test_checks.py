@@ -94,9 +94,9 @@ def test_the_share_kept_is_judged(kept: int, passed: bool) -> None:
 @pytest.mark.parametrize(
     ("minutes", "passed"),
     [
-        pytest.param(np.linspace(1, 30, 100), True, id="New York"),
-        pytest.param(np.linspace(1, 2, 100), False, id="a sixtieth: seconds for minutes"),
-        pytest.param(np.linspace(30, 60, 100), False, id="all long"),
+        pytest.param(np.linspace(1, 30, 101), True, id="New York"),
+        pytest.param(np.linspace(1, 2, 101), False, id="a sixtieth: seconds for minutes"),
+        pytest.param(np.linspace(30, 60, 101), False, id="all long"),
     ],
 )
 def test_durations_are_judged_by_their_quantiles(minutes: np.ndarray, passed: bool) -> None:

@@ -141,9 +141,10 @@ def usual_durations(durations: "pd.Series[float]") -> Judgement:
     """
     import numpy as np
 
-    # A copy of half the size, sorted in place: of the largest month, a tenth of all memory.
-    rough = durations.to_numpy(np.float32)
-    median, long = (float(m) for m in np.quantile(rough, [0.5, 0.95], overwrite_input=True))
+    # Counted by the second, in small numbers, as sorting millions takes five times as long.
+    seconds = (durations.to_numpy(np.float32) * 60 + 0.5).astype(np.int16)
+    as_long = np.cumsum(np.bincount(seconds)) / len(seconds)
+    median, long = (np.searchsorted(as_long, [0.5, 0.95]) / 60).tolist()
     bounds = zip((median, long), (MEDIAN_DURATION, LONG_DURATION), strict=True)
     return Judgement(
         all(low <= minutes <= high for minutes, (low, high) in bounds),

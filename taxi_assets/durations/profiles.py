@@ -13,7 +13,9 @@ from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
 from taxi_assets.tlc.zones import LAST_ZONE
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 BINS_PER_MINUTE = 10
 
@@ -73,20 +75,29 @@ def profile(cleaned_trips: "pd.DataFrame") -> Profile:
     """Count a month's cleaned trips."""
     import numpy as np
 
-    from taxi_assets.durations.window import zone_numbers
-
     hours = np.bincount(cleaned_trips[HOUR].to_numpy(), minlength=168)
     # Rounded down in small integers, as there are millions.
     tenths = (cleaned_trips[DURATION].to_numpy(np.float32) * BINS_PER_MINUTE).astype(np.int16)
     counts = {
-        "pickup_zones": np.bincount(zone_numbers(cleaned_trips[PICKUP_ZONE])),
-        "dropoff_zones": np.bincount(zone_numbers(cleaned_trips[DROPOFF_ZONE])),
+        "pickup_zones": _count_by_zone(cleaned_trips[PICKUP_ZONE]),
+        "dropoff_zones": _count_by_zone(cleaned_trips[DROPOFF_ZONE]),
         "hours": hours.reshape(7, 24).sum(axis=0),
         "durations": np.bincount(tenths),
     }
     return Profile(
         **{name: _padded(values.tolist(), LENGTHS[name]) for name, values in counts.items()}
     )
+
+
+def _count_by_zone(zones: "pd.Series[Any]") -> "NDArray[np.int64]":
+    """Numbers of trips by TLC's number of the zone, as in ``Profile``."""
+    import numpy as np
+
+    from taxi_assets.durations.window import zone_number
+
+    numbers = [zone_number(zone) for zone in zones.cat.categories]
+    trips = np.bincount(zones.cat.codes, minlength=len(numbers))
+    return np.bincount(numbers, trips).astype(np.int64)
 
 
 def _padded(counts: list[int], length: int) -> list[int]:
