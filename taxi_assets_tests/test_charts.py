@@ -179,6 +179,10 @@ def test_models_are_drawn_with_their_rmse_and_the_trips_in_their_intervals() -> 
     assert [x for x, _ in drawn["linear"]] == [1, 2, 3, 4, 5]
 
 
+def test_a_first_month_has_no_picture_of_earlier_models() -> None:
+    assert list(charts.backtest_charts({}, "green 2023-03")) == []
+
+
 def test_the_trend_has_a_line_for_each_kind_of_model_and_gaps_where_there_is_none() -> None:
     months = [
         (Month(2023, 1), {"rmse": 8.0, "baseline_rmse": 11.0}),
