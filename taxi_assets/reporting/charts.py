@@ -64,57 +64,34 @@ def cleaning_charts(durations: "NDArray[np.int64]", month: str) -> Drawings:
 
 def model_charts(validation: Validation, zones: "Zones", month: str) -> Drawings:
     """The three pictures of how a month's model does."""
-    yield (
-        PREDICTIONS,
-        partial(
-            predictions_chart,
-            summaries.count_by_minutes(
-                validation.trips[DURATION].to_numpy(), validation.trip_predictions
-            ),
-            f"Predicted against actual, linear model, {month}",
-        ),
+    counts = summaries.count_by_minutes(
+        validation.trips[DURATION].to_numpy(), validation.trip_predictions
     )
-    yield (
-        ERRORS,
-        partial(
-            errors_chart,
-            summaries.errors_by_duration(validation),
-            summaries.errors_by_borough(validation, zones.borough),
-            f"Error by duration and place, {month}",
-        ),
-    )
-    yield (
-        WORST_PAIRS,
-        partial(
-            worst_pairs_chart,
-            summaries.worst_pairs(validation, zones.name),
-            f"Largest errors of well-travelled pairs of zones, {month}",
-        ),
-    )
+    title = f"Predicted against actual, linear model, {month}"
+    yield PREDICTIONS, partial(predictions_chart, counts, title)
+
+    by_duration = summaries.errors_by_duration(validation)
+    by_borough = summaries.errors_by_borough(validation, zones.borough)
+    title = f"Error by duration and place, {month}"
+    yield ERRORS, partial(errors_chart, by_duration, by_borough, title)
+
+    worst = summaries.worst_pairs(validation, zones.name)
+    title = f"Largest errors of well-travelled pairs of zones, {month}"
+    yield WORST_PAIRS, partial(worst_pairs_chart, worst, title)
 
 
 def boosted_charts(validation: "BoostedValidation", month: str) -> Drawings:
     """The pictures of how a month's boosted model does."""
     import numpy as np
 
-    yield (
-        BOOSTED_PREDICTIONS,
-        partial(
-            predictions_chart,
-            summaries.count_by_minutes(validation.actual, validation.predicted),
-            f"Predicted against actual, boosted model, {month}",
-        ),
-    )
-    yield (
-        HOURS,
-        partial(
-            hours_chart,
-            summaries.mean_errors(
-                validation.hours.astype(np.int64), validation.predicted - validation.actual
-            ),
-            f"Error of the boosted model by hour of the week, {month}",
-        ),
-    )
+    counts = summaries.count_by_minutes(validation.actual, validation.predicted)
+    title = f"Predicted against actual, boosted model, {month}"
+    yield BOOSTED_PREDICTIONS, partial(predictions_chart, counts, title)
+
+    errors = validation.predicted - validation.actual
+    means = summaries.mean_errors(validation.hours.astype(np.int64), errors)
+    title = f"Error of the boosted model by hour of the week, {month}"
+    yield HOURS, partial(hours_chart, means, title)
 
 
 def backtest_charts(models: "Mapping[str, Mapping[str, Any]]", month: str) -> Drawings:
