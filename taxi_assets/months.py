@@ -40,6 +40,15 @@ RETRIES = dg.RetryPolicy(max_retries=2, delay=4, backoff=dg.Backoff.EXPONENTIAL)
 does not have the policy itself, as Dagster would then try again what somebody has interrupted."""
 
 
+class OutdatedError(MonthError):
+    """What a month is to be made of does not belong together."""
+
+    def __init__(self, outdated: Sequence[str]) -> None:
+        were = "were" if len(outdated) > 1 else "was"
+        super().__init__(f"What {', '.join(outdated)} {were} made from has changed since.")
+        self.remake = tuple(outdated)
+
+
 def fleet_months(
     fleet: Fleet, graph: Sequence[MonthlyAsset], backfill_policy: dg.BackfillPolicy
 ) -> dg.AssetsDefinition:
@@ -59,6 +68,11 @@ def fleet_months(
         required_resource_keys=set().union(*(asset.resources for asset in graph)),
     )
     def make_months(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        if not (context.has_partition_key or context.has_partition_key_range):
+            raise dg.Failure(
+                "No month was chosen. Launch it for a partition, such as 2023-03-01, or a range.",
+                allow_retries=False,
+            )
         prepare_run_process()
         with open_event_log(context.instance, context.run_id):
             yield from MonthsRun(context, fleet, graph).events()
@@ -185,10 +199,13 @@ class MonthsRun:
         """Make, store and record a month of an asset."""
         self._at = asset.name
         context = self._month_context(asset, month)
+        inputs = [each for name, each in self._assets.items() if name in asset.upstream]
+        if outdated := self._records.outdated([self._spec(each) for each in inputs], month):
+            raise OutdatedError(outdated)
         result = asset.make(
             context,
             {
-                **{name: values.load(self._assets[name]) for name in asset.upstream},
+                **{each.name: values.load(each) for each in inputs},
                 **{opens.__name__: given[opens.__name__] for opens in asset.opens},
                 **self._resources(asset.function),
             },

@@ -131,6 +131,26 @@ class Records:
             checks.append(checked)
         return Record(latest.run_id, made, checks)
 
+    def outdated(self, specs: Sequence[dg.AssetSpec], month: Month) -> list[str]:
+        """Names of those assets that were made from others of them as these are no longer.
+
+        Args:
+            specs: of the assets, each after those that it was made from.
+            month: of them.
+        """
+        now: dict[str, str] = {}
+        found: set[dg.AssetKey] = set()
+        for spec in specs:
+            record = self._look(spec.key, month)
+            made = record and record.asset_materialization
+            then = (made.tags if made else None) or {}
+            changed = any(then.get(tag, version) != version for tag, version in now.items())
+            if changed or any(dep.asset_key in found for dep in spec.deps):
+                found.add(spec.key)
+            if made:
+                now[get_input_data_version_tag(spec.key)] = _data_version(record).value
+        return [spec.key.path[-1] for spec in specs if spec.key in found]
+
     def take_over(self, record: Record, month: Month) -> Iterator[Event]:
         """Record once more in this run what another one has recorded, and where it comes from."""
         if record.run_id == self.context.run_id:

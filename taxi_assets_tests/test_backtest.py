@@ -487,6 +487,21 @@ def test_vectorizer_and_model_of_two_trainings_are_not_mixed(
 
 
 @pytest.mark.after_three_months
+def test_trips_and_sums_of_other_trips_are_not_mixed(
+    materialize: Materialize, settings: Settings
+) -> None:
+    data = Path(settings.storage) / "green"
+    before = (data / "metrics/2023-01.json").read_bytes()
+    shutil.copy(data / "zone_pairs/2023-02.parquet", data / "zone_pairs/2023-01.parquet")
+    (message,) = step_failures(materialize("2023-01", "metrics"))
+    assert "metrics 2023-01: The zone pairs are the sums of other trips than the" in message
+    mending = "green/zone_pairs,green/vectorizer,green/model,green/metrics"
+    assert f"--select '{mending}' --partition 2023-01-01" in message
+    assert (data / "metrics/2023-01.json").read_bytes() == before
+    assert materialize("2023-01", "zone_pairs", "vectorizer", "model", "metrics").success
+
+
+@pytest.mark.after_three_months
 def test_a_model_of_other_features_is_not_scored_without_them(
     materialize: Materialize, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -304,6 +304,15 @@ def test_an_outage_stops_after_the_month_in_hand_and_the_next_attempt_goes_on(
     assert all_checks_current(instance, own_source) == {"2023-01", "2023-03", "2023-04"}
 
 
+def test_a_run_without_a_month_ends_with_a_sentence(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+    result = job.execute_in_process(instance=instance, raise_on_error=False)
+    (message,) = step_failures(result)
+    assert message.startswith("No month was chosen. Launch it for a partition, such as 2023-03-01")
+
+
 def test_months_that_will_not_fit_are_not_begun(
     settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -410,6 +419,27 @@ def test_dagster_calls_stale_what_depends_on_a_month_that_changed(
     rest = [name for name in NAMES if name != "raw_trips"]
     assert materialize("2023-02", *rest, settings=own_source).success
     assert stale(instance, own_source) == {}
+
+
+def test_a_model_of_other_trips_gives_no_figures(
+    own_source: Settings, materialize: Materialize
+) -> None:
+    """A sentence with the command that mends it; the figures that are stored stay."""
+    assert materialize("2023-02", settings=own_source).success
+    before = figures(own_source, "2023-02")
+    source = Path(own_source.trip_source)
+    shutil.copy(
+        source / "green_tripdata_2023-03.parquet", source / "green_tripdata_2023-02.parquet"
+    )
+    assert materialize("2023-02", "raw_trips", "cleaned_trips", settings=own_source).success
+    (message,) = step_failures(materialize("2023-02", "metrics", settings=own_source))
+    assert "What zone_pairs, vectorizer, model were made from has changed since." in message
+    mending = ["zone_pairs", "vectorizer", "model", "metrics"]
+    selected = ",".join(f"green/{name}" for name in mending)
+    assert f"--select '{selected}' --partition 2023-02-01" in message
+    assert figures(own_source, "2023-02") == before
+    assert materialize("2023-02", *mending, settings=own_source).success
+    assert figures(own_source, "2023-02") != before
 
 
 @pytest.mark.after_three_months
