@@ -200,7 +200,7 @@ def trips_of(*validation: tuple[str, str]) -> pd.DataFrame:
 @pytest.mark.parametrize(
     "other",
     [
-        pytest.param([("1", "2")], id="fewer"),
+        pytest.param([("1", "2"), ("2", "1"), ("2", "1")], id="more"),
         pytest.param([("1", "2"), ("2", "2")], id="elsewhere"),
     ],
 )
