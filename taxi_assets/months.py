@@ -200,8 +200,8 @@ class MonthsRun:
         self._at = asset.name
         context = self._month_context(asset, month)
         inputs = [each for name, each in self._assets.items() if name in asset.upstream]
-        if outdated := self._records.outdated([self._spec(each) for each in inputs], month):
-            raise OutdatedError(outdated)
+        if self._outdated(inputs, month):
+            raise OutdatedError(self._outdated(self._lineage(asset), month))
         result = asset.make(
             context,
             {
@@ -222,6 +222,16 @@ class MonthsRun:
                     self._spec(self._assets[name]).key, other, check
                 )
         context.report(str(metadata["summary"]))
+
+    def _outdated(self, assets: Sequence[MonthlyAsset], month: Month) -> list[str]:
+        return self._records.outdated([self._spec(asset) for asset in assets], month)
+
+    def _lineage(self, asset: MonthlyAsset) -> list[MonthlyAsset]:
+        """All assets that an asset is made from, directly or not, in the graph's order."""
+        names = {*asset.upstream}
+        for each in reversed(self._assets.values()):
+            names.update(each.upstream if each.name in names else ())
+        return [each for each in self._assets.values() if each.name in names]
 
     def _open_for_run(self, months: Sequence[Month], blocks: ExitStack) -> dict[str, Any]:
         """Open what assets need for all months of the run."""

@@ -442,6 +442,22 @@ def test_a_model_of_other_trips_gives_no_figures(
     assert figures(own_source, "2023-02") != before
 
 
+def test_the_command_makes_again_all_that_is_outdated(
+    own_source: Settings, materialize: Materialize
+) -> None:
+    """Also what the figures do not take themselves, such as the sums for the boosted model."""
+    made = ["raw_trips", "cleaned_trips", "hourly_pairs", "boosted_model", "boosted_metrics"]
+    assert materialize("2023-02", *made, settings=own_source).success
+    source = Path(own_source.trip_source)
+    shutil.copy(
+        source / "green_tripdata_2023-03.parquet", source / "green_tripdata_2023-02.parquet"
+    )
+    assert materialize("2023-02", *made[:2], settings=own_source).success
+    (message,) = step_failures(materialize("2023-02", made[-1], settings=own_source))
+    assert "What hourly_pairs, boosted_model were made from has changed since." in message
+    assert materialize("2023-02", *made[2:], settings=own_source).success
+
+
 @pytest.mark.after_three_months
 def test_dagster_calls_stale_what_another_code_has_made(
     settings: Settings,
