@@ -108,21 +108,38 @@ class Deployment:
         (container, *_) = self.containers(service)
         return self.run("podman", "exec", "-i", container, "python", "-", given=program)
 
+    def unhealthy(self) -> list[str]:
+        """The services whose own check fails, or that run once and have not ended well."""
+        found = [
+            service
+            for service in SERVICES
+            if not all(
+                _succeeds("healthcheck", "run", container) for container in self.containers(service)
+            )
+        ]
+        for service in ONE_SHOT:
+            state = self.look(self.containers(service)[0])["State"]
+            if (state["Status"], state["ExitCode"]) != ("exited", 0):
+                found.append(service)
+        return found
+
     def is_healthy(self) -> bool:
-        """Whether every service's own check says so, and what runs once has ended well."""
-        for service in SERVICES:
-            for container in self.containers(service):
-                if not _succeeds("healthcheck", "run", container):
-                    return False
-        states = [self.look(self.containers(service)[0])["State"] for service in ONE_SHOT]
-        return all(state["Status"] == "exited" and state["ExitCode"] == 0 for state in states)
+        return not self.unhealthy()
 
     def up(self, **variables: str) -> float:
-        """Bring all up, as changed by variables; return the seconds until all is healthy."""
+        """Bring all up, as changed by variables; return the seconds until all is healthy.
+
+        Raises:
+            TimeoutError: it is not in four minutes; the message has what those print that are not.
+        """
         self.environment |= variables
         begun = time.monotonic()
         self.compose("up", "--detach")
-        wait_until(lambda: self.is_healthy() and answers(self.dagster), "all is healthy", 240)
+        try:
+            wait_until(lambda: self.is_healthy() and answers(self.dagster), "all is healthy", 240)
+        except TimeoutError as error:
+            logs = [self.compose("logs", "--tail", "30", service) for service in self.unhealthy()]
+            raise TimeoutError("\n".join([str(error), *logs])) from error
         return time.monotonic() - begun
 
     def crash(self, container: str) -> None:

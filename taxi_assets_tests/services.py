@@ -21,6 +21,8 @@ from pathlib import Path
 import psutil
 import yaml
 
+from taxi_assets_tests.webserver import has_assets
+
 PROJECT = Path(__file__).parents[1]
 PROGRAMS = Path(sys.executable).parent
 MARK = "TAXI_ASSETS_SERVICES"
@@ -320,6 +322,6 @@ def start_dagster(services: Services, **settings: object) -> str:
     services.start("daemon", PROGRAMS / "dagster-daemon", "run", *workspace)
     services.start(
         "webserver", PROGRAMS / "dagster-webserver", "-h", "127.0.0.1", "-p", web, *workspace,
-        ready=lambda: answers(f"http://127.0.0.1:{web}/server_info"),
+        ready=lambda: has_assets(f"http://127.0.0.1:{web}"),
     )  # fmt: skip
     return f"http://127.0.0.1:{web}"

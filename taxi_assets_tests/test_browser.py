@@ -16,7 +16,7 @@ from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.synthetic import write_month
 from taxi_assets_tests.services import PROGRAMS, PROJECT, Services, answers, free_port, services
-from taxi_assets_tests.webserver import ASSETS
+from taxi_assets_tests.webserver import ASSETS, has_assets
 
 pytestmark = pytest.mark.browser
 
@@ -107,7 +107,7 @@ def start_pages(running: Services, source: Path) -> tuple[str, str]:
     )  # fmt: skip
     running.start(
         "dagster", PROGRAMS / "dagster", "dev", "-m", "taxi_assets.definitions",
-        "--port", dagster_port, ready=lambda: answers(f"{dagster}/server_info"),
+        "--port", dagster_port, ready=lambda: has_assets(dagster),
     )  # fmt: skip
     return dagster, mlflow
 

@@ -42,6 +42,14 @@ def _answer(request: urllib.request.Request) -> dict[str, Any]:
         return dict(json.load(answer))
 
 
+def has_assets(url: str) -> bool:
+    """Whether a web server shows assets: it answers also before it has reached the code."""
+    try:
+        return bool(ask(url, "{ assetNodes { id } }")["assetNodes"])
+    except OSError:
+        return False
+
+
 def launch_backfill(url: str, fleet: str, months: Sequence[str]) -> str:
     """Launch a backfill of all assets, as the dialog does; return its id."""
     launched = ask(
