@@ -211,7 +211,7 @@ def test_a_run_that_does_not_say_what_it_trained_trained_the_linear_model(
     experiment = client(settings).create_experiment(settings.experiment_name)
     of_month = {"taxi_assets.fleet": "green", "dagster.partition": "2023-01-01"}
     older, newer = (client(settings).create_run(experiment, tags=of_month) for _ in range(2))
-    tracking.supersede_others(context, family, newer.info.run_id)
+    tracking.supersede_others(context, family, newer)
     tags = client(settings).get_run(older.info.run_id).data.tags
     by = tags.get("taxi_assets.superseded_by")
     assert by == (newer.info.run_id if superseded else None)
@@ -223,11 +223,12 @@ def test_the_run_whose_model_is_stored_is_superseded_by_none(settings: Settings)
     context: Any = SimpleNamespace(fleet=FLEETS["green"], month=Month(2023, 1))
     experiment = client(settings).create_experiment(settings.experiment_name)
     of_month = {"taxi_assets.fleet": "green", "dagster.partition": "2023-01-01"}
-    runs = [client(settings).create_run(experiment, tags=of_month).info.run_id for _ in range(2)]
+    runs = [client(settings).create_run(experiment, tags=of_month) for _ in range(2)]
     for stored in reversed(runs):
         tracking.supersede_others(context, LINEAR, stored)
-    by = [client(settings).get_run(run).data.tags.get("taxi_assets.superseded_by") for run in runs]
-    assert by == [None, runs[0]]
+    ids = [run.info.run_id for run in runs]
+    by = [client(settings).get_run(run).data.tags.get("taxi_assets.superseded_by") for run in ids]
+    assert by == [None, ids[0]]
 
 
 @pytest.mark.after_three_months

@@ -1,5 +1,6 @@
 """Boosted trees: the sums of a month and of those before it, and the model's figures."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -144,7 +145,7 @@ def boosted_metrics(
     pictures = Gallery(storage, context.fleet, context.month)
     context.when_stored(lambda: pictures.add(drawn()))
     context.when_stored(lambda: boosted_run.log_pictures(pictures.all(charts.BOOSTED_PICTURES)))
-    context.when_stored(boosted_run.complete)
+    context.when_stored(partial(boosted_run.complete, figures["rmse"]))
     return dg.MaterializeResult(
         value=figures,
         metadata={

@@ -172,7 +172,7 @@ def metrics(
     pictures = Gallery(storage, context.fleet, context.month)
     context.when_stored(lambda: pictures.add(drawn()))
     context.when_stored(lambda: tracked_run.log_pictures(pictures.all(charts.PICTURES)))
-    context.when_stored(tracked_run.complete)
+    context.when_stored(partial(tracked_run.complete, figures["rmse"]))
     earlier = earlier_rmses(storage, context.fleet, context.month)
     return dg.MaterializeResult(
         value=figures,

@@ -103,11 +103,10 @@ class Tracking:
         client.set_tag(run_id, OWNER, Owner.of_run(context.dagster.run_id).to_tag())
         return run
 
-    def supersede_others(self, context: MonthContext, family: str, run_id: str) -> None:
+    def supersede_others(self, context: MonthContext, family: str, stored: "Run") -> None:
         """Tag all runs of a month's model but the one whose model is stored."""
-        client = self.server.client
-        experiment_id = client.get_run(run_id).info.experiment_id
-        for run in client.search_runs([experiment_id], same_month(context)):
+        client, run_id = self.server.client, stored.info.run_id
+        for run in client.search_runs([stored.info.experiment_id], same_month(context)):
             # Runs of earlier versions do not say what they trained.
             if run.data.tags.get(FAMILY, LINEAR) != family:
                 continue

@@ -45,6 +45,7 @@ class TrackedRun:
         self._active = ExitStack()
         self._mlflow: Any = None
         self._run: Run | None = None
+        self._model_id = ""
         self._ended = False
 
     def __enter__(self) -> Self:
@@ -95,7 +96,11 @@ class TrackedRun:
         """
         if self._run is None:
             with self._server.turn():
-                self._open(self._tracking.own_run(self._context, self._family, run_id))
+                run = self._tracking.own_run(self._context, self._family, run_id)
+                assert run.outputs is not None
+                (output,) = run.outputs.model_outputs
+                self._model_id = str(output.model_id)
+                self._open(run)
 
     def log_vectorizer(self, vectorizer: "DictVectorizer") -> None:
         """Log the vectorizer (``dv.pkl``), as the exercise does."""
@@ -111,10 +116,11 @@ class TrackedRun:
             tempfile.TemporaryDirectory() as folder,
             _known_warnings_silenced(),
         ):
-            self._mlflow.pyfunc.log_model(
+            logged = self._mlflow.pyfunc.log_model(
                 name=f"{self._context.title} {self._family}".replace(" ", "-"),
                 **write_model(Path(folder), arrays),
             )
+            self._model_id = str(logged.model_id)
 
     def model_size_bytes(self) -> int:
         """The logged model's size, as its ``MLmodel`` file states it.
@@ -127,9 +133,8 @@ class TrackedRun:
         from mlflow.models import Model
 
         with self._server.turn():
-            client = self._server.client
             try:
-                logged = client.get_logged_model(_model_id(client.get_run(self.run_id)))
+                logged = self._server.client.get_logged_model(self._model_id)
                 model = Model.load(logged.artifact_location)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":
@@ -154,20 +159,16 @@ class TrackedRun:
     def supersede_older(self) -> None:
         """Tag the month's other runs: it is this one's model that is stored."""
         with self._server.turn():
-            self._tracking.supersede_others(self._context, self._family, self.run_id)
+            assert self._run is not None
+            self._tracking.supersede_others(self._context, self._family, self._run)
 
-    def complete(self) -> dict[str, Any]:
+    def complete(self, rmse: float) -> dict[str, Any]:
         """Finish the run and register its model, whose figures are stored; return the version."""
         with self._server.turn():
             self._end("FINISHED")
-            run = self._server.client.get_run(self.run_id)
             registry = Registry(self._server.client, self._context.fleet.name)
             version = registry.add(
-                self.run_id,
-                _model_id(run),
-                self._context.month,
-                self._family,
-                run.data.metrics["rmse"],
+                self.run_id, self._model_id, self._context.month, self._family, rmse
             )
         return {"model_version": version}
 
@@ -193,13 +194,6 @@ class TrackedRun:
             client.delete_tag(self.run_id, REASON)
         client.set_terminated(self.run_id, status)
         self._ended = True
-
-
-def _model_id(run: "Run") -> str:
-    """The id of the model that a run has logged."""
-    assert run.outputs is not None
-    (output,) = run.outputs.model_outputs
-    return str(output.model_id)
 
 
 @contextmanager
