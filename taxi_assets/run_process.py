@@ -8,12 +8,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cache
+from typing import Any
 
 import dagster as dg
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
     INDEX_SHARD_NAME,
     SqliteEventLogStorage,
 )
+from sqlalchemy import create_engine
 
 from taxi_assets.console import show_brief_lines
 
@@ -48,19 +51,27 @@ def prepare_run_process() -> None:
 
 @contextmanager
 def open_event_log(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
-    """Keep the databases of a run's events open, where Dagster has them in SQLite.
+    """Keep the databases of a run's events at hand, where Dagster has them in SQLite.
 
-    Dagster opens and closes them several times an event. Whenever nobody else has one open, SQLite
-    writes its journal into it, waits for the disk, and removes it: a twentieth of a month's time.
+    Dagster makes an engine, opens a database and closes it several times an event. Whenever nobody
+    else has it open, SQLite writes its journal into it, waits for the disk, and removes it; and a
+    new engine of SQLAlchemy's compiles each statement anew: a twelfth of a month's time.
     """
     storage = instance.event_log_storage
-    with ExitStack() as connections:
+    with ExitStack() as blocks:
         if isinstance(storage, SqliteEventLogStorage):
+            engines: dict[str, Any] = {}
+
+            def make_once(url: str, **options: Any) -> Any:
+                return engines.get(url) or engines.setdefault(url, create_engine(url, **options))
+
+            blocks.callback(setattr, sqlite_event_log, "create_engine", create_engine)
+            sqlite_event_log.create_engine = make_once  # type: ignore[assignment, attr-defined]
             for database in (INDEX_SHARD_NAME, run_id):
                 path = storage.path_for_shard(database)
                 # A run that is given up may be cleared away by another thread.
                 connection = sqlite3.connect(path, check_same_thread=False)
-                connections.enter_context(closing(connection))
+                blocks.enter_context(closing(connection))
                 # Until something is read it is not open.
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         yield

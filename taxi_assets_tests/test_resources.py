@@ -9,6 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from taxi_assets import console
 from taxi_assets.assets import trips
@@ -139,15 +140,18 @@ def test_a_log_record_of_no_event_shows_its_own_message() -> None:
     assert record.getMessage() == "shown"
 
 
-def test_the_journals_of_dagsters_events_stay_while_months_are_made(
+def test_databases_of_dagsters_events_are_at_hand_while_months_are_made(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SQLite folds a journal into its database when the last connection closes, at every event."""
+    """SQLite folds a journal into its database when the last connection closes, at every event,
+    and an engine of SQLAlchemy's compiles each statement once.
+    """
     home = tmp_path / "dagster_home"
-    found = []
+    journals, engines = [], []
 
     def look(*of: object) -> dict[Month, int]:
-        found.append(sorted(path.name for path in home.rglob("*.db-wal")))
+        journals.append(sorted(path.name for path in home.rglob("*.db-wal")))
+        engines.append(engines_of_two_looks(instance))
         return {}
 
     monkeypatch.setattr(trips, "neighbouring_trips", look)
@@ -158,5 +162,19 @@ def test_the_journals_of_dagsters_events_stay_while_months_are_made(
             instance=instance,
             asset_selection=[dg.AssetKey(["green", "raw_trips"])],
         )
-    assert found == [sorted([f"{done.run_id}.db-wal", "index.db-wal"])]
-    assert list(home.rglob("*.db-wal")) == []
+        assert journals == [sorted([f"{done.run_id}.db-wal", "index.db-wal"])]
+        assert list(home.rglob("*.db-wal")) == []
+        ((one, same),) = engines
+        assert one is same
+        one, other = engines_of_two_looks(instance)
+        assert one is not other
+
+
+def engines_of_two_looks(instance: dg.DagsterInstance) -> tuple[object, object]:
+    storage = instance.event_log_storage
+    assert isinstance(storage, SqliteEventLogStorage)
+    with storage.index_connection() as first:
+        pass
+    with storage.index_connection() as second:
+        pass
+    return first.engine, second.engine
