@@ -295,5 +295,6 @@ def _figures(
 
 def _png(figure: "Figure") -> bytes:
     picture = io.BytesIO()
-    figure.savefig(picture, format="png")
+    # With Pillow's own level, 6, they take a twentieth more time and are no smaller.
+    figure.savefig(picture, format="png", pil_kwargs={"compress_level": 3})
     return picture.getvalue()

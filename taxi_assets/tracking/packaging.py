@@ -3,9 +3,10 @@
 import hashlib
 import io
 import re
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from taxi_assets.tracking.tags import version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

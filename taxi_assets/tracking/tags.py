@@ -3,7 +3,7 @@
 import platform
 import subprocess
 from functools import cache
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 
 from taxi_assets.durations import cleaning
@@ -19,6 +19,9 @@ REASON = "taxi_assets.reason"
 BACKTEST_MONTH = "taxi_assets.backtest_month"
 SUPERSEDED_BY = "taxi_assets.superseded_by"
 DESCRIPTION = "mlflow.note.content"
+
+version = cache(metadata.version)
+"""The version of a package that is installed."""
 
 VERSIONED_PACKAGES = ("dagster", "dagster-mlflow", "mlflow", "numpy", "pandas", "scikit-learn")
 
