@@ -5,7 +5,8 @@
 All run one after the other on the same twelve synthetic months, which lie in a folder; once more
 they come from a web server that gives 15 MB/s. The backfills are launched over GraphQL, as
 Dagster's pages do it. Times are only worth comparing within one run of this benchmark. The
-exercise and the script take turns, and of each the middle time of three counts.
+exercise and the script take turns: of each the middle time of three counts, and the middle of the
+three ratios to the script's time in the same turn, as machines get slower and faster meanwhile.
 """
 
 import argparse
@@ -67,6 +68,12 @@ def middle(measured: Sequence[Measured]) -> Measured:
     """The middle time and the highest peak of several turns."""
     seconds = median(one.seconds for one in measured)
     return Measured(seconds, max(one.peak_mb for one in measured), measured[-1].output)
+
+
+def middle_ratio(measured: Sequence[Measured], beside: Sequence[Measured]) -> float:
+    """The middle of the ratios of times, each to the time beside it."""
+    turns = zip(measured, beside, strict=True)
+    return median(one.seconds / other.seconds for one, other in turns)
 
 
 def fetch_all(url: str, source: Path) -> float:
@@ -136,11 +143,12 @@ def main() -> None:
                 turns[months].append(command_line(own_folder, source, months))
                 shutil.rmtree(own_folder)
         spans = {months: middle(measured) for months, measured in turns.items()}
+        ratios = {months: middle_ratio(measured, turns[0]) for months, measured in turns.items()}
         plain = spans.pop(0)
         print(f"row-level script, 1 month   {plain.seconds:6.1f} s   {plain.peak_mb:6,.0f} MB")
         for months, span in spans.items():
             shown = f"{span.seconds:6.1f} s   {span.peak_mb:6,.0f} MB"
-            print(f"command, {months:2} months          {shown}")
+            print(f"command, {months:2} months          {shown}   {ratios[months]:.2f} row-level")
         wider = {}
         for name, selection in (("boosted", BOOSTED), ("everything", EVERYTHING)):
             wider[name] = command_line(folder / name, source, 12, selection)
@@ -160,14 +168,14 @@ def main() -> None:
             )
 
     year, month = spans[12], spans[1]
-    print(f"\nyear / row-level month   {year.seconds / plain.seconds:.2f}")
+    print(f"\nyear / row-level month   {ratios[12]:.2f}")
     row_level_year = 12 * plain.seconds
     added = (wider["boosted"].seconds - year.seconds) / row_level_year
     print(f"boosted adds a month     {added:.3f} row-level")
     print(f"everything / row-level   {wider['everything'].seconds / plain.seconds:.2f}")
     longer = max(fetching, year.seconds)
     print(f"served / longer of both  {served.seconds / longer:.2f}")
-    print(f"month / row-level month  {month.seconds / plain.seconds:.2f}")
+    print(f"month / row-level month  {ratios[1]:.2f}")
     print(f"seconds a month          {year.seconds / 12:.2f}")
     marginal = (year.seconds - month.seconds) / 11
     print(f"marginal month           {marginal:.2f} s, {marginal / plain.seconds:.3f} row-level")

@@ -46,7 +46,7 @@ def has_assets(url: str) -> bool:
     """Whether a web server shows assets: it answers also before it has reached the code."""
     try:
         return bool(ask(url, "{ assetNodes { id } }")["assetNodes"])
-    except OSError:
+    except (OSError, RuntimeError):
         return False
 
 
