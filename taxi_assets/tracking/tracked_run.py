@@ -163,7 +163,11 @@ class TrackedRun:
             self._tracking.supersede_others(self._context, self._family, self._run)
 
     def complete(self, rmse: float) -> dict[str, Any]:
-        """Finish the run and register its model, whose figures are stored; return the version."""
+        """Finish the run and register its model; return the version.
+
+        Args:
+            rmse: the model's, in minutes, as its stored figures have it.
+        """
         with self._server.turn():
             self._end("FINISHED")
             registry = Registry(self._server.client, self._context.fleet.name)
