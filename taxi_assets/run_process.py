@@ -3,20 +3,17 @@
 import ctypes
 import gc
 import os
-import sqlite3
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from typing import Any
 
 import dagster as dg
 from dagster._core.storage.event_log.sqlite import sqlite_event_log
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
-    INDEX_SHARD_NAME,
-    SqliteEventLogStorage,
-)
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from sqlalchemy import create_engine
+from sqlalchemy.pool import QueuePool
 
 from taxi_assets.console import show_brief_lines
 
@@ -49,31 +46,43 @@ def prepare_run_process() -> None:
     show_brief_lines()
 
 
+class KeptConnections(QueuePool):
+    """Connections that stay open when their engine is disposed of, until they are closed."""
+
+    def dispose(self) -> None:
+        """Keep them."""
+
+    def recreate(self) -> "KeptConnections":
+        """What the engine goes on with."""
+        return self
+
+    def close(self) -> None:
+        """Close them."""
+        super().dispose()
+
+
 @contextmanager
-def open_event_log(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
-    """Keep the databases of a run's events at hand, where Dagster has them in SQLite.
+def open_event_log(instance: dg.DagsterInstance) -> Iterator[None]:
+    """Keep the databases of a run's events open, where Dagster has them in SQLite.
 
     Dagster makes an engine, opens a database and closes it several times an event. Whenever nobody
-    else has it open, SQLite writes its journal into it, waits for the disk, and removes it; and a
-    new engine of SQLAlchemy's compiles each statement anew: a twelfth of a month's time.
+    else has it open, SQLite writes its journal into it, waits for the disk, and removes it; each
+    new connection reads the schema and has the folder written to disk; and a new engine of
+    SQLAlchemy's compiles each statement anew: together a tenth of a month's time.
     """
-    storage = instance.event_log_storage
     with ExitStack() as blocks:
-        if isinstance(storage, SqliteEventLogStorage):
+        if isinstance(instance.event_log_storage, SqliteEventLogStorage):
             engines: dict[str, Any] = {}
 
             def make_once(url: str, **options: Any) -> Any:
-                return engines.get(url) or engines.setdefault(url, create_engine(url, **options))
+                if url not in engines:
+                    pool = {"poolclass": KeptConnections}
+                    engines[url] = create_engine(url, **options | pool)
+                    blocks.callback(engines[url].pool.close)
+                return engines[url]
 
             blocks.callback(setattr, sqlite_event_log, "create_engine", create_engine)
             sqlite_event_log.create_engine = make_once  # type: ignore[assignment, attr-defined]
-            for database in (INDEX_SHARD_NAME, run_id):
-                path = storage.path_for_shard(database)
-                # A run that is given up may be cleared away by another thread.
-                connection = sqlite3.connect(path, check_same_thread=False)
-                blocks.enter_context(closing(connection))
-                # Until something is read it is not open.
-                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         yield
 
 

@@ -6,21 +6,21 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from taxi_assets import console
-from taxi_assets.assets import trips
 from taxi_assets.definitions import build_definitions
+from taxi_assets.durations import cleaning
 from taxi_assets.graph import GRAPH
 from taxi_assets.monthly_assets import MonthContext, monthly_asset
 from taxi_assets.months import fleet_months
 from taxi_assets.resources import resources
 from taxi_assets.settings import Settings
 from taxi_assets.tlc.fleets import FLEETS
-from taxi_assets.tlc.months import Month
 from taxi_assets_tests.conftest import changed, dagster_at
 
 pytestmark = pytest.mark.linear
@@ -140,7 +140,7 @@ def test_a_log_record_of_no_event_shows_its_own_message() -> None:
     assert record.getMessage() == "shown"
 
 
-def test_databases_of_dagsters_events_are_at_hand_while_months_are_made(
+def test_databases_of_dagsters_events_stay_open_while_months_are_made(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite folds a journal into its database when the last connection closes, at every event,
@@ -148,19 +148,22 @@ def test_databases_of_dagsters_events_are_at_hand_while_months_are_made(
     """
     home = tmp_path / "dagster_home"
     journals, engines = [], []
+    clean_trips = cleaning.clean_trips
 
-    def look(*of: object) -> dict[Month, int]:
+    def clean(*of: Any) -> cleaning.CleanedTrips:
         journals.append(sorted(path.name for path in home.rglob("*.db-wal")))
         engines.append(engines_of_two_looks(instance))
-        return {}
+        return clean_trips(*of)
 
-    monkeypatch.setattr(trips, "neighbouring_trips", look)
+    monkeypatch.setattr(cleaning, "clean_trips", clean)
     job = build_definitions(settings).resolve_implicit_global_asset_job_def()
     with dagster_at(home) as instance:
         done = job.execute_in_process(
             partition_key="2023-01-01",
             instance=instance,
-            asset_selection=[dg.AssetKey(["green", "raw_trips"])],
+            asset_selection=[
+                dg.AssetKey(["green", name]) for name in ("raw_trips", "cleaned_trips")
+            ],
         )
         assert journals == [sorted([f"{done.run_id}.db-wal", "index.db-wal"])]
         assert list(home.rglob("*.db-wal")) == []
