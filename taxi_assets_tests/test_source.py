@@ -18,7 +18,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from taxi_assets.errors import OutageError
 from taxi_assets.tlc import parquet, transfer
 from taxi_assets.tlc.download import HttpSource
-from taxi_assets.tlc.fetch import FetchedMonth, Origin, fetch_month
+from taxi_assets.tlc.fetch import FetchedMonth, Origin, digest, fetch_month
 from taxi_assets.tlc.fleets import FLEETS, Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import ParquetError
@@ -184,6 +184,20 @@ def test_a_file_that_is_replaced_while_it_is_copied_is_refused_and_not_left(
     with pytest.raises(SourceError, match=f"{name} changed while it was read. Run the month again"):
         fetch(str(tmp_path / "source"))
     assert not (tmp_path / "fetched").exists()
+
+
+def test_a_file_that_was_only_moved_is_not_read_again_for_its_digest(tmp_path: Path) -> None:
+    """A month's file is large; when it changes, its time says so."""
+    fetched, stored = tmp_path / "fetched", tmp_path / "stored"
+    fetched.write_bytes(b"old")
+    assert digest(fetched) == hashlib.sha256(b"old").hexdigest()
+    then = fetched.stat()
+    fetched.rename(stored)
+    stored.write_bytes(b"new")
+    os.utime(stored, ns=(then.st_atime_ns, then.st_mtime_ns))
+    assert digest(stored) == hashlib.sha256(b"old").hexdigest()
+    os.utime(stored, ns=(then.st_atime_ns, then.st_mtime_ns + 1_000))
+    assert digest(stored) == hashlib.sha256(b"new").hexdigest()
 
 
 def test_a_folder_is_not_a_file(fetch: Callable[..., FetchedMonth], tmp_path: Path) -> None:

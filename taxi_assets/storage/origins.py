@@ -13,7 +13,7 @@ from pathlib import Path
 from taxi_assets.storage import layout
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Json
-from taxi_assets.tlc.fetch import Origin
+from taxi_assets.tlc.fetch import Origin, digest
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 
@@ -80,23 +80,14 @@ def _is_sound(origin: Origin) -> bool:
 
 
 def _digest(storage: Storage, path: str) -> str:
-    full_path = storage.full_path(path)
     if storage.is_local:
         storage.open(path).close()  # Not a pipe, which would be waited for.
-        status = Path(full_path).stat()
-        return _local_digest(full_path, status.st_mtime_ns, status.st_size, status.st_ino)
+        return digest(Path(storage.full_path(path)))
     return _remote_digest(storage, path, storage.version(path))
 
 
 @lru_cache(maxsize=16)
 def _remote_digest(storage: Storage, path: str, _version: object) -> str:
-    """As for a local file; here it would be downloaded each time."""
+    """As of a local file, which would be downloaded each time."""
     with storage.open(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-
-
-@lru_cache(maxsize=16)
-def _local_digest(full_path: str, *_version: int) -> str:
-    """The sha256 of a file; a month's file is asked for several times in a run."""
-    with Path(full_path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,7 +3,8 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from taxi_assets.errors import writing_to
@@ -111,6 +112,33 @@ def fetch_month(
 def _origin(location: str, version: str, path: Path) -> Origin:
     with open_parquet(path) as month_file:
         trips = month_file.metadata.num_rows
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return Origin(location, version, trips, path.stat().st_size, sha256)
+    return Origin(location, version, trips, path.stat().st_size, digest(path))
+
+
+def digest(path: Path) -> str:
+    """The sha256 of a local file's bytes, in hexadecimal.
+
+    A file is read once, though it is moved, until it changes.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    status = path.stat()
+    return _digest(_File(path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
+
+
+@dataclass(frozen=True)
+class _File:
+    """What tells a file from others, and from what it was, whatever its path."""
+
+    path: Path = field(compare=False)
+    device: int
+    inode: int
+    size: int
+    changed: int
+
+
+@lru_cache(maxsize=16)
+def _digest(file: _File) -> str:
+    with file.path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
