@@ -1,18 +1,15 @@
 """The months of a run, one after the other, each through all the assets that the run makes.
 
-This is the only module that knows that a run may have several months. All assets of a fleet are
-one Dagster operation, any part of which can be selected. It makes a month's assets in the order of
-the graph, hands each value on in memory, has it stored by the asset's IO manager, and records it.
-A month that fails costs only itself; when a service is away, no further month is tried.
+All assets of a fleet are one Dagster operation, any part of which can be selected. A month that
+fails costs only itself; when a service is away, no further month is tried.
 """
 
 import gc
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
 from importlib import import_module
-from itertools import groupby
 from typing import Any
 
 import dagster as dg
@@ -21,16 +18,10 @@ from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_AS
 from taxi_assets.errors import MonthError, OutageError, ServiceError, explain
 from taxi_assets.failures import ExplainedFailure, explained_error
 from taxi_assets.masking import mask
-from taxi_assets.month_values import MonthValues
-from taxi_assets.monthly_assets import (
-    MonthContext,
-    MonthlyAsset,
-    Opens,
-    check_graph,
-    resource_keys,
-)
+from taxi_assets.monthly_assets import MonthlyAsset, check_graph
+from taxi_assets.one_month import MonthMaker
 from taxi_assets.partitions import command, monthly_partitions
-from taxi_assets.records import Failed, Record, Records
+from taxi_assets.records import Failed, Records
 from taxi_assets.run_process import open_event_log, prepare_run_process
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
@@ -38,15 +29,6 @@ from taxi_assets.tlc.months import Month
 RETRIES = dg.RetryPolicy(max_retries=2, delay=4, backoff=dg.Backoff.EXPONENTIAL)
 """Further attempts of a run that an outage has stopped: after 4 and 12 seconds. The operation
 does not have the policy itself, as Dagster would then try again what somebody has interrupted."""
-
-
-class OutdatedError(MonthError):
-    """What a month is to be made of does not belong together."""
-
-    def __init__(self, outdated: Sequence[str]) -> None:
-        were = "were" if len(outdated) > 1 else "was"
-        super().__init__(f"What {', '.join(outdated)} {were} made from has changed since.")
-        self.remake = tuple(outdated)
 
 
 def fleet_months(
@@ -87,15 +69,11 @@ class MonthsRun:
         self, context: dg.AssetExecutionContext, fleet: Fleet, graph: Sequence[MonthlyAsset]
     ) -> None:
         self._context = context
-        self._fleet = fleet
-        self._assets = {asset.name: asset for asset in graph}
-        self._wanted = [a for a in graph if a.key(fleet) in context.selected_asset_keys]
         self._months = sorted(Month.parse(key) for key in context.partition_keys)
         self._records = Records(context)
+        self._maker = MonthMaker(context, fleet, graph, self._records)
         self._failed: dict[Month, Failed] = {}
         self._untried: list[Month] = []
-        self._made_anew = False
-        self._at = ""
         self._began = time.monotonic()
         self._done = 0
 
@@ -106,11 +84,9 @@ class MonthsRun:
             dagster.Failure: after the last month, if any failed, or after an outage.
             dagster.RetryRequested: an outage may have passed in a moment.
         """
-        keys = [asset.key(self._fleet) for asset in self._wanted]
+        keys = [self._maker.key(asset.name) for asset in self._maker.wanted]
         self._failed = self._records.failed(keys, self._months)
-        own = {month: self._own_records(month) for month in self._months}
-        self._made_anew = any(record.is_anew for records in own.values() for record in records)
-        done = [month for month, records in own.items() if len(records) == len(self._wanted)]
+        done = self._maker.find_done(self._months)
         left = [m for m in self._months if m not in {*self._failed, *done}]
         try:
             yield from self._make_months(left)
@@ -139,24 +115,24 @@ class MonthsRun:
         """
         with ExitStack() as blocks:
             try:
-                opened = self._open_for_run(months, blocks)
+                opened = self._maker.open_for_run(months, blocks)
             except ServiceError as error:
                 self._note_failure(months[0], error)
                 raise
-            for name in (name for asset in self._wanted for name in asset.imports):
+            for name in (name for asset in self._maker.wanted for name in asset.imports):
                 # What fails here fails again where it is needed, with a month to it.
                 with suppress(ImportError, MemoryError, OSError):
                     import_module(name)
             for month in months:
                 begun = time.monotonic()
                 try:
-                    yield from self._make_month(month, opened)
+                    yield from self._maker.make(month, opened)
                 except Exception as raised:
                     cause = explained_error(raised)
                     failed = self._note_failure(month, cause)
                     if isinstance(cause, ServiceError):
                         raise cause from None
-                    key = self._assets[failed.asset].key(self._fleet)
+                    key = self._maker.key(failed.asset)
                     yield self._records.fail(key, month, failed)
                 else:
                     self._report_progress(month, begun)
@@ -165,132 +141,19 @@ class MonthsRun:
                 # libraries, are not searched for them.
                 gc.collect(1)
 
-    def _own_records(self, month: Month) -> list[Record]:
-        """What earlier attempts of this run have recorded of a month."""
-        records = [self._records.earlier(self._spec(asset), month) for asset in self._wanted]
-        run_id = self._context.run_id
-        return [record for record in records if record is not None and record.run_id == run_id]
-
-    def _make_month(self, month: Month, opened: Mapping[str, Any]) -> Iterator[Any]:
-        """Make a month's assets, but for those that an earlier attempt has made."""
-        to_make: list[MonthlyAsset] = []
-        for asset in self._wanted:
-            anew = {made.name for made in to_make} & set(asset.upstream)
-            anew_before = asset.looks_back and self._made_anew
-            earlier = self._records.earlier(self._spec(asset), month)
-            own = earlier is not None and earlier.run_id == self._context.run_id
-            if earlier is None or anew or (anew_before and not own):
-                to_make.append(asset)
-            else:
-                yield from self._records.take_over(earlier, month)
-        self._made_anew = self._made_anew or bool(to_make)
-        values = MonthValues(self._context, self._fleet, month)
-        for opens, assets in groupby(list(to_make), key=lambda asset: asset.per_month):
-            with self._open_for_month(opens, to_make[0], month) as block:
-                given = {**opened, opens.__name__: block} if opens else opened
-                for asset in assets:
-                    yield from self._make(asset, month, values, given)
-                    to_make.remove(asset)
-                    values.forget_all_but({name for left in to_make for name in left.upstream})
-
-    def _make(
-        self, asset: MonthlyAsset, month: Month, values: MonthValues, given: Mapping[str, Any]
-    ) -> Iterator[Any]:
-        """Make, store and record a month of an asset."""
-        self._at = asset.name
-        context = self._month_context(asset, month)
-        inputs = [each for name, each in self._assets.items() if name in asset.upstream]
-        if self._outdated(inputs, month):
-            raise OutdatedError(self._outdated(self._lineage(asset), month))
-        result = asset.make(
-            context,
-            {
-                **{each.name: values.load(each) for each in inputs},
-                **{opens.__name__: given[opens.__name__] for opens in asset.opens},
-                **self._resources(asset.function),
-            },
-        )
-        stored = values.store(asset, result.value)
-        metadata = {**(result.metadata or {}), **stored, **context.after_storing()}
-        yield from self._records.add(
-            self._spec(asset), month, metadata, result.data_version, result.check_results
-        )
-        if asset.judges_others is not None:
-            found = asset.judges_others(context, **self._resources(asset.judges_others))
-            for name, other, check in found:
-                yield from self._records.judge_anew(
-                    self._spec(self._assets[name]).key, other, check
-                )
-        context.report(str(metadata["summary"]))
-
-    def _outdated(self, assets: Sequence[MonthlyAsset], month: Month) -> list[str]:
-        return self._records.outdated([self._spec(asset) for asset in assets], month)
-
-    def _lineage(self, asset: MonthlyAsset) -> list[MonthlyAsset]:
-        """All assets that an asset is made from, directly or not, in the graph's order."""
-        names = {*asset.upstream}
-        for each in reversed(self._assets.values()):
-            names.update(each.upstream if each.name in names else ())
-        return [each for each in self._assets.values() if each.name in names]
-
-    def _open_for_run(self, months: Sequence[Month], blocks: ExitStack) -> dict[str, Any]:
-        """Open what assets need for all months of the run."""
-        opened = {}
-        for asset in self._wanted if months else []:
-            self._at = asset.name
-            for opens in asset.per_run:
-                if opens.__name__ not in opened:
-                    spec = self._spec(asset)
-                    to_make = [m for m in months if self._records.earlier(spec, m) is None]
-                    block = opens(self._fleet, to_make, **self._resources(opens))
-                    opened[opens.__name__] = blocks.enter_context(block)
-        return opened
-
-    def _open_for_month(
-        self, opens: Opens | None, asset: MonthlyAsset, month: Month
-    ) -> AbstractContextManager[Any]:
-        """Open what assets of a month share that follow each other; ``asset`` is the first."""
-        if opens is None:
-            return nullcontext()
-        self._at = asset.name
-        return opens(self._month_context(asset, month), **self._resources(opens))
-
-    def _month_context(self, asset: MonthlyAsset, month: Month) -> MonthContext:
-        return MonthContext(
-            self._fleet,
-            month,
-            asset.name,
-            asset.code_version,
-            self._context,
-            self._load,
-            lambda name, check: self._records.passed(
-                dg.AssetCheckKey(self._assets[name].key(self._fleet), check), month
-            ),
-        )
-
-    def _load(self, name: str, month: Month) -> Any:
-        return MonthValues(self._context, self._fleet, month).load(self._assets[name])
-
-    def _resources(self, function: Callable[..., Any]) -> dict[str, Any]:
-        return {key: getattr(self._context.resources, key) for key in resource_keys(function)}
-
-    def _spec(self, asset: MonthlyAsset) -> dg.AssetSpec:
-        spec: dg.AssetSpec = self._context.assets_def.get_asset_spec(asset.key(self._fleet))
-        return spec
-
     def _note_failure(self, month: Month, error: Exception) -> Failed:
         """Say why a month could not be made."""
         reason = explain(error)
         if reason is None:
             told = "".join(traceback.format_exception(error))
-            self._context.log.error(mask(f"{self._at} {month}: unexpected error\n{told}"))
+            self._context.log.error(mask(f"{self._maker.at} {month}: unexpected error\n{told}"))
             reason = f"{type(error).__name__}: {error}"
         elif isinstance(error, MonthError) and error.remake:
-            assets = dict.fromkeys([*error.remake, self._at])
-            keys = [self._assets[name].key(self._fleet) for name in assets]
+            assets = dict.fromkeys([*error.remake, self._maker.at])
+            keys = [self._maker.key(name) for name in assets]
             reason = f"{reason} Make them again: {command(keys, month)}"
         may_pass = isinstance(error, MonthError) and error.may_pass
-        failed = self._failed[month] = Failed(self._at, mask(reason), may_pass)
+        failed = self._failed[month] = Failed(self._maker.at, mask(reason), may_pass)
         self._context.log.error(f"{failed.asset} {month}: {failed.reason}")
         return failed
 
