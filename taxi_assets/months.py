@@ -194,7 +194,8 @@ class MonthsRun:
         if (total := len(self._months)) > 1:
             place = self._months.index(month) + 1
             left = (now - self._began) / self._done * (total - place)
-            line += f" ({place} of {total}, about {left:.0f} s to go)"
+            to_go = f", about {left:.0f} s to go" if place < total else ""
+            line += f" ({place} of {total}{to_go})"
         self._context.log.info(line)
 
     def _repeat_other_checks(self) -> Iterator[Any]:

@@ -551,9 +551,9 @@ def test_progress_is_reported_with_the_time_to_go(
     assert told == [
         "2023-01 done in 10.0 s (1 of 3, about 40 s to go)",
         "2023-02 done in 10.0 s (2 of 3, about 20 s to go)",
-        "2023-03 done in 10.0 s (3 of 3, about 0 s to go)",
+        "2023-03 done in 10.0 s (3 of 3)",
         "2023-01 done in 10.0 s (1 of 2, about 20 s to go)",
-        "2023-02 done in 10.0 s (2 of 2, about 0 s to go)",
+        "2023-02 done in 10.0 s (2 of 2)",
         "2023-01 done in 10.0 s",
     ]
 
@@ -571,7 +571,7 @@ def test_the_time_to_go_follows_from_the_months_that_were_made(
     assert not materialize("2023-01:2023-03", "raw_trips", settings=own_source).success
     assert re.findall(r"2023-0\d done in .*", capfd.readouterr().err) == [
         "2023-02 done in 10.0 s (2 of 3, about 30 s to go)",
-        "2023-03 done in 10.0 s (3 of 3, about 0 s to go)",
+        "2023-03 done in 10.0 s (3 of 3)",
     ]
 
 
