@@ -69,13 +69,13 @@ class Tracking:
         client = self.server.client
         experiment_id = self._experiment_id(client)
         self._repair(client, experiment_id, context.dagster.instance)
-        run = client.create_run(
-            experiment_id,
-            run_name=f"{context.fleet.name} {context.month} {family}",
-            tags=run_tags(context, family, self.dagster_ui_url),
-        )
+        tags = run_tags(context, family, self.dagster_ui_url)
         if origin is not None:
-            _log_origin(client, run.info.run_id, context, origin)
+            tags[DATA_VERSION] = origin.sha256
+        name = f"{context.fleet.name} {context.month} {family}"
+        run = client.create_run(experiment_id, run_name=name, tags=tags)
+        if origin is not None:
+            _log_dataset(client, run.info.run_id, context, origin)
         return run
 
     def own_run(self, context: MonthContext, family: str, run_id: str) -> "Run":
@@ -195,8 +195,10 @@ class Tracking:
                 client.set_terminated(run.info.run_id, status)
 
 
-def _log_origin(client: "MlflowClient", run_id: str, context: MonthContext, origin: Origin) -> None:
-    """Record the month's file as the run's dataset, and its digest as the trips' data version."""
+def _log_dataset(
+    client: "MlflowClient", run_id: str, context: MonthContext, origin: Origin
+) -> None:
+    """Record the month's file as the run's dataset."""
     from mlflow.entities import Dataset, DatasetInput
 
     dataset = Dataset(
@@ -206,4 +208,3 @@ def _log_origin(client: "MlflowClient", run_id: str, context: MonthContext, orig
         source=json.dumps({"url": origin.location}),
     )
     client.log_inputs(run_id, [DatasetInput(dataset)])
-    client.set_tag(run_id, DATA_VERSION, origin.sha256)
