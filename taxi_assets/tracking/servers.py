@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 LONGEST_TURN = 300
-"""Seconds to wait for other processes; a turn takes one or two, making the database five."""
+"""Seconds to wait for other processes; a turn takes one or two."""
 
 
 OUTDATED = "out-of-date database schema"
