@@ -56,7 +56,7 @@ def fleet_months(
                 allow_retries=False,
             )
         prepare_run_process()
-        with open_event_log(context.instance):
+        with open_event_log(context.instance, context.run_id):
             yield from MonthsRun(context, fleet, graph).events()
 
     return make_months

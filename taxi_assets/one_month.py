@@ -1,6 +1,7 @@
-"""One month of a run, through all the assets that the run makes, in the order of the graph.
+"""Takes a month through all the assets that a run makes, in the order of the graph.
 
-Each value is handed on in memory, stored by the asset's IO manager, and then recorded.
+Each value is handed on in memory, stored by the asset's IO manager, and then recorded. What serves
+all months of the run is opened once.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -55,7 +56,10 @@ class MonthMaker:
         return self._assets[asset].key(self._fleet)
 
     def find_done(self, months: Sequence[Month]) -> list[Month]:
-        """The months of which earlier attempts of this run have recorded all."""
+        """The months of which earlier attempts of this run have recorded all.
+
+        What these attempts have made counts as made anew, for assets that look back.
+        """
         own = {month: self._own_records(month) for month in months}
         self._made_anew = any(record.is_anew for records in own.values() for record in records)
         return [month for month, records in own.items() if len(records) == len(self.wanted)]

@@ -3,8 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 
 from taxi_assets.errors import writing_to
@@ -112,33 +111,36 @@ def fetch_month(
 def _origin(location: str, version: str, path: Path) -> Origin:
     with open_parquet(path) as month_file:
         trips = month_file.metadata.num_rows
-    return Origin(location, version, trips, path.stat().st_size, digest(path))
+    # Read in any case: it may have the number of a file that was removed.
+    sha256 = _digests[_identity(path)] = _read_digest(path)
+    return Origin(location, version, trips, path.stat().st_size, sha256)
+
+
+_digests: dict[tuple[int, ...], str] = {}
+"""Of the files that this process has read."""
 
 
 def digest(path: Path) -> str:
     """The sha256 of a local file's bytes, in hexadecimal.
 
-    A file is read once, though it is moved, until it changes.
+    A file that was fetched or asked for before is not read again, though it was renamed, until its
+    size or its time of change is another.
 
     Raises:
         OSError: it cannot be read.
     """
+    file = _identity(path)
+    if file not in _digests:
+        _digests[file] = _read_digest(path)
+    return _digests[file]
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    """What tells a file from others, and from what it was, whatever its name."""
     status = path.stat()
-    return _digest(_File(path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-@dataclass(frozen=True)
-class _File:
-    """What tells a file from others, and from what it was, whatever its path."""
-
-    path: Path = field(compare=False)
-    device: int
-    inode: int
-    size: int
-    changed: int
-
-
-@lru_cache(maxsize=16)
-def _digest(file: _File) -> str:
-    with file.path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+def _read_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
