@@ -88,6 +88,6 @@ def _digest(storage: Storage, path: str) -> str:
 
 @lru_cache(maxsize=16)
 def _remote_digest(storage: Storage, path: str, _version: object) -> str:
-    """As of a local file, which would be downloaded each time."""
+    """The sha256 of a file elsewhere, which is downloaded once for each of its versions."""
     with storage.open(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]

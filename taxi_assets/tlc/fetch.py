@@ -13,6 +13,9 @@ from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import NoParquetError, ParquetError, open_parquet
 from taxi_assets.tlc.source import Report, SourceError, TripSource
 
+_digests: dict[tuple[int, ...], str] = {}
+"""Of the files that this process has read, by what tells them from others."""
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -114,10 +117,6 @@ def _origin(location: str, version: str, path: Path) -> Origin:
     # Read in any case: it may have the number of a file that was removed.
     sha256 = _digests[_identity(path)] = _read_digest(path)
     return Origin(location, version, trips, path.stat().st_size, sha256)
-
-
-_digests: dict[tuple[int, ...], str] = {}
-"""Of the files that this process has read."""
 
 
 def digest(path: Path) -> str:
