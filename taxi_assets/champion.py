@@ -1,22 +1,22 @@
 """Which version of a fleet's model serves, and people's say in it.
 
 ``python -m taxi_assets.champion --fleet yellow`` shows the champion, the one before, and the last
-decisions. ``--set`` and ``--back`` choose another, ``--pin`` keeps challengers out.
+decisions. ``--set`` and ``--back`` move MLflow's alias, as its pages do; ``--pin`` keeps months
+from moving it.
 """
 
 import argparse
 import sys
-import time
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping, Sequence
 
-from taxi_assets.championship import Championship
-from taxi_assets.durations.reigns import Decision, Verdict
+from taxi_assets.durations.promotion import Figures, Standing
 from taxi_assets.errors import MonthError
+from taxi_assets.history import stored_decisions
 from taxi_assets.run_process import try_mlflow_briefly
 from taxi_assets.settings import Settings, SettingsError
 from taxi_assets.storage.files import Storage
 from taxi_assets.tlc.fleets import FLEETS
+from taxi_assets.tracking.champions import Champions
 from taxi_assets.tracking.servers import TrackingServer
 from taxi_assets.tracking.versions import registered_versions
 
@@ -26,100 +26,75 @@ SHOWN = 10
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do as the command line says; return the exit code."""
-    parser = _parser()
-    asked = parser.parse_args(arguments)
-    if (asked.set is not None or asked.back) and not asked.why:
-        parser.error("say why: --why '…' stands beside the decision from then on")
-    try_mlflow_briefly()
-    try:
-        settings = Settings.from_environment()
-    except SettingsError as error:
-        parser.error(error.message)
-    fleet = FLEETS[asked.fleet]
-    server = TrackingServer(settings.tracking_uri)
-    championship = Championship(Storage(settings.storage), server, fleet, _warn)
-    try:
-        if asked.set is not None or asked.back or asked.pin or asked.unpin:
-            _decide(championship, server, asked)
-        verdicts, put_right = championship.settle()
-    except MonthError as error:
-        print(error, file=sys.stderr)
-        return 1
-    for line in put_right:
-        print(f"put right: {line}")
-    print("\n".join(_shown(fleet.name, verdicts)))
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m taxi_assets.champion", description=__doc__)
     parser.add_argument("--fleet", choices=FLEETS, required=True)
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--set", type=int, metavar="VERSION", help="have this version serve")
     chosen.add_argument("--back", action="store_true", help="have the previous champion serve")
     pinned = parser.add_mutually_exclusive_group()
-    pinned.add_argument("--pin", action="store_true", help="let no challenger in")
-    pinned.add_argument("--unpin", action="store_true", help="let challengers in again")
-    parser.add_argument("--why", default="", help="the reason, which is kept")
-    return parser
+    pinned.add_argument("--pin", action="store_true", help="keep months from moving the alias")
+    pinned.add_argument("--unpin", action="store_true", help="let months move the alias again")
+    parser.add_argument("--why", default="by hand", help="the reason, which is kept")
+    options = parser.parse_args(arguments)
+    try_mlflow_briefly()
+    try:
+        settings = Settings.from_environment()
+    except SettingsError as error:
+        parser.error(error.message)
+    server, fleet = TrackingServer(settings.tracking_uri), FLEETS[options.fleet]
+    champions = Champions(server, fleet.name)
+    try:
+        decided = stored_decisions(Storage(settings.storage), fleet)
+        versions = {each.number: str(each) for each in registered_versions(server, fleet.name)}
+        standing = champions.standing()
+        number = previous(standing, decided) if options.back else options.set
+        if options.back and number not in versions:
+            raise MonthError(f"No version of {fleet.name} has served before this one.")
+        if number is not None and number not in versions:
+            there = ", ".join(map(str, versions)) or "none"
+            raise MonthError(f"The {fleet.name} model has no version {number}; there are: {there}.")
+        if number is not None:
+            champions.choose(number, options.why)
+        elif (options.pin or options.unpin) and standing.champion is None:
+            raise MonthError(f"No version of {fleet.name} serves, so there is none to pin.")
+        if options.pin or options.unpin:
+            champions.pin(options.why if options.pin else None)
+        print("\n".join([*champions.forget_old_pin(),
+                         *_shown(champions.standing(), versions, decided)]))  # fmt: skip
+    except MonthError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
-def _decide(championship: Championship, server: TrackingServer, asked: argparse.Namespace) -> None:
-    """Record a person's decision.
+def previous(standing: Standing, decided: Mapping[str, Figures]) -> int | None:
+    """The version that served before the champion.
 
-    Raises:
-        MonthError: it cannot be meant; nothing is recorded.
+    That is where the alias ``previous_champion`` points to, unless somebody has moved the alias
+    ``champion`` alone, on MLflow's pages: then it is whom the last month names.
     """
-    verdicts = championship.verdicts()
-    now = verdicts[-1] if verdicts else Verdict(month=None)
-    version = asked.set
-    if asked.back:
-        if now.previous is None:
-            raise MonthError(f"No version of {asked.fleet} has served before this one.")
-        version = now.previous.number
-    if version is None:
-        if now.champion is None:
-            raise MonthError(f"No version of {asked.fleet} serves yet, so there is none to pin.")
-        if asked.pin:
-            # This version from now on, and nothing that is made in its place.
-            version = now.champion.version.number
-    numbers = [each.number for each in registered_versions(server, asked.fleet)]
-    if version is not None and version not in numbers:
-        there = ", ".join(map(str, numbers)) or "none"
-        raise MonthError(f"The {asked.fleet} model has no version {version}; there are: {there}.")
-    pinned = True if asked.pin else False if asked.unpin else None
-    championship.record.add_decision(
-        Decision(time.time(), now.month, asked.why, version=version, pinned=pinned)
-    )
+    names = [
+        [(of.get(entry) or {}).get("version") for entry in ("before", "champion")]
+        for of in reversed(list(decided.values()))
+    ]
+    of_months = next((before for before, then in names if before not in (None, then)), None)
+    if names and standing.champion != names[0][1] and standing.previous == of_months:
+        known = [number for number in names[0] if number not in (None, standing.champion)]
+        return next(iter(known), None)
+    return standing.previous
 
 
-def _shown(fleet: str, verdicts: Sequence[Verdict]) -> list[str]:
+def _shown(
+    standing: Standing, versions: Mapping[int, str], decided: Mapping[str, Figures]
+) -> Iterator[str]:
     """How things stand, and how they came to."""
-    if not verdicts:
-        return [f"No month of {fleet} has been judged yet."]
-    now = verdicts[-1]
-    champion, previous = now.champion, now.previous
-    lines = ["champion  none"]
-    if champion is not None:
-        since = "" if champion.since is None else f", since {champion.since}"
-        pinned = ", pinned" if now.pinned else ""
-        number = champion.version.number
-        lines = [f"champion  version {number}, {champion.version}{since}{pinned}"]
-    lines.append(
-        "previous  none" if previous is None else f"previous  version {previous.number}, {previous}"
-    )
-    lines.append("decisions")
-    return lines + [f"  {_when(verdict)}  {verdict.sentence}" for verdict in verdicts[-SHOWN:]]
-
-
-def _when(verdict: Verdict) -> str:
-    if verdict.decision is None:
-        return f"{verdict.month}   "
-    return datetime.fromtimestamp(verdict.decision.at, UTC).date().isoformat()
-
-
-def _warn(line: str) -> None:
-    print(line, file=sys.stderr)
+    for name, number in (
+        ("champion", standing.champion), ("previous", previous(standing, decided)),
+    ):  # fmt: skip
+        yield f"{name}  none" if number is None else f"{name}  version {number}, {versions[number]}"
+    if standing.pinned is not None:
+        yield f"pinned    {standing.pinned}"
+    yield from [f"  {month}  {of['decision']}" for month, of in decided.items()][-SHOWN:]
 
 
 if __name__ == "__main__":

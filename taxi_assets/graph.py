@@ -3,7 +3,7 @@
 raw_trips → cleaned_trips → zone_pairs → vectorizer → model → metrics       the exercise: one month
             cleaned_trips → hourly_pairs → boosted_model → boosted_metrics  a month, those before it
             models of earlier months, cleaned_trips → backtest              the next month's truth
-            all backtests → champion; champion, cleaned_trips → predictions what serves, and says
+            backtest → champion; champion, cleaned_trips → predictions      what serves, and says
 """
 
 from taxi_assets.assets.boosted import boosted_metrics, boosted_model, hourly_pairs

@@ -5,20 +5,21 @@ several runs, and materialize a month before the first. So these are loaded unde
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 
 from taxi_assets.checks.model import window_complete
-from taxi_assets.checks.thresholds import EARLIER_MONTHS
+from taxi_assets.checks.thresholds import DECAY_MONTHS, EARLIER_MONTHS
 from taxi_assets.durations.profiles import Profile
 from taxi_assets.durations.regression import VocabularyError, bind
 from taxi_assets.errors import MonthError, NotStoredError, UnusableValueError
 from taxi_assets.monthly_assets import MonthContext
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Json
+from taxi_assets.storage.io_managers import load_stored
 from taxi_assets.storage.layout import (
     boosted_file,
     figures_file,
@@ -66,6 +67,35 @@ def earlier_rmses(storage: Storage, fleet: Fleet, month: Month) -> dict[Month, f
                 found[month - back] = float(Json().load(file)["rmse"])
         except (OSError, ValueError, KeyError, TypeError):
             continue
+    return found
+
+
+def stored_decisions(
+    storage: Storage,
+    fleet: Fleet,
+    until: Month | None = None,
+    through: str = "",
+    report: Callable[[str], None] = print,
+) -> dict[str, Mapping[str, Any]]:
+    """What ``champion`` has stored of months, in order of the months.
+
+    Args:
+        storage: where they are.
+        fleet: whose.
+        until: the last month that is asked for; None if all are.
+        through: the newest month that the aliases have followed: of the months up to it only the
+            last few are given.
+        report: takes a sentence of each that cannot be read.
+    """
+    like = figures_file(fleet, "champion", fleet.first_month)
+    months = [month for month in _stored(storage, like) if until is None or month <= until]
+    waiting = sum(str(month) > through for month in months)
+    found = {}
+    for month in months[-max(waiting + 1, DECAY_MONTHS) - 1 :]:
+        try:
+            found[str(month)] = load_stored(storage, fleet, "champion", month)
+        except (NotStoredError, UnusableValueError) as error:
+            report(f"the decision of {month} is passed over: {error}")
     return found
 
 

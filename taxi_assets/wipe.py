@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from taxi_assets.championship import Championship
 from taxi_assets.errors import MonthError
 from taxi_assets.run_process import try_mlflow_briefly
 from taxi_assets.settings import Settings, SettingsError
@@ -76,8 +75,6 @@ def wipe(settings: Settings, fleet: Fleet, month: Month | None, *, really: bool)
             ) from None
     if not remove_tracked(server, fleet, tracked, month):
         print("MLflow's server keeps the artifacts; `mlflow gc` on its machine removes them.")
-    if month is not None:
-        Championship(storage, server, fleet, print).settle()
 
 
 def _wipe_history(fleet: Fleet, *, really: bool) -> int:

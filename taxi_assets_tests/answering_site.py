@@ -10,13 +10,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from taxi_assets.durations.answers import split_up
-from taxi_assets.durations.reigns import Version
+from taxi_assets.durations.promotion import Version
 from taxi_assets.reporting.zone_names import Zone, Zones
 from taxi_assets.serving.answering import Watch
 from taxi_assets.serving.app import build_app
-from taxi_assets.serving.champion import Serving
 from taxi_assets.serving.server import listen
 from taxi_assets.tlc.months import Month
+from taxi_assets.tracking.champions import Serving
 
 if TYPE_CHECKING:
     from taxi_assets.tracking.served import TripDuration

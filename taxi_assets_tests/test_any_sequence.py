@@ -168,11 +168,15 @@ class Months(RuleBasedStateMachine):
         if not self.stored:
             return
         model = mlflow.MlflowClient(self.settings.tracking_uri).get_registered_model(NAME)
-        record = json.loads(model.tags["champion"])
-        assert record["judged_through"] == str(max(self.stored))
-        aliases = {name: int(at) for name, at in model.aliases.items()}
-        assert aliases.get("champion") == record["version"]
-        assert aliases.get("previous_champion") == record["previous"]
+        assert model.tags["judged_through"] == str(max(self.stored))
+        path = self.folder / f"data/green/champion/{max(self.stored)}.json"
+        champion = json.loads(path.read_text())["champion"]
+        alias = model.aliases.get("champion")
+        assert (alias is None) == (champion is None)
+        if champion is not None:
+            client = mlflow.MlflowClient(self.settings.tracking_uri)
+            tags = client.get_model_version(NAME, alias).tags
+            assert (tags["month"], tags["family"]) == (champion["month"], champion["family"])
 
     def record(self, asset: str, month: Month) -> dg.AssetMaterialization:
         wanted = dg.AssetRecordsFilter(

@@ -333,19 +333,21 @@ def values(settings: Settings, month: str) -> dict[str, object]:
     predicted = pd.read_parquet(data / f"predictions/{month}.parquet").drop(columns="model_version")
     return found | {
         "backtest": backtest,
-        "champion": {name: champion[name] for name in ("decision", "relative_rmse", "pinned")},
+        "champion": {
+            name: champion[name] for name in ("decision", "relative_rmse", "pinned", "chosen")
+        },
         "predictions": predicted.to_numpy().tobytes(),
     }
 
 
 def standing(settings: Settings) -> dict[str, str]:
-    """Family and month of the versions that the aliases of champions point to."""
+    """Family and month of the version that serves."""
     client = mlflow.MlflowClient(settings.tracking_uri)
     name = "nyc-taxi-trip-duration-green"
     tags = {
         alias: client.get_model_version_by_alias(name, alias).tags
         for alias in client.get_registered_model(name).aliases
-        if "champion" in alias
+        if alias == "champion"
     }
     return {alias: f"{its['family']} {its['month']}" for alias, its in tags.items()}
 

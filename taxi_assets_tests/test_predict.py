@@ -145,14 +145,14 @@ def test_one_trip_is_answered_in_words(ask: Ask) -> None:
     assert ask("--from", 132, "--to", 1, "--model", 99) == (
         1,
         "",
-        "The green model has no version 99.\n",
+        "nyc-taxi-trip-duration-green has no version 99.\n",
     )
 
 
 def test_without_a_champion_nobody_answers(ask: Ask) -> None:
     code, said, why = ask("--from", 132, "--to", 1)
     assert (code, said) == (1, "")
-    assert why.startswith("No model of green taxis serves yet.")
+    assert why.startswith("No model of green taxis serves. Make two months")
 
 
 def test_half_a_question_is_refused(ask: Ask, tmp_path: Path) -> None:

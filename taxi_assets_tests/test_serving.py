@@ -31,11 +31,11 @@ from taxi_assets.serving import server
 from taxi_assets.serving.answering import REMEMBERED, Answering
 from taxi_assets.serving.app import CHUNK
 from taxi_assets.serving.asking import LARGEST, MOST
-from taxi_assets.serving.champion import load_serving
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
 from taxi_assets.tlc.synthetic import write_month
+from taxi_assets.tracking.champions import load_serving
 from taxi_assets.tracking.packaging import write_model
 from taxi_assets.tracking.registry import registered_name
 from taxi_assets.tracking.served import TripDuration
@@ -461,7 +461,7 @@ def registered(
     for month in ("2023-01", "2023-02"):
         tags = {"month": month, "family": "boosted"}
         client.create_model_version(name, str(tmp_path / "model"), tags=tags)
-    client.set_registered_model_tag(name, "champion", json.dumps({"version": 1}))
+    client.set_registered_model_alias(name, "champion", "1")
     variables = {
         "TAXI_FLEET": "green",
         "TAXI_STORAGE": str(tmp_path / "data"),
@@ -498,7 +498,7 @@ def test_the_command_serves_whom_mlflow_calls_champion(
     )
 
 
-def test_the_record_in_mlflow_decides_who_takes_over(
+def test_whoever_moves_mlflows_alias_decides_who_serves(
     registered: mlflow.MlflowClient,
 ) -> None:
     tracking = TrackingServer(registered.tracking_uri)
@@ -507,14 +507,15 @@ def test_the_record_in_mlflow_decides_who_takes_over(
     before = champions.watch.answering
     champions.watch.look()
     assert champions.watch.answering is before
-    record = json.dumps({"version": 2})
-    registered.set_registered_model_tag(registered_name("green"), "champion", record)
+    registered.set_registered_model_alias(registered_name("green"), "champion", "2")
     champions.watch.look()
     assert str(champions.watch.answering.version) == "boosted 2023-02"
     registered.delete_model_version(registered_name("green"), "2")
     champions.watch.look()
     assert champions.watch.answering.version.number == 2
-    assert champions.watch.problem == "The green model has no version 2."
+    assert str(champions.watch.problem).startswith(
+        "No model of green taxis serves. Make two months"
+    )
 
 
 def test_without_a_champion_the_command_ends_with_a_sentence(
@@ -522,7 +523,11 @@ def test_without_a_champion_the_command_ends_with_a_sentence(
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         server.main(["--port", "0", "--fleet", "yellow"])
-    assert str(ended.value.code).startswith("No model of yellow taxis serves yet. A first champion")
+    assert str(ended.value.code) == (
+        "No model of yellow taxis serves. Make two months that follow each other, with all assets "
+        "of yellow; or choose a version for good: python -m taxi_assets.champion --fleet yellow "
+        "--set VERSION; or for this time: --model VERSION."
+    )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
     with pytest.raises(SystemExit) as ended:
         server.main(["--port", "0"])

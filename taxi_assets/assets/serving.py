@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from taxi_assets.championship import Championship, digest
 from taxi_assets.checks import data as data_checks
 from taxi_assets.checks import model as model_checks
 from taxi_assets.durations.predictions import no_predictions, predict_trips
 from taxi_assets.errors import MonthError
-from taxi_assets.history import earlier_models
+from taxi_assets.history import earlier_models, stored_decisions
 from taxi_assets.monthly_assets import MonthContext, data_version, monthly_asset
 from taxi_assets.reporting import charts
 from taxi_assets.reporting.gallery import Gallery
 from taxi_assets.reporting.painter import painter
 from taxi_assets.storage.files import Storage
+from taxi_assets.tracking.champions import Champions
 from taxi_assets.tracking.runs import Tracking
 from taxi_assets.tracking.versions import UnusableVersionError, load_version
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from taxi_assets.durations.backtest import HeldOutMonth
-    from taxi_assets.durations.reigns import Reign
     from taxi_assets.reporting.painter import Painter
 
 
@@ -98,7 +97,7 @@ def backtest(
 @monthly_asset(
     kinds={"json", "mlflow"},
     io_manager="figures",
-    code_version="1",
+    code_version="2",
     per_month=held_out,
     looks_back=True,
     checks=[model_checks.model_decays],
@@ -111,68 +110,39 @@ def champion(
     mlflow: dg.ResourceParam[Tracking],
     held_out: "HeldOutMonth",
 ) -> "dg.MaterializeResult[dict[str, Any]]":
-    """The registered version that serves from this month on, and why: a replay of all months.
+    """The registered version that serves from this month on, and why.
 
     Look at the summary, which is the decision. *Plots*, beside *Table*, draws `version` over
     the months.
     """
-    championship = Championship(
-        storage,
-        mlflow.server,
-        context.fleet,
-        context.report,
-        {context.month: held_out.trips(cleaned_trips)},
-        {context.month: backtest},
-    )
-    verdicts = championship.verdicts()
-    months = [verdict for verdict in verdicts if verdict.decision is None]
-    judged = [verdict for verdict in months if verdict.month and verdict.month <= context.month]
-    verdict = judged[-1]
-    scored = {model.get("mlflow_run_id") for model in backtest["models"].values()}
-    figures = {
-        "month": str(context.month),
-        "champion": _described(verdict.champion),
-        "before": _described(verdict.before),
-        "previous": verdict.previous and verdict.previous.number,
-        "pinned": verdict.pinned,
-        "decision": verdict.sentence,
-        "relative_rmse": verdict.ratio,
-        "scores": {run: its for run, its in verdict.figures.items() if run not in scored},
-        "backtest": digest(backtest),
-    }
+    champions = Champions(mlflow.server, context.fleet.name)
+    # MLflow before the files: what others decide meanwhile is noticed when the aliases follow.
+    standing = champions.standing()
+    through = standing.judged_through or ""
+    decided = stored_decisions(storage, context.fleet, context.month, through, context.report)
+    decision = champions.judge(standing, backtest, decided, held_out.trips(cleaned_trips))
 
-    def settle() -> dict[str, Any]:
-        _, put_right = championship.settle()
-        for line in put_right:
+    def follow() -> dict[str, str]:
+        told = champions.follow(standing, decision)
+        for line in told:
             context.report(line)
-        return {"put_right": "; ".join(put_right)} if put_right else {}
+        return {"aliases": "; ".join(told)} if told else {}
 
-    context.when_stored(settle)
+    context.when_stored(follow)
+    stored = decision.to_json()
+    earlier = [of for name, of in reversed(decided.items()) if name < decision.month]
     return dg.MaterializeResult(
-        value=figures,
+        value=stored,
         metadata={
-            "summary": verdict.sentence,
-            **({"version": verdict.champion.version.number} if verdict.champion else {}),
-            **({"relative_rmse": verdict.ratio} if verdict.ratio else {}),
-            "figures": dg.MetadataValue.json(figures),
+            "summary": decision.sentence,
+            **({"version": decision.champion.version.number} if decision.champion else {}),
+            **({"relative_rmse": decision.relative_rmse} if decision.relative_rmse else {}),
+            "figures": dg.MetadataValue.json(stored),
         },
-        # Verdicts of other months are no declared inputs that Dagster could derive a version from.
-        data_version=data_version(figures),
-        check_results=[model_checks.model_decays(judged)],
+        # What MLflow says is no declared input that Dagster could derive a version from.
+        data_version=data_version(stored),
+        check_results=[model_checks.model_decays(stored, earlier)],
     )
-
-
-def _described(reign: "Reign | None") -> dict[str, Any] | None:
-    if reign is None:
-        return None
-    version = reign.version
-    return {
-        "version": version.number,
-        "month": str(version.month),
-        "family": version.family,
-        "mlflow_run_id": version.run_id,
-        "since": reign.since and str(reign.since),
-    }
 
 
 @monthly_asset(
@@ -195,7 +165,7 @@ def predictions(
     if serving is None:
         return dg.MaterializeResult(
             value=no_predictions(trips),
-            metadata={"summary": f"no champion for {trips:,} trips"},
+            metadata={"summary": f"no earlier champion: {trips:,} trips empty"},
         )
     try:
         served = load_version(mlflow.server, context.fleet.name, serving["version"])

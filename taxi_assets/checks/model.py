@@ -18,7 +18,6 @@ from taxi_assets.checks.thresholds import (
     MIN_GAIN_ON_MEAN,
     THIN_ZONE_TRIPS,
 )
-from taxi_assets.durations.reigns import Verdict
 from taxi_assets.durations.zone_pairs import TRAIN, split
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
 from taxi_assets.tlc.months import Month
@@ -200,25 +199,27 @@ def interval_coverage(models: Mapping[str, Mapping[str, Any]]) -> Judgement:
 
 
 @month_check
-def model_decays(months: Sequence[Verdict]) -> Judgement:
+def model_decays(month: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]]) -> Judgement:
     """The champion does as well beside a lookup table as when it was promoted.
 
     If not: it has grown old, and no challenger was let in. See the champion's decisions of the
     last months for why; a pinned one is let go by python -m taxi_assets.champion --unpin.
     """
-    reign = months[-1].before
-    if reign is None or reign.ratio is None or months[-1].ratio is None:
+    champion, now = month["before"] or {}, month["relative_rmse"]
+    when_promoted = champion.get("ratio")
+    if when_promoted is None or now is None:
         return Judgement(True, "No champion was judged by this month", {"judged": False})
     relative = [
-        verdict.ratio / reign.ratio
-        for verdict in months[-DECAY_MONTHS:]
-        if verdict.ratio and verdict.before and verdict.before.version == reign.version
+        of["relative_rmse"] / when_promoted
+        for of in reversed([month, *earlier[: DECAY_MONTHS - 1]])
+        if of.get("relative_rmse") and (of["before"] or {}).get("version") == champion["version"]
     ]
     worse = sum(ratio > MAX_DECAY for ratio in relative)
-    said = ", ".join(f"{ratio:.3f}" for ratio in relative)
+    ratios = ", ".join(f"{ratio:.3f}" for ratio in relative)
     return Judgement(
         worse < DECAYED_MONTHS,
-        f"The RMSE of {reign.version} beside the lookup table's is {said} times what it was when "
-        f"promoted; above {MAX_DECAY} in {worse} of the last {DECAY_MONTHS} months",
-        {"judged": True, "relative_rmse": months[-1].ratio, "when_promoted": reign.ratio},
+        f"The RMSE of version {champion['version']} beside the lookup table's is {ratios} times "
+        f"what it was when promoted; above {MAX_DECAY} in {worse} of the last {DECAY_MONTHS} "
+        "months",
+        {"judged": True, "relative_rmse": now, "when_promoted": when_promoted},
     )

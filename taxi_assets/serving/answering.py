@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from taxi_assets.durations.answers import BANDS, Cells, band_of, number
 from taxi_assets.errors import explain, first_line
-from taxi_assets.serving.champion import Serving
+from taxi_assets.tracking.champions import Serving
 
 WEEK = band_of(np.arange(168))
 """The band of each hour of the week."""

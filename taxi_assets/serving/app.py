@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from taxi_assets.durations.reigns import Version
+from taxi_assets.durations.promotion import Version
 from taxi_assets.reporting.zone_names import Zones
 from taxi_assets.serving import shapes
 from taxi_assets.serving.answering import Answering, Minutes, Watch

@@ -24,11 +24,11 @@ from taxi_assets.reporting.zone_names import ZoneNames
 from taxi_assets.run_process import try_mlflow_briefly
 from taxi_assets.serving.answering import Watch
 from taxi_assets.serving.app import build_app
-from taxi_assets.serving.champion import load_serving
 from taxi_assets.settings import Settings, SettingsError
 from taxi_assets.storage.files import Storage
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.sources import trip_sources
+from taxi_assets.tracking.champions import load_serving
 from taxi_assets.tracking.servers import TrackingServer
 
 KEPT = 75
@@ -96,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--fleet", choices=FLEETS, help="the first of TAXI_FLEET, if not given")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at")
     parser.add_argument("--port", type=int, default=8080, help="0 is any that is free")
+    parser.add_argument("--model", type=int, metavar="VERSION", help="instead of the champion")
     chosen = parser.parse_args(arguments)
     try:
         settings = Settings.from_environment()
@@ -107,7 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         with listen(chosen.host, chosen.port) as listening:
             server = TrackingServer(settings.tracking_uri)
-            watch = Watch(partial(load_serving, server, fleet), partial(print, flush=True))
+            watch = Watch(
+                partial(load_serving, server, fleet, chosen.model), partial(print, flush=True)
+            )
             serve(listening, watch, settings, fleet)
     except MonthError as error:
         sys.exit(str(error))

@@ -7,9 +7,16 @@ from taxi_assets.tlc.months import Month
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import RegisteredModel
 
 NEWEST = "newest_{family}"
 """Alias of the newest month's version of a family: ``newest_boosted``."""
+
+CHAMPION = "champion"
+"""Alias of the version that serves."""
+
+PINNED = "pinned"
+"""Tag of the registered model by which a person keeps the alias where it is; the reason."""
 
 ALL_VERSIONS = 10_000
 
@@ -17,6 +24,18 @@ ALL_VERSIONS = 10_000
 def registered_name(fleet: str) -> str:
     """The registered model of a fleet: ``nyc-taxi-trip-duration-yellow``."""
     return f"nyc-taxi-trip-duration-{fleet}"
+
+
+def find_model(client: "MlflowClient", fleet: str) -> "RegisteredModel | None":
+    """The registered model, its aliases and tags; None where there is none yet."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_registered_model(registered_name(fleet))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
 
 
 @dataclass(frozen=True)
@@ -32,20 +51,32 @@ class Registry:
         return registered_name(self.fleet)
 
     def add(self, run_id: str, model_id: str, month: Month, family: str, rmse: float) -> str:
-        """Register a month's logged model, or note its new RMSE; return its version's number."""
-        # Somebody may have registered the run's model under a name of their own, too.
+        """Register a month's logged model, or note its new RMSE; return its version's number.
+
+        The tag ``rmse`` comes last: a version without it has not taken its place yet.
+        """
         found = self.client.search_model_versions(f"name = '{self.name}' and run_id = '{run_id}'")
-        if found:
-            version = str(found[0].version)
-            self.client.set_model_version_tag(self.name, version, "rmse", f"{rmse:.6f}")
-        else:
-            tags = {"month": str(month), "family": family, "rmse": f"{rmse:.6f}"}
-            about = f"The {family} model of {self.fleet} taxis, {month}; RMSE {rmse:.3f} minutes."
-            version = self._create(run_id, model_id, tags, about)
+        kind = {"month": str(month), "family": family}
+        # Somebody else may have registered the run's model, too.
+        ours = [one for one in found if kind.items() <= one.tags.items()]
+        version = str(ours[0].version) if ours else self._create(run_id, model_id, kind, rmse)
+        if not ours or "rmse" not in ours[0].tags:
+            self._succeed(version, kind)
         self.point_to_newest(family)
+        self.client.set_model_version_tag(self.name, version, "rmse", f"{rmse:.6f}")
         return version
 
-    def _create(self, run_id: str, model_id: str, tags: dict[str, str], about: str) -> str:
+    def _succeed(self, version: str, kind: dict[str, str]) -> None:
+        """Have a version serve in the place of a champion of the same month and family."""
+        model = find_model(self.client, self.fleet)
+        if model is None or CHAMPION not in model.aliases or PINNED in model.tags:
+            return
+        champion = str(model.aliases[CHAMPION])
+        tags = self.client.get_model_version(self.name, champion).tags
+        if kind.items() <= tags.items():
+            self.client.set_registered_model_alias(self.name, CHAMPION, version)
+
+    def _create(self, run_id: str, model_id: str, kind: dict[str, str], rmse: float) -> str:
         from mlflow.exceptions import MlflowException
 
         try:
@@ -53,7 +84,7 @@ class Registry:
                 self.name,
                 description=f"How long {self.fleet} taxi trips take in New York, in minutes: a "
                 "version for each month and family (`linear`, `boosted`). The alias `champion` "
-                "leads to the one that serves, the tag `champion` says why; `newest_linear` and "
+                "leads to the one that serves, whoever moved it; `newest_linear` and "
                 "`newest_boosted` lead to the newest month of each, judged or not.",
             )
         except MlflowException as error:
@@ -62,7 +93,13 @@ class Registry:
         # As a `models:/` URI it would be looked for where MLflow's global state points to.
         source = self.client.get_logged_model(model_id).artifact_location
         version = self.client.create_model_version(
-            self.name, source, run_id, tags=tags, model_id=model_id, description=about
+            self.name,
+            source,
+            run_id,
+            tags=kind,
+            model_id=model_id,
+            description=f"The {kind['family']} model of {self.fleet} taxis, {kind['month']}; RMSE "
+            f"{rmse:.3f} minutes.",
         )
         return str(version.version)
 

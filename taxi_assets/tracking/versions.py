@@ -1,11 +1,12 @@
 """Versions of a fleet's registered model: which there are, and what each answers."""
 
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from taxi_assets.durations.reigns import Version
+from taxi_assets.durations.promotion import FAMILIES, Version
 from taxi_assets.errors import MonthError, first_line
 from taxi_assets.masking import mask
 from taxi_assets.tlc.months import Month
@@ -23,7 +24,7 @@ class UnusableVersionError(MonthError):
 
 
 def registered_versions(server: TrackingServer, fleet: str) -> list[Version]:
-    """The versions that this project has registered, in order of their numbers.
+    """All versions of a fleet's registered model, in order of their numbers.
 
     Raises:
         TrackingError: MLflow does not do its part.
@@ -32,23 +33,18 @@ def registered_versions(server: TrackingServer, fleet: str) -> list[Version]:
         found = server.client.search_model_versions(
             f"name = '{registered_name(fleet)}'", max_results=ALL_VERSIONS
         )
-    versions = [version for version in map(_as_version, found) if version is not None]
-    return sorted(versions, key=lambda version: version.number)
+    return sorted(map(_as_version, found), key=lambda version: version.number)
 
 
-def _as_version(found: "ModelVersion") -> Version | None:
-    """What the tags of a version say; None if somebody else has made it."""
-    try:
-        return Version(
-            number=int(found.version),
-            month=Month.parse(found.tags["month"]),
-            family=found.tags["family"],
-            run_id=str(found.run_id),
-            created=found.creation_timestamp / 1000,
-            tags=dict(found.tags),
-        )
-    except (KeyError, ValueError):
-        return None
+def _as_version(found: "ModelVersion") -> Version:
+    """What MLflow says of a version; without a month and a family if somebody else made it."""
+    month, family = None, found.tags.get("family")
+    with suppress(ValueError):
+        month = Month.parse(found.tags.get("month", ""))
+    if month is None or family not in FAMILIES:
+        month = family = None
+    created = found.creation_timestamp / 1000
+    return Version(int(found.version), month, family, found.run_id or None, created)
 
 
 def load_version(server: TrackingServer, fleet: str, number: int) -> "TripDuration":
