@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         decided = stored_decisions(Storage(settings.storage), fleet)
         versions = {each.number: str(each) for each in registered_versions(server, fleet.name)}
+        old_pin = champions.take_over_old_record()
         standing = champions.standing()
         number = previous(standing, decided) if options.back else options.set
         if options.back and number not in versions:
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise MonthError(f"No version of {fleet.name} serves, so there is none to pin.")
         if options.pin or options.unpin:
             champions.pin(options.why if options.pin else None)
-        print("\n".join([*champions.forget_old_pin(),
+        print("\n".join([*old_pin,
                          *_shown(champions.standing(), versions, decided)]))  # fmt: skip
     except MonthError as error:
         print(error, file=sys.stderr)

@@ -518,14 +518,17 @@ def test_somebody_elses_version_serves_if_it_is_chosen_and_is_left_as_it_is(year
     assert year.client.get_model_version(NAME, theirs.version).tags == {}
 
 
-def test_an_old_pin_is_named_once(year: Year) -> None:
-    year.make(1, 2)
-    old = {"champion": json.dumps({"version": 1, "pinned": True}), "champion_decision_1": "{}"}
-    for name, value in old.items():
-        year.client.set_registered_model_tag(NAME, name, value)
-    told = year.make(3)
+def test_an_earlier_releases_record_is_taken_over_and_its_pin_named_once(year: Year) -> None:
+    year.make(*IN_ORDER)
+    year.client.delete_registered_model_tag(NAME, "judged_through")
+    old = {"version": 4, "judged_through": "2023-06", "pinned": True}
+    year.client.set_registered_model_tag(NAME, "champion", json.dumps(old))
+    year.files = {month: of | {"pinned": False} for month, of in year.files.items()}
+    told = year.champions.take_over_old_record()
     assert told[0].endswith("again: python -m taxi_assets.champion --fleet green --pin")
-    assert (year.make(4), year.serving[4]) == ([], 2)
+    assert year.champions.take_over_old_record() == []
+    assert year.make(*IN_ORDER) == []
+    assert (year.serving, year.champions.standing()) == (IN_ORDER, (4, 2, None, "2023-06"))
 
 
 # ---- The command

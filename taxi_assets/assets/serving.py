@@ -116,6 +116,7 @@ def champion(
     the months.
     """
     champions = Champions(mlflow.server, context.fleet.name)
+    old_pin = champions.take_over_old_record()
     # MLflow before the files: what others decide meanwhile is noticed when the aliases follow.
     standing = champions.standing()
     through = standing.judged_through or ""
@@ -123,7 +124,7 @@ def champion(
     decision = champions.judge(standing, backtest, decided, held_out.trips(cleaned_trips))
 
     def follow() -> dict[str, str]:
-        told = champions.follow(standing, decision)
+        told = [*old_pin, *champions.follow(standing, decision)]
         for line in told:
             context.report(line)
         return {"aliases": "; ".join(told)} if told else {}

@@ -181,9 +181,12 @@ def find_incumbent(
     is_unmoved = now is None or any(_is_same(now, place) for place in places)
     if month in decided or month <= through:
         own = decided.get(month, {})
+        # Earlier releases have stored whether it was pinned, and no reason.
+        pinned = own.get("pinned") or None
+        pinned = "by hand" if pinned is True else pinned
         before = recall(own, "before")
         chosen = bool(own.get("chosen")) and not _is_same(before, left)
-        return Incumbent(before if chosen else left, chosen, own.get("pinned"), is_unmoved)
+        return Incumbent(before if chosen else left, chosen, pinned, is_unmoved)
     pinned = standing.pinned if now else None
     died = bool(waiting) and _is_same(now, recall(waiting[0], "before"))
     if died or _is_same(now, left):

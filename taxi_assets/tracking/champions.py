@@ -5,6 +5,7 @@ registered model go with it: ``pinned``, by which a person keeps months from mov
 ``judged_through``, the newest month whose decision the aliases have followed.
 """
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -149,7 +150,7 @@ class Champions:
         """
         client, month, best = self._server.client, decision.month, decision.champion
         with self._server.turn():
-            now, told = self.standing(), self.forget_old_pin()
+            now, told = self.standing(), list[str]()
             if (seen.judged_through or "") > month:
                 return told
             if now.judged_through != seen.judged_through:
@@ -189,12 +190,15 @@ class Champions:
             else:
                 self._tag(PINNED, why)
 
-    def forget_old_pin(self) -> list[str]:
-        """Say once that a pin of an earlier release does not hold any more."""
+    def take_over_old_record(self) -> list[str]:
+        """Go on from what an earlier release has recorded; say once if it had pinned a version."""
         with self._server.turn():
             model = find_model(self._server.client, self._fleet)
             if model is None or OLD_RECORD not in model.tags:
                 return []
+            found = re.search(r'"judged_through": "([0-9-]+)"', model.tags[OLD_RECORD])
+            if found and JUDGED_THROUGH not in model.tags:
+                self._tag(JUDGED_THROUGH, found[1])
             self._server.client.delete_registered_model_tag(self._name, OLD_RECORD)
         again = f"python -m taxi_assets.champion --fleet {self._fleet} --pin"
         told = f"the pin that an earlier release has set does not hold any more; again: {again}"
