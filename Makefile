@@ -18,17 +18,14 @@ INSTALLED := .venv/installed
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode \
 	--constraint requirements.lock
 unexport VIRTUAL_ENV
-# Dagster warns at each command that another may replace it, and that it calls a new function of its
-# own; both before it has loaded the project, which could not be silent about it.
-NOT_SAID := 'warnings.filterwarnings("ignore", "Function `asset_materialize_command` is superseded")' \
-	'warnings.filterwarnings("ignore", "Parameter `include_sources` of function")'
-
 .PHONY: help demo clean-demo test drills mutants cluster-test container-test browser-test \
 	test-pythons notebook dev serve install lint lock pictures release
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# Dagster warns that another command may replace this one, and that it calls a new function of its own.
+demo: export PYTHONWARNINGS = ignore
 demo: install ## sets everything up, makes a synthetic month, trains and tracks its models
 	@$(BIN)/dagster asset materialize -m taxi_assets.definitions \
 		--select 'group:synthetic' --partition $(DEMO_MONTH)
@@ -39,7 +36,9 @@ demo: install ## sets everything up, makes a synthetic month, trains and tracks 
 	@echo "All months on one page:           $(BIN)/python -m taxi_assets.reporting.report"
 	@echo "To start over:                    make clean-demo"
 
-clean-demo: install ## removes what the demo made: files, Dagster's history, MLflow's runs
+clean-# Dagster warns that another command may replace this one, and that it calls a new function of its own.
+demo: export PYTHONWARNINGS = ignore
+demo: install ## removes what the demo made: files, Dagster's history, MLflow's runs
 	@set -a; . ./.env; $(BIN)/python -m taxi_assets.wipe --fleet synthetic --yes
 
 # Two processes on two cores: waiting threads of the libraries would take the other's core.
@@ -117,8 +116,6 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet 'uv<1'
 	$(INSTALL) --editable '.[lint,test]'
-	printf '%s; ' 'import warnings' $(NOT_SAID) > $$($(BIN)/python -c \
-		'import sysconfig; print(sysconfig.get_path("purelib"))')/quiet_commands.pth
 	touch $@
 
 # What only some need is not installed for all.

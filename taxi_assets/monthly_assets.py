@@ -218,28 +218,6 @@ def resource_keys(function: Callable[..., Any]) -> list[str]:
     ]
 
 
-def check_graph(graph: Sequence[MonthlyAsset]) -> None:
-    """Make sure that every function can be given what it takes.
-
-    Args:
-        graph: the assets, each after those that it takes.
-
-    Raises:
-        dagster.DagsterInvalidDefinitionError: a parameter is none of an asset before, something
-            that is opened for the function, or a resource.
-    """
-    before: set[str] = set()
-    for asset in graph:
-        for name in asset.upstream:
-            if name not in before:
-                raise dg.DagsterInvalidDefinitionError(
-                    f"{asset.name} takes `{name}`, which is no asset before it in the graph, "
-                    f"nothing that is opened for it, and no ResourceParam. It could take "
-                    f"{', '.join(sorted(before))}."
-                )
-        before.add(asset.name)
-
-
 def monthly_asset(**declared: Any) -> Callable[[MonthFunction], MonthlyAsset]:
     """Declare that a function makes one month of an asset; takes ``MonthlyAsset``'s attributes."""
     return lambda function: MonthlyAsset(function=function, **declared)

@@ -18,11 +18,11 @@ from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_AS
 from taxi_assets.errors import MonthError, OutageError, ServiceError, explain
 from taxi_assets.failures import ExplainedFailure, explained_error
 from taxi_assets.masking import mask
-from taxi_assets.monthly_assets import MonthlyAsset, check_graph
+from taxi_assets.monthly_assets import MonthlyAsset
 from taxi_assets.one_month import MonthMaker
 from taxi_assets.partitions import command, monthly_partitions
 from taxi_assets.records import Failed, Records
-from taxi_assets.run_process import open_event_log, prepare_run_process
+from taxi_assets.run_process import prepare_run_process
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 
@@ -35,7 +35,6 @@ def fleet_months(
     fleet: Fleet, graph: Sequence[MonthlyAsset], backfill_policy: dg.BackfillPolicy
 ) -> dg.AssetsDefinition:
     """All assets of a fleet, as one Dagster operation over any months and any selection."""
-    check_graph(graph)
     months = monthly_partitions(fleet)
 
     @dg.multi_asset(
@@ -56,8 +55,7 @@ def fleet_months(
                 allow_retries=False,
             )
         prepare_run_process()
-        with open_event_log(context.instance, context.run_id):
-            yield from MonthsRun(context, fleet, graph).events()
+        yield from MonthsRun(context, fleet, graph).events()
 
     return make_months
 

@@ -4,19 +4,10 @@ import ctypes
 import gc
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache
-from typing import Any
 
 import dagster as dg
-from dagster._core.storage.event_log.sqlite import sqlite_event_log
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
-    INDEX_SHARD_NAME,
-    SqliteEventLogStorage,
-)
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.pool import QueuePool
 
 from taxi_assets.console import show_brief_lines
 
@@ -47,52 +38,6 @@ def prepare_run_process() -> None:
 
     _give_memory_back()
     show_brief_lines()
-
-
-class KeptConnections(QueuePool):
-    """Connections that stay open when their engine is disposed of, until they are closed."""
-
-    def dispose(self) -> None:
-        """Keep them."""
-
-    def recreate(self) -> "KeptConnections":
-        """What the engine goes on with."""
-        return self
-
-    def close(self) -> None:
-        """Close them."""
-        super().dispose()
-
-
-@contextmanager
-def open_event_log(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
-    """Keep the databases of a run's events open, where Dagster has them in SQLite.
-
-    Dagster makes an engine, opens a database and closes it several times an event. Whenever nobody
-    else has it open, SQLite writes its journal into it, waits for the disk, and removes it; each
-    new connection reads the schema and has the folder written to disk; and a new engine of
-    SQLAlchemy's compiles each statement anew: together a tenth of a month's time.
-    """
-    storage = instance.event_log_storage
-    if not isinstance(storage, SqliteEventLogStorage):
-        yield
-        return
-    kept = {storage.conn_string_for_shard(database) for database in (INDEX_SHARD_NAME, run_id)}
-    engines: dict[str, Engine] = {}
-
-    def make_once(url: str, **options: Any) -> Engine:
-        if url not in kept:
-            return create_engine(url, **options)
-        pooled = options | {"poolclass": KeptConnections}
-        return engines.get(url) or engines.setdefault(url, create_engine(url, **pooled))
-
-    sqlite_event_log.create_engine = make_once  # type: ignore[assignment, attr-defined]
-    try:
-        yield
-    finally:
-        sqlite_event_log.create_engine = create_engine  # type: ignore[attr-defined]
-        for engine in engines.values():
-            engine.pool.close()  # type: ignore[attr-defined]
 
 
 def try_mlflow_briefly() -> None:

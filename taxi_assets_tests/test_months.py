@@ -313,18 +313,6 @@ def test_a_run_without_a_month_ends_with_a_sentence(
     assert message.startswith("No month was chosen. Launch it for a partition, such as 2023-03-01")
 
 
-def test_months_that_will_not_fit_are_not_begun(
-    settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Storage, "free_bytes", lambda _: 0)
-    (message,) = step_failures(materialize("2023-01:2023-02", "raw_trips"))
-    head, january, february = message.splitlines()
-    assert head == "2 of 2 months failed:"
-    assert january.startswith("  raw_trips 2023-01: 2 months need about 17 MB in ")
-    assert february == "  2023-02: not tried"
-    assert not Path(settings.storage, "green").exists()
-
-
 def test_an_unexpected_error_is_told_with_its_traceback_and_without_secrets(
     settings: Settings,
     materialize: Materialize,

@@ -6,22 +6,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from taxi_assets import console
 from taxi_assets.definitions import build_definitions
-from taxi_assets.durations import cleaning
 from taxi_assets.graph import GRAPH
-from taxi_assets.monthly_assets import MonthContext, monthly_asset
-from taxi_assets.months import fleet_months
 from taxi_assets.resources import resources
 from taxi_assets.settings import Settings
 from taxi_assets.tlc.fleets import FLEETS
-from taxi_assets_tests.conftest import changed, dagster_at
+from taxi_assets_tests.conftest import changed
 
 pytestmark = pytest.mark.linear
 
@@ -61,15 +56,6 @@ def test_resources_show_the_names_of_variables_and_none_of_their_values() -> Non
     assert configured["trip_source"]["synthetic_trips"] == {"env": "TAXI_SYNTHETIC_TRIPS"}
     assert configured["trip_source"]["location"] == secret.trip_source
     assert configured["mlflow"]["experiment_name"] == "nyc-taxi-trip-duration"
-
-
-def test_a_parameter_that_is_nothing_is_an_error_when_the_graph_is_loaded() -> None:
-    @monthly_asset(kinds=set(), io_manager="figures", code_version="1")
-    def counted(context: MonthContext, cleaned_tirps: object) -> dg.MaterializeResult[object]:
-        raise NotImplementedError
-
-    with pytest.raises(dg.DagsterInvalidDefinitionError, match="counted takes `cleaned_tirps`"):
-        fleet_months(GREEN, [*GRAPH, counted], dg.BackfillPolicy.single_run())
 
 
 def test_every_fleet_has_a_group_keys_and_a_job_of_its_own(settings: Settings) -> None:
@@ -138,46 +124,3 @@ def test_a_log_record_of_no_event_shows_its_own_message() -> None:
     record = console.BriefLogRecord("dagster", logging.WARNING, "", 1, "shown", (), None)
     record.dagster_meta = {"run_id": None}
     assert record.getMessage() == "shown"
-
-
-def test_databases_of_dagsters_events_stay_open_while_months_are_made(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """SQLite folds a journal into its database when the last connection closes, at every event,
-    and an engine of SQLAlchemy's compiles each statement once.
-    """
-    home = tmp_path / "dagster_home"
-    journals, engines = [], []
-    clean_trips = cleaning.clean_trips
-
-    def clean(*of: Any) -> cleaning.CleanedTrips:
-        journals.append(sorted(path.name for path in home.rglob("*.db-wal")))
-        engines.append(engines_of_two_looks(instance))
-        return clean_trips(*of)
-
-    monkeypatch.setattr(cleaning, "clean_trips", clean)
-    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
-    with dagster_at(home) as instance:
-        done = job.execute_in_process(
-            partition_key="2023-01-01",
-            instance=instance,
-            asset_selection=[
-                dg.AssetKey(["green", name]) for name in ("raw_trips", "cleaned_trips")
-            ],
-        )
-        assert journals == [sorted([f"{done.run_id}.db-wal", "index.db-wal"])]
-        assert list(home.rglob("*.db-wal")) == []
-        ((one, same),) = engines
-        assert one is same
-        one, other = engines_of_two_looks(instance)
-        assert one is not other
-
-
-def engines_of_two_looks(instance: dg.DagsterInstance) -> tuple[object, object]:
-    storage = instance.event_log_storage
-    assert isinstance(storage, SqliteEventLogStorage)
-    with storage.index_connection() as first:
-        pass
-    with storage.index_connection() as second:
-        pass
-    return first.engine, second.engine

@@ -18,7 +18,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from taxi_assets.errors import OutageError
 from taxi_assets.tlc import parquet, transfer
 from taxi_assets.tlc.download import HttpSource
-from taxi_assets.tlc.fetch import FetchedMonth, Origin, digest, fetch_month
+from taxi_assets.tlc.fetch import FetchedMonth, Origin, fetch_month
 from taxi_assets.tlc.fleets import FLEETS, Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import ParquetError
@@ -186,20 +186,6 @@ def test_a_file_that_is_replaced_while_it_is_copied_is_refused_and_not_left(
     assert not (tmp_path / "fetched").exists()
 
 
-def test_a_file_that_was_only_moved_is_not_read_again_for_its_digest(tmp_path: Path) -> None:
-    """A month's file is large; when it changes, its time says so."""
-    fetched, stored = tmp_path / "fetched", tmp_path / "stored"
-    fetched.write_bytes(b"old")
-    assert digest(fetched) == hashlib.sha256(b"old").hexdigest()
-    then = fetched.stat()
-    fetched.rename(stored)
-    stored.write_bytes(b"new")
-    os.utime(stored, ns=(then.st_atime_ns, then.st_mtime_ns))
-    assert digest(stored) == hashlib.sha256(b"old").hexdigest()
-    os.utime(stored, ns=(then.st_atime_ns, then.st_mtime_ns + 1_000))
-    assert digest(stored) == hashlib.sha256(b"new").hexdigest()
-
-
 def test_a_folder_is_not_a_file(fetch: Callable[..., FetchedMonth], tmp_path: Path) -> None:
     """As Spark writes it, for instance."""
     folder = tmp_path / "spark"
@@ -236,7 +222,7 @@ def test_a_file_system_that_does_not_answer_is_an_outage(
 
     monkeypatch.setattr("fsspec.url_to_fs", refuse)
     with pytest.raises(OutageError, match=r"cannot be read .*Check TAXI_TRIP_SOURCE"):
-        FileSource("s3://bucket").size(FLEETS["yellow"], Month(2023, 1))
+        FileSource("s3://bucket").version(FLEETS["yellow"], Month(2023, 1))
 
 
 def test_a_download_tells_how_far_it_is(

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import socket
 import tempfile
 import time
@@ -157,15 +156,6 @@ class Storage:
         """
         with self._reached(path):
             self._place[0].rm(self.full_path(path), recursive=True)
-
-    def free_bytes(self) -> int | None:
-        """Bytes that still fit in, as far as that is known: on a disk of this machine."""
-        if not self.is_local:
-            return None
-        folder = Path(self._place[1])
-        while not folder.exists():
-            folder = folder.parent
-        return shutil.disk_usage(folder).free
 
     @contextmanager
     def replacing(self, path: str) -> Iterator[Path]:

@@ -45,13 +45,6 @@ class HttpSource(TripSource):
         with _explained(self._url(fleet, month)):
             return str(ask_stamp(self._url(fleet, month), patient=patient))
 
-    def size(self, fleet: Fleet, month: Month) -> int | None:
-        """The size that the server gives."""
-        from taxi_assets.tlc.transfer import ask_stamp
-
-        with _explained(self._url(fleet, month)):
-            return ask_stamp(self._url(fleet, month)).size
-
     def fetch(self, fleet: Fleet, month: Month, path: Path, report: Report) -> str:
         """Download the file, resumed where the server's answers break off."""
         from taxi_assets.tlc.transfer import Transfer

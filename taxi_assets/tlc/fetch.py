@@ -13,9 +13,6 @@ from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import NoParquetError, ParquetError, open_parquet
 from taxi_assets.tlc.source import Report, SourceError, TripSource
 
-_digests: dict[tuple[int, ...], str] = {}
-"""Of the files that this process has read, by what tells them from others."""
-
 
 @dataclass(frozen=True)
 class Origin:
@@ -114,32 +111,14 @@ def fetch_month(
 def _origin(location: str, version: str, path: Path) -> Origin:
     with open_parquet(path) as month_file:
         trips = month_file.metadata.num_rows
-    # Read in any case: it may have the number of a file that was removed.
-    sha256 = _digests[_identity(path)] = _read_digest(path)
-    return Origin(location, version, trips, path.stat().st_size, sha256)
+    return Origin(location, version, trips, path.stat().st_size, digest(path))
 
 
 def digest(path: Path) -> str:
     """The sha256 of a local file's bytes, in hexadecimal.
 
-    A file that was fetched or asked for before is not read again, though it was renamed, until its
-    size or its time of change is another.
-
     Raises:
         OSError: it cannot be read.
     """
-    file = _identity(path)
-    if file not in _digests:
-        _digests[file] = _read_digest(path)
-    return _digests[file]
-
-
-def _identity(path: Path) -> tuple[int, ...]:
-    """What tells a file from others, and from what it was, whatever its name."""
-    status = path.stat()
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _read_digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     from fsspec import AbstractFileSystem
 
-SYNTHETIC_TRIP_BYTES = 20
-"""About what a synthetic trip takes in its file."""
-
 DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """What the operating system says of the place that is written to, never of a source."""
 
@@ -77,14 +74,6 @@ class TripSource(ABC):
         """
 
     @abstractmethod
-    def size(self, fleet: Fleet, month: Month) -> int | None:
-        """Bytes in the month's file, or about as many; None if the source does not say.
-
-        Raises:
-            SourceError: as for ``version``.
-        """
-
-    @abstractmethod
     def fetch(self, fleet: Fleet, month: Month, path: Path, report: Report) -> str:
         """Write the month's file to ``path``, where there is nothing yet; return its version.
 
@@ -115,11 +104,6 @@ class FileSource(TripSource):
         """The ETag where the file system has one, else the time of change; and the size."""
         with _explained(self._file(fleet, month)) as (file_system, path):
             return _file_version(file_system.info(path))
-
-    def size(self, fleet: Fleet, month: Month) -> int | None:
-        """The file's size."""
-        with _explained(self._file(fleet, month)) as (file_system, path):
-            return int(file_system.info(path)["size"])
 
     def fetch(self, fleet: Fleet, month: Month, path: Path, report: Report) -> str:
         """Copy the file."""
@@ -206,10 +190,6 @@ class SyntheticSource(TripSource):
         from taxi_assets.tlc.synthetic import GENERATOR_VERSION
 
         return GENERATOR_VERSION
-
-    def size(self, fleet: Fleet, month: Month) -> int | None:
-        """About what the trips take."""
-        return self.trips * SYNTHETIC_TRIP_BYTES
 
     def fetch(self, fleet: Fleet, month: Month, path: Path, report: Report) -> str:
         """Make the month."""

@@ -62,13 +62,10 @@ class TrackingServer:
     def client(self) -> "MlflowClient":
         """MLflow's client of it; making the first one also makes the database."""
         from taxi_assets.tracking.client import SharingClient
-        from taxi_assets.tracking.new_database import make_database
 
         # That it makes tables, where there are none yet, is no news.
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
         with self.alone():
-            if self._sqlite_path:
-                make_database(Path(self._sqlite_path))
             client = SharingClient(self.uri)
             client.search_experiments(max_results=1)
             return client
