@@ -8,16 +8,17 @@ from moving it.
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from taxi_assets.durations.promotion import Figures, Standing
 from taxi_assets.errors import MonthError
-from taxi_assets.history import stored_decisions
-from taxi_assets.run_process import try_mlflow_briefly
 from taxi_assets.settings import Settings, SettingsError
 from taxi_assets.storage.files import Storage
+from taxi_assets.storage.io_managers import load_stored
+from taxi_assets.storage.stored_months import stored_decisions
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tracking.champions import Champions
-from taxi_assets.tracking.servers import TrackingServer
+from taxi_assets.tracking.servers import TrackingServer, try_mlflow_briefly
 from taxi_assets.tracking.versions import registered_versions
 
 SHOWN = 10
@@ -44,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     server, fleet = TrackingServer(settings.tracking_uri), FLEETS[options.fleet]
     champions = Champions(server, fleet.name)
     try:
-        decided = stored_decisions(Storage(settings.storage), fleet)
+        storage = Storage(settings.storage)
+        load = partial(load_stored, storage, fleet)
+        decided = stored_decisions(storage, fleet, load, partial(print, file=sys.stderr))
         versions = {each.number: str(each) for each in registered_versions(server, fleet.name)}
         old_pin = champions.take_over_old_record()
         standing = champions.standing()

@@ -1,8 +1,13 @@
-"""What goes wrong in ways that a person can act on."""
+"""Errors that explain themselves, the command that mends one, and what no message may show."""
 
 import errno
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 
 class MonthError(Exception):
@@ -10,11 +15,9 @@ class MonthError(Exception):
 
     Attributes:
         remake: names of the month's assets that have to be made again before this one.
-        may_pass: whether it may be otherwise in a while, with nothing done about it.
     """
 
     remake: tuple[str, ...] = ()
-    may_pass: bool = False
 
 
 class NotStoredError(MonthError):
@@ -85,3 +88,89 @@ def explain(error: Exception) -> str | None:
             "largest month takes 1.5 GB."
         )
     return None
+
+
+def command(assets: Iterable[str], first: str, last: str | None = None) -> str:
+    """The command that materializes assets of a month, or of all months from one to another.
+
+    Args:
+        assets: their keys, as ``green/model``.
+        first: the month's partition key, ``2023-03-01``.
+        last: likewise.
+    """
+    chosen = f"--partition {first}"
+    if last not in (None, first):
+        chosen = f"--partition-range {first}...{last}"
+    select = ",".join(assets)
+    return f"dagster asset materialize -m taxi_assets.definitions --select '{select}' {chosen}"
+
+
+@contextmanager
+def explained_failures(what: str = "") -> Iterator[None]:
+    """Turn what a person can act on into a Dagster failure: a sentence on its pages, no traceback.
+
+    Raises:
+        dagster.Failure: instead; its sentence begins with ``what``.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = explain(error)
+        if reason is None:
+            raise
+        raise failure(error, f"{what}{reason}") from None
+
+
+def failure(error: Exception, explanation: str) -> "dg.Failure":
+    """A Dagster failure that explains an error, see ``explained_error``."""
+    import dagster as dg
+
+    explained = dg.Failure(mask(explanation), allow_retries=False)
+    vars(explained)["explains"] = error
+    return explained
+
+
+def explained_error(error: Exception) -> Exception:
+    """The error that a failure explains; any other error is itself."""
+    explained: Exception = vars(error).get("explains", error)
+    return explained
+
+
+# What must not be read by whoever reads logs: passwords and tokens, in URLs and beside names.
+
+_END = r"(?=[\"'>)\]}]*[.,;:!]?(?:\s|$))"
+"""Where a word ends, without the quotes, brackets and stops around it."""
+
+
+def _without_login(address: re.Match[str]) -> str:
+    scheme, _, rest = address[0].partition("://")
+    _, at, place = rest.rpartition("@")
+    return f"{scheme}://***@{place}" if at else address[0]
+
+
+_SECRETS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+    # user:password@ after a scheme; passwords hold all kinds of characters, escaped or not.
+    (re.compile(r"(?<!\S)\S*://\S*"), _without_login),
+    # The same without a scheme; an image's digest is no password.
+    (re.compile(r"(?<!\S)(?!\S*://)(?!sha\d+:)[^\s:]+:\S+(?=@)"), "***"),
+    # ?signature=…&expires=…, but neither <?xml …?> nor the end of a question.
+    (re.compile(rf"(?<=[^\s<\"'?]\?)(?![\s>)\"'.,;:!])\S+?{_END}"), "***"),
+    # password=…, "token": "…", and whatever such names begin or end with.
+    (
+        re.compile(
+            r"(?i)\b([\w-]{0,40}(?:password|passwd|pwd|secret|token|api_?key|access_?key)[\w-]{0,40}"
+            rf"(?:\s?=\s?|[\"']\s?:\s?))(?:\"[^\"]*\"|'[^']*'|\S+?{_END})"
+        ),
+        r"\1***",
+    ),
+)
+
+
+def mask(text: str) -> str:
+    """The text with ``***`` for user names, passwords, tokens and the query strings of URLs in it.
+
+    In doubt more is masked than need be.
+    """
+    for secret, stars in _SECRETS:
+        text = secret.sub(stars, text)
+    return text

@@ -17,7 +17,6 @@ from taxi_assets.durations.answers import band_of, number
 from taxi_assets.durations.predictions import MINUTES
 from taxi_assets.errors import MonthError
 from taxi_assets.reporting.zone_names import ZoneNames
-from taxi_assets.run_process import try_mlflow_briefly
 from taxi_assets.serving.own_trips import OwnTrips, answer_block, written_whole
 from taxi_assets.serving.questions import WEEKDAYS, Places, QuestionError, hour_at
 from taxi_assets.settings import Settings, SettingsError
@@ -26,7 +25,7 @@ from taxi_assets.storage.layout import ZONE_LOOKUP
 from taxi_assets.tlc.fleets import FLEETS, Fleet
 from taxi_assets.tlc.sources import trip_sources
 from taxi_assets.tracking.champions import Serving, load_serving
-from taxi_assets.tracking.servers import TrackingServer
+from taxi_assets.tracking.servers import TrackingServer, try_mlflow_briefly
 
 SHOWN = 20
 """Rows without an answer that are shown."""

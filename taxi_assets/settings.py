@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import click
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PositiveInt, ValidationError
 
-from taxi_assets.masking import mask
+from taxi_assets.errors import mask
 from taxi_assets.tlc.fleets import FLEETS, Fleet
 
 TLC_TRIP_DATA = "https://d37ci6vzurychx.cloudfront.net/trip-data"

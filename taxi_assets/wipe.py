@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from taxi_assets.errors import MonthError
-from taxi_assets.run_process import try_mlflow_briefly
 from taxi_assets.settings import Settings, SettingsError
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.layout import fleet_files
 from taxi_assets.tlc.fleets import FLEETS, Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tracking.removal import find_tracked, remove_tracked
-from taxi_assets.tracking.servers import TrackingServer
+from taxi_assets.tracking.servers import TrackingServer, try_mlflow_briefly
 
 if TYPE_CHECKING:
     import dagster as dg

@@ -18,11 +18,11 @@ import pytest
 import sqlalchemy
 from mlflow.entities import Run
 
-from taxi_assets import months
 from taxi_assets.definitions import build_definitions
 from taxi_assets.durations import boosted, encoding
 from taxi_assets.reporting import charts, painter
 from taxi_assets.reporting.charts import BOOSTED_PICTURES, COVERAGE, DURATIONS, PICTURES
+from taxi_assets.runs import months
 from taxi_assets.settings import Settings
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month

@@ -88,8 +88,8 @@ def materialize(folder: Path, source: Path, kill: Kill | None) -> None:
 
 def announce_phases(path: Path, kill: Kill | None) -> None:
     """Have this process note in a file what it is doing, and kill itself when it is time."""
-    from taxi_assets.monthly_assets import MonthContext, MonthlyAsset
-    from taxi_assets.records import Records
+    from taxi_assets.runs.event_log import Records
+    from taxi_assets.runs.monthly_asset import MonthContext, MonthlyAsset
     from taxi_assets.storage import files
     from taxi_assets.tracking.tracked_run import TrackedRun
 

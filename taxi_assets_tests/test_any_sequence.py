@@ -25,9 +25,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from taxi_assets.assets.graph import GRAPH
 from taxi_assets.definitions import build_definitions
-from taxi_assets.graph import GRAPH
-from taxi_assets.partitions import monthly_partitions
+from taxi_assets.runs.partitions import monthly_partitions
 from taxi_assets.settings import Settings
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month

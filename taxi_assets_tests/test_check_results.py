@@ -9,10 +9,10 @@ import dagster as dg
 import pytest
 
 from taxi_assets import definitions
+from taxi_assets.assets.graph import GRAPH
 from taxi_assets.checks import data
 from taxi_assets.definitions import build_definitions
-from taxi_assets.graph import GRAPH
-from taxi_assets.records import Records
+from taxi_assets.runs.event_log import Records
 from taxi_assets.settings import Settings
 from taxi_assets.tlc.months import Month
 from taxi_assets_tests.conftest import execute, step_failures
@@ -101,7 +101,7 @@ def test_what_a_check_found_of_an_older_record_counts_no_more(
     check = dg.AssetCheckKey(raw_trips, "number_of_trips")
 
     def passed(month: Month) -> bool | None:
-        return Records(SimpleNamespace(instance=instance)).passed(check, month)
+        return Records(SimpleNamespace(instance=instance), raw_trips).passed(check, month)
 
     assert passed(Month(2023, 1)) is True
     assert passed(Month(2023, 2)) is None

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from taxi_assets.graph import GRAPH
+from taxi_assets.assets.graph import GRAPH
 from taxi_assets.settings import Settings
 from taxi_assets_tests.conftest import copy_made
 from taxi_assets_tests.services import PROGRAMS, PROJECT

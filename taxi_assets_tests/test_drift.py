@@ -13,9 +13,9 @@ import pytest
 from taxi_assets.checks.drift import drift_from_month_before, drift_from_year_before
 from taxi_assets.durations.cleaning import clean_trips
 from taxi_assets.durations.profiles import LENGTHS, Profile, chance, distances, profile
-from taxi_assets.history import earlier_profiles, note_profile
 from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
+from taxi_assets.storage.stored_months import earlier_profiles, note_profile
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from taxi_assets.durations.columns import UnusableTripsError, check_names
-from taxi_assets.masking import mask
+from taxi_assets.errors import mask
 from taxi_assets.tlc.fetch import fetch_month
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month

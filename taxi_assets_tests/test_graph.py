@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from taxi_assets.assets.graph import GRAPH
 from taxi_assets.definitions import build_definitions
-from taxi_assets.graph import GRAPH
 from taxi_assets.settings import Settings
 from taxi_assets_tests.conftest import (
     REAL_FILES,

@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 from taxi_assets.durations.profiles import LENGTHS, Profile
-from taxi_assets.history import (
+from taxi_assets.storage.files import Storage
+from taxi_assets.storage.formats import Json
+from taxi_assets.storage.stored_months import (
     Training,
     earlier_profiles,
     earlier_rmses,
@@ -14,8 +16,6 @@ from taxi_assets.history import (
     note_profile,
     window_before,
 )
-from taxi_assets.storage.files import Storage
-from taxi_assets.storage.formats import Json
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 

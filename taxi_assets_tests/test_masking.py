@@ -2,7 +2,7 @@
 
 import pytest
 
-from taxi_assets.masking import mask
+from taxi_assets.errors import mask
 from taxi_assets.tracking.servers import TrackingServer
 
 

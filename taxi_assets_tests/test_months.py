@@ -17,18 +17,17 @@ import pytest
 from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.loader import LoadingContextForTest
 
-from taxi_assets import definitions, months
+from taxi_assets import definitions
 from taxi_assets.assets import exercise
+from taxi_assets.assets.graph import GRAPH
 from taxi_assets.definitions import build_definitions
 from taxi_assets.durations import cleaning, regression
-from taxi_assets.graph import GRAPH
-from taxi_assets.partitions import monthly_partitions
-from taxi_assets.records import Failed, failed_months
+from taxi_assets.runs import months
+from taxi_assets.runs.partitions import monthly_partitions
 from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.io_managers import MonthlyIOManager
 from taxi_assets.tlc.months import Month
-from taxi_assets.tlc.source import BusySourceError, SourceError
 from taxi_assets.tracking.servers import UnreachableTrackingError
 from taxi_assets.tracking.tracked_run import TrackedRun
 from taxi_assets_tests.conftest import (
@@ -66,6 +65,16 @@ def statuses(instance: dg.DagsterInstance, settings: Settings, asset: str) -> di
         dg.AssetKey(["green", asset]), partitions.get_partition_keys(), partitions
     )
     return {key[:7]: status.value for key, status in (found or {}).items() if status}
+
+
+def observed(instance: dg.DagsterInstance, asset: str, run_id: str) -> dict[str, str]:
+    """What the page of an asset says of months that a run could not make."""
+    records = instance.fetch_observations(dg.AssetKey(["green", asset]), limit=100).records
+    return {
+        str(record.partition_key)[:7]: str(record.asset_observation.description)
+        for record in records
+        if record.run_id == run_id
+    }
 
 
 def check_states(instance: dg.DagsterInstance, settings: Settings) -> dict[tuple[str, str], tuple]:
@@ -203,10 +212,11 @@ def test_a_bad_month_costs_only_itself_and_its_old_value_stays(
         "2023-01",
         "2023-04",
     ]
-    raw_trips = dg.AssetKey(["green", "raw_trips"])
-    found = failed_months(instance, result.run_id, [raw_trips], [*map(Month.parse, MONTHS)])
-    assert [str(month) for month in found] == ["2023-03", "2023-02"]
-    assert "does not exist" in found[Month(2023, 3)].reason
+    told = observed(instance, "raw_trips", result.run_id)
+    assert told.keys() == {"2023-03", "2023-02"}
+    assert "does not exist" in told["2023-03"]
+    of_last = observed(instance, "backtest", result.run_id)
+    assert of_last == {month: f"raw_trips failed: {why}" for month, why in told.items()}
 
 
 def test_a_month_that_fails_on_its_way_keeps_what_it_has_reached(
@@ -248,30 +258,13 @@ def test_a_fault_in_the_code_costs_only_its_month(
     assert recorded(instance, "backtest") == ["2023-02-01"]
 
 
-@pytest.mark.parametrize("error", [BusySourceError, SourceError])
-def test_it_is_recorded_whether_a_failure_may_pass(
-    error: type[SourceError],
-    materialize: Materialize,
-    instance: dg.DagsterInstance,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def refuse(*_: object) -> None:
-        raise error("not today")
-
-    monkeypatch.setattr(exercise.pairs, "group_by_zone_pair", refuse)
-    run = materialize("2023-01", "raw_trips", "cleaned_trips", "zone_pairs")
-    zone_pairs = dg.AssetKey(["green", "zone_pairs"])
-    (failed,) = failed_months(instance, run.run_id, [zone_pairs], [Month(2023, 1)]).values()
-    assert failed == Failed("zone_pairs", "not today", error is BusySourceError)
-
-
 def test_an_outage_stops_after_the_month_in_hand_and_the_next_attempt_goes_on(
     own_source: Settings,
     materialize: Materialize,
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """February is bad; MLflow is away once, in March. Nothing is made or recorded twice."""
+    """February is bad; MLflow is away once, in March, which is made from its first asset again."""
     (Path(own_source.trip_source) / "green_tripdata_2023-02.parquet").write_bytes(b"PAR1 bad")
     cleaned, trained = [], []
 
@@ -290,7 +283,7 @@ def test_an_outage_stops_after_the_month_in_hand_and_the_next_attempt_goes_on(
     monkeypatch.setattr(cleaning, "clean_trips", clean)
     monkeypatch.setattr(TrackedRun, "begin", begin)
     result = materialize("2023-01:2023-04", settings=own_source)
-    assert cleaned == ["2023-01", "2023-03", "2023-04"]
+    assert cleaned == ["2023-01", "2023-03", "2023-03", "2023-04"]
     assert trained == ["2023-01", "2023-03", "2023-03", "2023-04"]
     (message,) = step_failures(result)
     head, february = message.splitlines()
@@ -298,9 +291,10 @@ def test_an_outage_stops_after_the_month_in_hand_and_the_next_attempt_goes_on(
     assert february.startswith("  raw_trips 2023-02: ")
     assert "not a complete Parquet file" in february
     told = [event for event in result.all_events if event.is_asset_observation]
-    assert [event.partition for event in told] == ["2023-02-01"]
+    assert [event.partition for event in told] == ["2023-02-01"] * len(NAMES)
     for name in NAMES:
-        assert recorded(instance, name) == ["2023-01-01", "2023-03-01", "2023-04-01"]
+        twice = ["2023-03-01"] if name in NAMES[:4] else []
+        assert recorded(instance, name) == ["2023-01-01", *twice, "2023-03-01", "2023-04-01"]
     assert all_checks_current(instance, own_source) == {"2023-01", "2023-03", "2023-04"}
 
 
@@ -330,10 +324,9 @@ def test_an_unexpected_error_is_told_with_its_traceback_and_without_secrets(
     told = capfd.readouterr().err
     assert "in fail\n" in told
     assert "hidden" not in told
-    (month,) = failed_months(
-        instance, result.run_id, [dg.AssetKey(["green", "vectorizer"])], [Month(2023, 1)]
-    ).values()
-    assert month.reason == "RuntimeError: https://***@host/file?*** is odd"
+    assert observed(instance, "vectorizer", result.run_id) == {
+        "2023-01": "RuntimeError: https://***@host/file?*** is odd"
+    }
 
 
 def test_what_was_made_between_a_bad_month_and_an_outage_is_not_among_the_failed(

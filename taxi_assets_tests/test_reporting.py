@@ -20,7 +20,6 @@ from fsspec.implementations.memory import MemoryFileSystem
 from taxi_assets.durations.boosted_month import BoostedValidation
 from taxi_assets.durations.profiles import LENGTHS, Profile, distances
 from taxi_assets.durations.scoring import Validation
-from taxi_assets.history import note_profile
 from taxi_assets.reporting import charts, report
 from taxi_assets.reporting.charts import (
     BOOSTED_PICTURES,
@@ -38,6 +37,7 @@ from taxi_assets.reporting.stored_months import stored_months
 from taxi_assets.reporting.zone_names import ZoneNames
 from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
+from taxi_assets.storage.stored_months import note_profile
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.source import FileSource, SyntheticSource

@@ -10,10 +10,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from taxi_assets import console
+from taxi_assets.assets.graph import GRAPH
 from taxi_assets.definitions import build_definitions
-from taxi_assets.graph import GRAPH
 from taxi_assets.resources import resources
+from taxi_assets.runs import console
 from taxi_assets.settings import Settings
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets_tests.conftest import changed

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
-from taxi_assets.graph import GRAPH
+from taxi_assets.assets.graph import GRAPH
 
 ASSETS = tuple(asset.name for asset in GRAPH)
 

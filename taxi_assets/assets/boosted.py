@@ -7,23 +7,35 @@ import dagster as dg
 
 from taxi_assets.checks import model as model_checks
 from taxi_assets.durations.hourly_pairs import group_by_hourly_pair
-from taxi_assets.history import Training, outdated_windows, training_months
-from taxi_assets.monthly_assets import MonthContext, data_version, monthly_asset
 from taxi_assets.reporting import charts
 from taxi_assets.reporting.gallery import Gallery
 from taxi_assets.reporting.painter import painter
+from taxi_assets.runs.monthly_asset import MonthContext, data_version, monthly_asset
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.layout import month_file
 from taxi_assets.storage.origins import stored_origin
+from taxi_assets.storage.stored_months import Training, later_windows, training_months
 from taxi_assets.tracking.runs import BOOSTED, Tracking
 from taxi_assets.tracking.tags import month_parameters
 from taxi_assets.tracking.tracked_run import TrackedRun
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas as pd
     import pyarrow.parquet as pq
 
     from taxi_assets.reporting.painter import Painter
+    from taxi_assets.tlc.months import Month
+
+
+def outdated_windows(
+    context: MonthContext, storage: dg.ResourceParam[Storage], training: dg.ResourceParam[Training]
+) -> "Iterator[tuple[str, Month, dg.AssetCheckResult]]":
+    """What ``window_complete`` finds of later months' models, now that sums of this are stored."""
+    for later in later_windows(storage, context.fleet, context.month, context.load, training):
+        found = model_checks.window_complete(later.trained_on, later.missing, since=later.since)
+        yield "boosted_model", later.month, found
 
 
 @monthly_asset(
@@ -58,7 +70,7 @@ def boosted_run(context: MonthContext, mlflow: dg.ResourceParam[Tracking]) -> Tr
     kinds={"lightgbm", "mlflow"},
     io_manager="arrays",
     code_version="1",
-    per_month=boosted_run,
+    for_month={"boosted_run": boosted_run},
     imports=["lightgbm", "mlflow", "dagster_mlflow"],
     looks_back=True,
     checks=[model_checks.window_complete],
@@ -77,7 +89,9 @@ def boosted_model(
     """
     from taxi_assets.durations.boosted_month import PARAMETERS, fit_boosted_month, servable_boosted
 
-    trained = training_months(context, storage, training, hourly_pairs)
+    trained = training_months(
+        storage, context.fleet, context.month, context.load, training, hourly_pairs
+    )
     arrays = fit_boosted_month(trained.window, cleaned_trips)
     origin = stored_origin(storage, month_file(context.fleet, context.month))
     boosted_run.begin(
@@ -112,8 +126,8 @@ def boosted_model(
     kinds={"json", "mlflow"},
     io_manager="figures",
     code_version="1",
-    per_run=[painter],
-    per_month=boosted_run,
+    for_run={"painter": painter},
+    for_month={"boosted_run": boosted_run},
     checks=[model_checks.better_than_mean],
 )
 def boosted_metrics(

@@ -10,15 +10,15 @@ from taxi_assets.checks import model as model_checks
 from taxi_assets.durations import intervals, regression, scoring
 from taxi_assets.durations import zone_pairs as pairs
 from taxi_assets.durations.regression import TrainedModel
-from taxi_assets.history import earlier_rmses
-from taxi_assets.monthly_assets import MonthContext, monthly_asset
 from taxi_assets.reporting import charts
 from taxi_assets.reporting.gallery import Gallery
 from taxi_assets.reporting.painter import painter
 from taxi_assets.reporting.zone_names import zone_names
+from taxi_assets.runs.monthly_asset import MonthContext, monthly_asset
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.layout import month_file
-from taxi_assets.storage.origins import note_trained, stored_origin
+from taxi_assets.storage.origins import stored_origin
+from taxi_assets.storage.stored_months import earlier_rmses
 from taxi_assets.tracking.runs import LINEAR, Tracking
 from taxi_assets.tracking.tags import month_parameters
 from taxi_assets.tracking.tracked_run import TrackedRun
@@ -90,7 +90,7 @@ def tracked_run(context: MonthContext, mlflow: dg.ResourceParam[Tracking]) -> Tr
     kinds={"scikitlearn", "mlflow"},
     io_manager="estimators",
     code_version="2",
-    per_month=tracked_run,
+    for_month={"tracked_run": tracked_run},
     imports=["sklearn.linear_model", "mlflow", "dagster_mlflow"],
     freshness=TLC_RHYTHM,
     checks=[model_checks.finite_coefficients, model_checks.thin_zones],
@@ -113,8 +113,6 @@ def model(
     tracked_run.log_vectorizer(vectorizer)
     tracked_run.log_model(intervals.servable_linear(vectorizer, fitted, zone_pairs))
     context.when_stored(tracked_run.supersede_older)
-    if origin is not None:
-        context.when_stored(partial(note_trained, storage, context.fleet, context.month, origin))
     return dg.MaterializeResult(
         value=TrainedModel(
             model=fitted,
@@ -137,8 +135,8 @@ def model(
     kinds={"json", "mlflow"},
     io_manager="figures",
     code_version="1",
-    per_run=[painter, zone_names],
-    per_month=tracked_run,
+    for_run={"painter": painter, "zone_names": zone_names},
+    for_month={"tracked_run": tracked_run},
     checks=[model_checks.better_than_mean, model_checks.rmse_of_earlier_months],
 )
 def metrics(

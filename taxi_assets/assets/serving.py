@@ -9,12 +9,13 @@ from taxi_assets.checks import data as data_checks
 from taxi_assets.checks import model as model_checks
 from taxi_assets.durations.predictions import no_predictions, predict_trips
 from taxi_assets.errors import MonthError
-from taxi_assets.history import earlier_models, stored_decisions
-from taxi_assets.monthly_assets import MonthContext, data_version, monthly_asset
 from taxi_assets.reporting import charts
 from taxi_assets.reporting.gallery import Gallery
 from taxi_assets.reporting.painter import painter
+from taxi_assets.runs.monthly_asset import MonthContext, data_version, monthly_asset
+from taxi_assets.storage.earlier_models import earlier_models
 from taxi_assets.storage.files import Storage
+from taxi_assets.storage.stored_months import stored_decisions
 from taxi_assets.tracking.champions import Champions
 from taxi_assets.tracking.runs import Tracking
 from taxi_assets.tracking.versions import UnusableVersionError, load_version
@@ -40,8 +41,8 @@ def held_out(_context: MonthContext) -> "Iterator[HeldOutMonth]":
     kinds={"json", "mlflow"},
     io_manager="figures",
     code_version="3",
-    per_run=[painter],
-    per_month=held_out,
+    for_run={"painter": painter},
+    for_month={"held_out": held_out},
     looks_back=True,
     checks=[model_checks.boosted_better_than_linear, model_checks.interval_coverage],
 )
@@ -59,13 +60,13 @@ def backtest(
     beside *Table*, draws them over the months.
     """
     trips = held_out.trips(cleaned_trips)
-    earlier = earlier_models(context, storage)
+    earlier = earlier_models(storage, context.fleet, context.month, context.load, context.report)
     models = {name: {**model.describe(), **model.score(trips)} for name, model in earlier.items()}
     drawn = painter.draw(charts.backtest_charts(models, context.title))
     for model in models.values():
         if model["mlflow_run_id"] is not None:
             mlflow.log_backtest(context, model["mlflow_run_id"], model)
-    failed = context.not_passed(data_checks.CORRECTNESS)
+    failed = context.failed_checks(data_checks.CORRECTNESS)
     figures = {
         "month": str(context.month),
         "trips": trips.trips,
@@ -98,7 +99,7 @@ def backtest(
     kinds={"json", "mlflow"},
     io_manager="figures",
     code_version="2",
-    per_month=held_out,
+    for_month={"held_out": held_out},
     looks_back=True,
     checks=[model_checks.model_decays],
 )
@@ -120,7 +121,9 @@ def champion(
     # MLflow before the files: what others decide meanwhile is noticed when the aliases follow.
     standing = champions.standing()
     through = standing.judged_through or ""
-    decided = stored_decisions(storage, context.fleet, context.month, through, context.report)
+    decided = stored_decisions(
+        storage, context.fleet, context.load, context.report, context.month, through
+    )
     decision = champions.judge(standing, backtest, decided, held_out.trips(cleaned_trips))
 
     def follow() -> dict[str, str]:
@@ -147,7 +150,10 @@ def champion(
 
 
 @monthly_asset(
-    kinds={"pandas", "parquet"}, io_manager="frames", code_version="1", per_month=held_out
+    kinds={"pandas", "parquet"},
+    io_manager="frames",
+    code_version="1",
+    for_month={"held_out": held_out},
 )
 def predictions(
     context: MonthContext,

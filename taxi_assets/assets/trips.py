@@ -8,20 +8,20 @@ import dagster as dg
 from taxi_assets.checks import data as data_checks
 from taxi_assets.checks import drift as drift_checks
 from taxi_assets.durations import cleaning, profiles
-from taxi_assets.history import earlier_profiles, neighbouring_trips, note_profile
-from taxi_assets.incoming import fetched_months
-from taxi_assets.monthly_assets import MonthContext, monthly_asset
 from taxi_assets.reporting import charts
 from taxi_assets.reporting.gallery import Gallery
 from taxi_assets.reporting.painter import painter
+from taxi_assets.runs.monthly_asset import MonthContext, monthly_asset
 from taxi_assets.storage.files import Storage
+from taxi_assets.storage.incoming import fetched_months
+from taxi_assets.storage.stored_months import earlier_profiles, neighbouring_trips, note_profile
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow.parquet as pq
 
-    from taxi_assets.incoming import Incoming
     from taxi_assets.reporting.painter import Painter
+    from taxi_assets.storage.incoming import Incoming
     from taxi_assets.tlc.ahead import FetchAhead
     from taxi_assets.tlc.fetch import FetchedMonth
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     kinds={"parquet"},
     io_manager="month_files",
     code_version="1",
-    per_run=[fetched_months],
+    for_run={"fetched_months": fetched_months},
     stays_in_memory=False,
     imports=["pyarrow.parquet"],
     checks=[
@@ -74,7 +74,7 @@ def raw_trips(
     kinds={"pandas", "parquet"},
     io_manager="frames",
     code_version="2",
-    per_run=[painter],
+    for_run={"painter": painter},
     imports=["pandas", "sklearn.model_selection"],
     checks=[
         data_checks.readable_values,

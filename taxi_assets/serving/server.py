@@ -21,7 +21,6 @@ import uvicorn
 
 from taxi_assets.errors import MonthError
 from taxi_assets.reporting.zone_names import ZoneNames
-from taxi_assets.run_process import try_mlflow_briefly
 from taxi_assets.serving.answering import Watch
 from taxi_assets.serving.app import build_app
 from taxi_assets.settings import Settings, SettingsError
@@ -29,7 +28,7 @@ from taxi_assets.storage.files import Storage
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.sources import trip_sources
 from taxi_assets.tracking.champions import load_serving
-from taxi_assets.tracking.servers import TrackingServer
+from taxi_assets.tracking.servers import TrackingServer, try_mlflow_briefly
 
 KEPT = 75
 """Seconds that an idle connection is kept: longer than proxies do, so that none is cut off."""

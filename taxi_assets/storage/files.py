@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 from uuid import uuid4
 
-from taxi_assets.errors import StorageError, UnreachableStorageError, writing_to
-from taxi_assets.masking import mask
+from taxi_assets.errors import StorageError, UnreachableStorageError, mask, writing_to
 from taxi_assets.tlc.source import when_changed
 
 if TYPE_CHECKING:

@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from taxi_assets.durations import cleaning, hourly_pairs, predictions, regression, zone_pairs
-from taxi_assets.errors import MonthError, NotStoredError, UnusableValueError, is_memory_error
-from taxi_assets.failures import explained_failures
-from taxi_assets.masking import mask
-from taxi_assets.partitions import command
+from taxi_assets.errors import (
+    MonthError,
+    NotStoredError,
+    UnusableValueError,
+    command,
+    explained_failures,
+    is_memory_error,
+    mask,
+)
 from taxi_assets.storage.estimators import Skops
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import (
@@ -83,7 +88,7 @@ class MonthlyIOManager(dg.IOManager):
             UnusableValueError: it is not readable; likewise.
             ServiceError: the storage does not answer.
         """
-        making = command([asset_key], month)
+        making = command([asset_key.to_user_string()], month.partition_key)
         name = f"{asset_key.path[-1]} {month}"
         try:
             return self._read(asset_key, month)
@@ -133,7 +138,9 @@ class FrameIOManager(MonthlyIOManager):
 
     def store(self, asset_key: dg.AssetKey, month: Month, value: "pd.DataFrame") -> dict[str, Any]:
         """Store the frame; the metadata have its length, under Dagster's name, and a preview."""
-        rows = value.head(PREVIEW_ROWS).astype(object).to_dict(orient="records")
+        shown = value.head(PREVIEW_ROWS).astype(object)
+        # Dagster's page leaves out rows with NaN, which JSON does not have.
+        rows = shown.where(shown.notna(), None).to_dict(orient="records")
         return super().store(asset_key, month, value) | {
             "dagster/row_count": len(value),
             "preview": dg.MetadataValue.table([dg.TableRecord(row) for row in rows]),

@@ -73,11 +73,6 @@ def _origin_notes(path: str) -> str:
     return f"{path.rpartition('.')[0]}.source."
 
 
-def trained_note(fleet: Fleet, month: Month) -> str:
-    """The note of the file that the month's model was trained on, beside the month's files."""
-    return stored_value([fleet.name, "raw_trips"], month, ".trained.json")
-
-
 def profile_note(fleet: Fleet, month: Month) -> str:
     """The note of what kind of month it is, beside the month's cleaned trips."""
     return stored_value([fleet.name, "cleaned_trips"], month, ".profile.json")

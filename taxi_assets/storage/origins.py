@@ -14,8 +14,6 @@ from taxi_assets.storage import layout
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Json
 from taxi_assets.tlc.fetch import Origin, digest
-from taxi_assets.tlc.fleets import Fleet
-from taxi_assets.tlc.months import Month
 
 
 def stored_origin(storage: Storage, path: str) -> Origin | None:
@@ -47,16 +45,14 @@ def announce_origin(storage: Storage, path: str, origin: Origin) -> None:
     _write(storage, layout.origin_note(path, origin.sha256), origin)
 
 
-def trained_origin(storage: Storage, fleet: Fleet, month: Month) -> Origin | None:
-    """The origin of the file that the month's stored model was trained on, where it is noted."""
-    if not storage.exists(layout.model_file(fleet, month)):
-        return None
-    return _read(storage, layout.trained_note(fleet, month))
+def noted_origin(storage: Storage, path: str, sha256: str | None) -> Origin | None:
+    """The origin of a month file at ``path`` whose digest begins so, as far as it is noted.
 
-
-def note_trained(storage: Storage, fleet: Fleet, month: Month, origin: Origin) -> None:
-    """Note the origin of the file that the model was trained on which has just been stored."""
-    _write(storage, layout.trained_note(fleet, month), origin)
+    Records of earlier releases do not say the digest: then, that of the file that is stored.
+    """
+    if not sha256:
+        return stored_origin(storage, path)
+    return _read(storage, layout.origin_note(path, sha256))
 
 
 def _write(storage: Storage, path: str, origin: Origin) -> None:

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taxi_assets.errors import MonthError, OutageError
-from taxi_assets.masking import mask
+from taxi_assets.errors import MonthError, OutageError, mask
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 
@@ -42,13 +41,9 @@ class SourceError(MonthError):
 class BusySourceError(SourceError):
     """The source asks to be left alone for a while, or has a fault of its own."""
 
-    may_pass = True
-
 
 class RefusedSourceError(SourceError):
     """The source refuses to give the month, as it also does when it is asked too often."""
-
-    may_pass = True
 
 
 class UnreachableSourceError(SourceError, OutageError):

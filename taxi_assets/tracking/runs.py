@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from taxi_assets.errors import MonthError
-from taxi_assets.monthly_assets import MonthContext
 from taxi_assets.tlc.fetch import Origin
 from taxi_assets.tracking.owners import OWNER, Owner
 from taxi_assets.tracking.servers import TrackingError, TrackingServer
@@ -18,6 +17,7 @@ from taxi_assets.tracking.tags import (
     FAMILY,
     REASON,
     SUPERSEDED_BY,
+    TrainedMonth,
     run_tags,
     same_month,
 )
@@ -64,7 +64,7 @@ class Tracking:
         self.dagster_ui_url = dagster_ui_url
         self.mlflow_ui_url = mlflow_ui_url
 
-    def create_run(self, context: MonthContext, family: str, origin: Origin | None) -> "Run":
+    def create_run(self, context: TrainedMonth, family: str, origin: Origin | None) -> "Run":
         """Create the run of a month, after those are put right that nobody can end any more."""
         client = self.server.client
         experiment_id = self._experiment_id(client)
@@ -78,7 +78,7 @@ class Tracking:
             _log_dataset(client, run.info.run_id, context, origin)
         return run
 
-    def own_run(self, context: MonthContext, family: str, run_id: str) -> "Run":
+    def own_run(self, context: TrainedMonth, family: str, run_id: str) -> "Run":
         """Take over the run of a family's model from whoever has ended it.
 
         Raises:
@@ -103,7 +103,7 @@ class Tracking:
         client.set_tag(run_id, OWNER, Owner.of_run(context.dagster.run_id).to_tag())
         return run
 
-    def supersede_others(self, context: MonthContext, family: str, stored: "Run") -> None:
+    def supersede_others(self, context: TrainedMonth, family: str, stored: "Run") -> None:
         """Tag all runs of a month's model but the one whose model is stored."""
         client, run_id = self.server.client, stored.info.run_id
         for run in client.search_runs([stored.info.experiment_id], same_month(context)):
@@ -117,7 +117,7 @@ class Tracking:
                 # By a run that has been trained, and stored, meanwhile.
                 client.delete_tag(run_id, SUPERSEDED_BY)
 
-    def log_backtest(self, context: MonthContext, run_id: str, figures: Mapping[str, Any]) -> None:
+    def log_backtest(self, context: TrainedMonth, run_id: str, figures: Mapping[str, Any]) -> None:
         """Log to a model's run how the model does on a later month.
 
         Nothing is logged to a run that somebody has deleted.
@@ -196,7 +196,7 @@ class Tracking:
 
 
 def _log_dataset(
-    client: "MlflowClient", run_id: str, context: MonthContext, origin: Origin
+    client: "MlflowClient", run_id: str, context: TrainedMonth, origin: Origin
 ) -> None:
     """Record the month's file as the run's dataset."""
     from mlflow.entities import Dataset, DatasetInput

@@ -1,6 +1,7 @@
 """MLflow's database or server: reaching it, sharing it, and saying so when it fails."""
 
 import logging
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -10,8 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taxi_assets.errors import OutageError, ServiceError, first_line
-from taxi_assets.masking import mask
+from taxi_assets.errors import OutageError, ServiceError, first_line, mask
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -35,6 +35,11 @@ class TrackingError(ServiceError):
 
 class UnreachableTrackingError(TrackingError, OutageError):
     """MLflow does not answer."""
+
+
+def try_mlflow_briefly() -> None:
+    """Have MLflow not try for minutes a server that is away."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,13 @@ import subprocess
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Protocol
+
+import dagster as dg
 
 from taxi_assets.durations import cleaning
-from taxi_assets.monthly_assets import MonthContext
+from taxi_assets.tlc.fleets import Fleet
+from taxi_assets.tlc.months import Month
 from taxi_assets.tracking.owners import OWNER, Owner
 
 DAGSTER_RUN = "dagster.run_id"
@@ -20,13 +24,37 @@ BACKTEST_MONTH = "taxi_assets.backtest_month"
 SUPERSEDED_BY = "taxi_assets.superseded_by"
 DESCRIPTION = "mlflow.note.content"
 
+
+class TrainedMonth(Protocol):
+    """A month whose model is trained, and where its training can say how it goes."""
+
+    @property
+    def fleet(self) -> Fleet:
+        """Whose trips."""
+
+    @property
+    def month(self) -> Month:
+        """Of them."""
+
+    @property
+    def code_version(self) -> str:
+        """Of the asset that trains the model."""
+
+    @property
+    def dagster(self) -> dg.AssetExecutionContext:
+        """The context of Dagster's run."""
+
+    def report(self, line: str) -> None:
+        """Log a line about the month."""
+
+
 version = cache(metadata.version)
 """The version of a package that is installed."""
 
 VERSIONED_PACKAGES = ("dagster", "dagster-mlflow", "mlflow", "numpy", "pandas", "scikit-learn")
 
 
-def run_tags(context: MonthContext, family: str, dagster_ui_url: str | None) -> dict[str, str]:
+def run_tags(context: TrainedMonth, family: str, dagster_ui_url: str | None) -> dict[str, str]:
     """The tags that a run has from its beginning."""
     run_id = context.dagster.run_id
     tags = {
@@ -52,7 +80,7 @@ def run_tags(context: MonthContext, family: str, dagster_ui_url: str | None) -> 
     return tags
 
 
-def month_parameters(context: MonthContext) -> dict[str, object]:
+def month_parameters(context: TrainedMonth) -> dict[str, object]:
     """What every model of a month is made with."""
     return {
         "fleet": context.fleet.name,
@@ -64,7 +92,7 @@ def month_parameters(context: MonthContext) -> dict[str, object]:
     }
 
 
-def same_month(context: MonthContext) -> str:
+def same_month(context: TrainedMonth) -> str:
     """The condition by which MLflow finds the runs of a month."""
     month = context.month.partition_key
     return f"tags.`{FLEET}` = '{context.fleet.name}' and tags.`{PARTITION}` = '{month}'"

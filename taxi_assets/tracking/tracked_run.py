@@ -11,14 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from taxi_assets.masking import mask
-from taxi_assets.monthly_assets import MonthContext
+from taxi_assets.errors import mask
 from taxi_assets.tracking.packaging import write_model
 from taxi_assets.tracking.registry import Registry
 from taxi_assets.tracking.resource import active_run
 from taxi_assets.tracking.runs import DeletedRunError, Tracking
 from taxi_assets.tracking.servers import TrackingError
-from taxi_assets.tracking.tags import REASON
+from taxi_assets.tracking.tags import REASON, TrainedMonth
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -37,7 +36,7 @@ class TrackedRun:
     interrupted. It is finished and registered before that, when the month's figures are stored.
     """
 
-    def __init__(self, tracking: Tracking, context: MonthContext, family: str) -> None:
+    def __init__(self, tracking: Tracking, context: TrainedMonth, family: str) -> None:
         self._family = family
         self._tracking = tracking
         self._server = tracking.server
@@ -117,7 +116,7 @@ class TrackedRun:
             _known_warnings_silenced(),
         ):
             logged = self._mlflow.pyfunc.log_model(
-                name=f"{self._context.title} {self._family}".replace(" ", "-"),
+                name=f"{self._context.fleet.name}-{self._context.month}-{self._family}",
                 **write_model(Path(folder), arrays),
             )
             self._model_id = str(logged.model_id)

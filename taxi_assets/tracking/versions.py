@@ -7,8 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from taxi_assets.durations.promotion import FAMILIES, Version
-from taxi_assets.errors import MonthError, first_line
-from taxi_assets.masking import mask
+from taxi_assets.errors import MonthError, first_line, mask
 from taxi_assets.tlc.months import Month
 from taxi_assets.tracking.registry import ALL_VERSIONS, registered_name
 from taxi_assets.tracking.servers import OUTAGES, TrackingServer

@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import dagster as dg
 
 from taxi_assets.durations.rolling_origin import RollingOrigin
-from taxi_assets.errors import MonthError, NotStoredError
-from taxi_assets.partitions import command
+from taxi_assets.errors import MonthError, NotStoredError, command
 from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.io_managers import load_stored
@@ -173,7 +171,9 @@ def _stored_sums(
     if missing:
         assets = ("raw_trips", "cleaned_trips", "hourly_pairs")
         making = command(
-            [dg.AssetKey([fleet.name, asset]) for asset in assets], missing[0], missing[-1]
+            [f"{fleet.name}/{asset}" for asset in assets],
+            missing[0].partition_key,
+            missing[-1].partition_key,
         )
         raise StudyError(
             f"The hourly_pairs of {fleet.name} {', '.join(map(str, missing))} are not stored in "

@@ -5,16 +5,16 @@ all months of the run is opened once.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from itertools import groupby
 from typing import Any
 
 import dagster as dg
 
 from taxi_assets.errors import MonthError
-from taxi_assets.month_values import MonthValues
-from taxi_assets.monthly_assets import MonthContext, MonthlyAsset, Opens, resource_keys
-from taxi_assets.records import Record, Records
+from taxi_assets.runs.event_log import Record, Records
+from taxi_assets.runs.monthly_asset import MonthContext, MonthlyAsset, resource_keys
+from taxi_assets.runs.values import MonthValues
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 
@@ -44,60 +44,71 @@ class MonthMaker:
         records: Records,
     ) -> None:
         self.wanted = [a for a in graph if a.key(fleet) in context.selected_asset_keys]
-        self.at = ""
+        self.at = self.wanted[0].name if self.wanted else ""
         self._context = context
         self._fleet = fleet
         self._assets = {asset.name: asset for asset in graph}
         self._records = records
-        self._made_anew = False
 
     def key(self, asset: str) -> dg.AssetKey:
         """The key of the asset that has this name."""
         return self._assets[asset].key(self._fleet)
 
-    def find_done(self, months: Sequence[Month]) -> list[Month]:
-        """The months of which earlier attempts of this run have recorded all.
+    def find_recorded(self, months: Sequence[Month]) -> dict[Month, list[Record]]:
+        """The months that need not be made: the runs that this one continues have recorded all.
 
-        What these attempts have made counts as made anew, for assets that look back.
+        If assets look back, no month is among them after one that is made again.
         """
-        own = {month: self._own_records(month) for month in months}
-        self._made_anew = any(record.is_anew for records in own.values() for record in records)
-        return [month for month, records in own.items() if len(records) == len(self.wanted)]
+        found = {}
+        looks_back = any(asset.looks_back for asset in self.wanted)
+        made_again = False
+        for month in months:
+            records = self._records.of_month([self._spec(asset) for asset in self.wanted], month)
+            by_this_run = all(record.run_id == self._context.run_id for record in records)
+            if records and (by_this_run or not (made_again and looks_back)):
+                found[month] = records
+                made_again = made_again or (by_this_run and not records[0].is_taken_over)
+            else:
+                made_again = True
+        return found
 
     def open_for_run(self, months: Sequence[Month], blocks: ExitStack) -> dict[str, Any]:
-        """Open what assets need for all months of the run."""
-        opened = {}
+        """Open what assets need for all months of the run that are made."""
+        opened: dict[str, Any] = {}
         for asset in self.wanted if months else []:
             self.at = asset.name
-            for opens in asset.per_run:
-                if opens.__name__ not in opened:
-                    spec = self._spec(asset)
-                    to_make = [m for m in months if self._records.earlier(spec, m) is None]
-                    block = opens(self._fleet, to_make, **self._resources(opens))
-                    opened[opens.__name__] = blocks.enter_context(block)
+            for name, opens in asset.for_run.items():
+                if name not in opened:
+                    block = opens(self._fleet, months, **self._resources(opens))
+                    opened[name] = blocks.enter_context(block)
         return opened
 
     def make(self, month: Month, opened: Mapping[str, Any]) -> Iterator[Any]:
-        """Make a month's assets, but for those that an earlier attempt has made."""
-        to_make: list[MonthlyAsset] = []
-        for asset in self.wanted:
-            anew = {made.name for made in to_make} & set(asset.upstream)
-            anew_before = asset.looks_back and self._made_anew
-            earlier = self._records.earlier(self._spec(asset), month)
-            own = earlier is not None and earlier.run_id == self._context.run_id
-            if earlier is None or anew or (anew_before and not own):
-                to_make.append(asset)
-            else:
-                yield from self._records.take_over(earlier, month)
-        self._made_anew = self._made_anew or bool(to_make)
+        """Make a month's assets."""
+        to_make = list(self.wanted)
         values = MonthValues(self._context, self._fleet, month)
-        for opens, assets in groupby(list(to_make), key=lambda asset: asset.per_month):
-            with self._open_for_month(opens, to_make[0], month) as block:
-                given = {**opened, opens.__name__: block} if opens else opened
+        for for_month, assets in groupby(self.wanted, key=lambda asset: asset.for_month):
+            with ExitStack() as blocks:
+                given = dict(opened)
+                for name, opens in for_month.items():
+                    self.at = to_make[0].name
+                    block = opens(self._month_context(to_make[0], month), **self._resources(opens))
+                    given[name] = blocks.enter_context(block)
                 for asset in assets:
                     yield from self._make(asset, month, values, given)
                     to_make.remove(asset)
                     values.forget_all_but({name for left in to_make for name in left.upstream})
+
+    def take_over(self, month: Month, records: Sequence[Record]) -> Iterator[Any]:
+        """Record once more in this run what another one has recorded of a month."""
+        for record in records:
+            yield from self._records.take_over(record, month)
+
+    def fail(self, month: Month, reason: str) -> Iterator[Any]:
+        """Tell the page of each asset that was not made why: the one in hand, and all after it."""
+        names = [asset.name for asset in self.wanted]
+        for name in names[names.index(self.at) :]:
+            yield self._records.fail(self.key(name), month, self.at, reason)
 
     def _make(
         self, asset: MonthlyAsset, month: Month, values: MonthValues, given: Mapping[str, Any]
@@ -112,7 +123,7 @@ class MonthMaker:
             context,
             {
                 **{each.name: values.load(each) for each in inputs},
-                **{opens.__name__: given[opens.__name__] for opens in asset.opens},
+                **{name: given[name] for name in asset.opens},
                 **self._resources(asset.function),
             },
         )
@@ -129,12 +140,6 @@ class MonthMaker:
                 )
         context.report(str(metadata["summary"]))
 
-    def _own_records(self, month: Month) -> list[Record]:
-        """What earlier attempts of this run have recorded of a month."""
-        records = [self._records.earlier(self._spec(asset), month) for asset in self.wanted]
-        run_id = self._context.run_id
-        return [record for record in records if record is not None and record.run_id == run_id]
-
     def _outdated(self, assets: Sequence[MonthlyAsset], month: Month) -> list[str]:
         return self._records.outdated([self._spec(asset) for asset in assets], month)
 
@@ -144,15 +149,6 @@ class MonthMaker:
         for each in reversed(self._assets.values()):
             names.update(each.upstream if each.name in names else ())
         return [each for each in self._assets.values() if each.name in names]
-
-    def _open_for_month(
-        self, opens: Opens | None, asset: MonthlyAsset, month: Month
-    ) -> AbstractContextManager[Any]:
-        """Open what assets of a month share that follow each other; ``asset`` is the first."""
-        if opens is None:
-            return nullcontext()
-        self.at = asset.name
-        return opens(self._month_context(asset, month), **self._resources(opens))
 
     def _month_context(self, asset: MonthlyAsset, month: Month) -> MonthContext:
         return MonthContext(

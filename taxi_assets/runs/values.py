@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from taxi_assets.monthly_assets import MonthlyAsset
+from taxi_assets.runs.monthly_asset import MonthlyAsset
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 

@@ -10,7 +10,7 @@ import logging
 import re
 from typing import Any
 
-from taxi_assets.masking import mask
+from taxi_assets.errors import mask
 
 DAGSTER_METADATA = "dagster_meta"
 """Attribute in which Dagster keeps what a log record is about."""

@@ -15,14 +15,21 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
-from taxi_assets.errors import MonthError, OutageError, ServiceError, explain
-from taxi_assets.failures import ExplainedFailure, explained_error
-from taxi_assets.masking import mask
-from taxi_assets.monthly_assets import MonthlyAsset
-from taxi_assets.one_month import MonthMaker
-from taxi_assets.partitions import command, monthly_partitions
-from taxi_assets.records import Failed, Records
-from taxi_assets.run_process import prepare_run_process
+from taxi_assets.errors import (
+    MonthError,
+    OutageError,
+    ServiceError,
+    command,
+    explain,
+    explained_error,
+    failure,
+    mask,
+)
+from taxi_assets.runs.event_log import Failed, Records
+from taxi_assets.runs.monthly_asset import MonthlyAsset
+from taxi_assets.runs.one_month import MonthMaker
+from taxi_assets.runs.partitions import monthly_partitions
+from taxi_assets.runs.process import prepare_run_process
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 
@@ -68,7 +75,7 @@ class MonthsRun:
     ) -> None:
         self._context = context
         self._months = sorted(Month.parse(key) for key in context.partition_keys)
-        self._records = Records(context)
+        self._records = Records(context, graph[0].key(fleet))
         self._maker = MonthMaker(context, fleet, graph, self._records)
         self._failed: dict[Month, Failed] = {}
         self._untried: list[Month] = []
@@ -83,9 +90,9 @@ class MonthsRun:
             dagster.RetryRequested: an outage may have passed in a moment.
         """
         keys = [self._maker.key(asset.name) for asset in self._maker.wanted]
-        self._failed = self._records.failed(keys, self._months)
-        done = self._maker.find_done(self._months)
-        left = [m for m in self._months if m not in {*self._failed, *done}]
+        if keys:
+            self._failed = self._records.failed(keys[-1], self._months)
+        left = [month for month in self._months if month not in self._failed]
         try:
             yield from self._make_months(left)
         except ServiceError as error:
@@ -111,11 +118,13 @@ class MonthsRun:
         Raises:
             ServiceError: other months need not be tried.
         """
+        recorded = self._maker.find_recorded(months)
+        to_make = [month for month in months if month not in recorded]
         with ExitStack() as blocks:
             try:
-                opened = self._maker.open_for_run(months, blocks)
+                opened = self._maker.open_for_run(to_make, blocks)
             except ServiceError as error:
-                self._note_failure(months[0], error)
+                self._note_failure(to_make[0], error)
                 raise
             for name in (name for asset in self._maker.wanted for name in asset.imports):
                 # What fails here fails again where it is needed, with a month to it.
@@ -124,14 +133,16 @@ class MonthsRun:
             for month in months:
                 begun = time.monotonic()
                 try:
-                    yield from self._maker.make(month, opened)
+                    if month in recorded:
+                        yield from self._maker.take_over(month, recorded[month])
+                    else:
+                        yield from self._maker.make(month, opened)
                 except Exception as raised:
                     cause = explained_error(raised)
                     failed = self._note_failure(month, cause)
                     if isinstance(cause, ServiceError):
                         raise cause from None
-                    key = self._maker.key(failed.asset)
-                    yield self._records.fail(key, month, failed)
+                    yield from self._maker.fail(month, failed.reason)
                 else:
                     self._report_progress(month, begun)
                 # A failure's traceback, and in Python 3.13 Dagster's steps, leave cycles of
@@ -148,10 +159,9 @@ class MonthsRun:
             reason = f"{type(error).__name__}: {error}"
         elif isinstance(error, MonthError) and error.remake:
             assets = dict.fromkeys([*error.remake, self._maker.at])
-            keys = [self._maker.key(name) for name in assets]
-            reason = f"{reason} Make them again: {command(keys, month)}"
-        may_pass = isinstance(error, MonthError) and error.may_pass
-        failed = self._failed[month] = Failed(self._maker.at, mask(reason), may_pass)
+            keys = [self._maker.key(name).to_user_string() for name in assets]
+            reason = f"{reason} Make them again: {command(keys, month.partition_key)}"
+        failed = self._failed[month] = Failed(self._maker.at, mask(reason))
         self._context.log.error(f"{failed.asset} {month}: {failed.reason}")
         return failed
 
@@ -166,20 +176,18 @@ class MonthsRun:
         self._context.log.warning(
             f"Trying again in {seconds:g} s ({attempt} of {RETRIES.max_retries})."
         )
-        raise dg.RetryRequested(RETRIES.max_retries, seconds) from ExplainedFailure(
-            error, str(error)
-        )
+        raise dg.RetryRequested(RETRIES.max_retries, seconds) from failure(error, str(error))
 
     def _explain(self) -> str:
         """Which months failed, and why."""
         if len(self._months) == 1:
-            ((month, (asset, reason, _)),) = self._failed.items()
+            ((month, (asset, reason)),) = self._failed.items()
             return f"{asset} {month}: {reason}"
         return "\n".join(
             [
                 f"{len(self._failed) + len(self._untried)} of {len(self._months)} months failed:",
                 *(f"  {asset} {month}: {reason}"
-                  for month, (asset, reason, _) in sorted(self._failed.items())),
+                  for month, (asset, reason) in sorted(self._failed.items())),
                 *(f"  {month}: not tried" for month in self._untried),
             ]
         )  # fmt: skip
@@ -207,8 +215,9 @@ class MonthsRun:
         if not others:
             return
         yield from self._records.repeat(others, self._months)
-        assets = sorted({key.asset_key for key in others})
-        making = command(assets, self._months[0], self._months[-1])
+        assets = sorted({key.asset_key.to_user_string() for key in others})
+        first, last = (self._months[at].partition_key for at in (0, -1))
+        making = command(assets, first, last)
         raise dg.Failure(
             "A check judges a month when its asset is made; what it found then stays. To have the "
             f"month judged anew, make it again: {making}",

@@ -9,7 +9,8 @@ from functools import cache
 
 import dagster as dg
 
-from taxi_assets.console import show_brief_lines
+from taxi_assets.runs.console import show_brief_lines
+from taxi_assets.tracking.servers import try_mlflow_briefly
 
 M_MMAP_THRESHOLD = -3
 """glibc's number of the option, in ``malloc.h``."""
@@ -38,11 +39,6 @@ def prepare_run_process() -> None:
 
     _give_memory_back()
     show_brief_lines()
-
-
-def try_mlflow_briefly() -> None:
-    """Have MLflow not try for minutes a server that is away."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 
 
 def _give_memory_back() -> None:

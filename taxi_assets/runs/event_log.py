@@ -5,9 +5,11 @@ data version. So each month is recorded here instead, as Dagster records a singl
 stored, with its own figures, data version and inputs, and with check results that target it.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import isfinite
 from typing import Any, NamedTuple
 
 import dagster as dg
@@ -38,16 +40,23 @@ MADE_IN = "made_in_run"
 JUDGED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
 
 
-MAY_PASS = "may_pass"
-"""Metadata of a failure that may be none in a while."""
+FAILED_AT, FAILED = "failed_at", "failed"
+"""Metadata of an observation: the asset at which a month failed, and why."""
+
+SOURCE = "taxi_assets/source"
+"""Tag of a record: the data version of the month's source, the graph's first asset, that the value
+was made from."""
+
+
+PAGE = 100
+"""Records that are read at once."""
 
 
 class Failed(NamedTuple):
-    """An asset's month that could not be made, why, and whether that may pass by itself."""
+    """At which asset a month failed, and why."""
 
     asset: str
     reason: str
-    may_pass: bool
 
 
 @dataclass(frozen=True)
@@ -59,16 +68,22 @@ class Record:
     checks: Sequence[dg.AssetCheckEvaluation]
 
     @property
-    def is_anew(self) -> bool:
-        """Whether its run has made what it records, and not taken it over."""
-        return MADE_IN not in self.made.metadata
+    def is_taken_over(self) -> bool:
+        """Whether its run has not made what it records."""
+        return MADE_IN in self.made.metadata
 
 
 @dataclass
 class Records:
-    """The event log, as a run over months of a fleet writes it."""
+    """The event log, as a run over months of a fleet writes it.
+
+    Attributes:
+        context: of the run.
+        source: key of the asset that all others are made from.
+    """
 
     context: dg.AssetExecutionContext
+    source: dg.AssetKey
     _latest: dict[tuple[dg.AssetKey, Month], "dg.EventLogRecord | None"] = field(
         default_factory=dict
     )
@@ -90,46 +105,59 @@ class Records:
         )
         yield from self._judge(spec.key, month, checks)
 
-    def fail(self, key: dg.AssetKey, month: Month, failed: Failed) -> dg.AssetObservation:
-        """What the page of an asset says of a month that could not be made."""
+    def fail(self, key: dg.AssetKey, month: Month, at: str, reason: str) -> dg.AssetObservation:
+        """What the page of an asset says of a month that failed at it, or at one before it."""
         return dg.AssetObservation(
             key,
             partition=month.partition_key,
-            description=failed.reason,
-            metadata={"failed": failed.reason, MAY_PASS: failed.may_pass},
+            description=reason if key.path[-1] == at else f"{at} failed: {reason}",
+            metadata={FAILED: reason, FAILED_AT: at},
         )
 
-    def failed(self, keys: Collection[dg.AssetKey], months: Sequence[Month]) -> dict[Month, Failed]:
-        """The months that earlier attempts of this run could not make."""
+    def failed(self, key: dg.AssetKey, months: Sequence[Month]) -> dict[Month, Failed]:
+        """The months that earlier attempts of this run could not make.
+
+        Args:
+            key: of the last asset that the run makes.
+            months: of the run.
+        """
         if not self.context.retry_number:
             return {}
-        return failed_months(self.context.instance, self.context.run_id, keys, months)
+        wanted = dg.AssetRecordsFilter(key, [month.partition_key for month in months])
+        found = {}
+        for record in self.context.instance.fetch_observations(wanted, limit=1000).records:
+            observed = record.asset_observation
+            if record.run_id == self.context.run_id and observed and FAILED in observed.metadata:
+                at, reason = (str(observed.metadata[name].value) for name in (FAILED_AT, FAILED))
+                found[Month.parse(str(observed.partition))] = Failed(at, reason)
+        return found
 
-    def earlier(self, spec: dg.AssetSpec, month: Month) -> Record | None:
-        """The record of an attempt that this run continues; None if the month has to be made.
+    def of_month(self, specs: Sequence[dg.AssetSpec], month: Month) -> list[Record]:
+        """The records of a month by the runs that this one continues; none if it has to be made.
 
-        It counts if it is still the month's latest, is complete with its checks, and was made by
-        the same code from the inputs that there are now.
+        They count if each is its asset's latest, complete with its checks, by the same code, and
+        if all were made from the source that is stored now.
+
+        Args:
+            specs: of all assets that the run makes.
+            month: of them.
         """
-        if not self._continued:
-            return None
-        latest = self._look(spec.key, month)
-        made = latest and latest.asset_materialization
-        if latest is None or made is None or latest.run_id not in self._continued:
-            return None
-        now = self._tags(spec, month, None)
-        inputs = {get_input_data_version_tag(dep.asset_key) for dep in spec.deps}
-        then = made.tags or {}
-        if any(then.get(tag) != now[tag] for tag in {CODE_VERSION_TAG, *inputs}):
-            return None
-        checks = []
-        for key in self._checks(spec.key):
-            checked = self._last_result(key, month)
-            target = checked.target_materialization_data if checked else None
-            if checked is None or target is None or target.storage_id != latest.storage_id:
-                return None
-            checks.append(checked)
-        return Record(latest.run_id, made, checks)
+        source = _as_tag(_data_version(self._look(self.source, month)))
+        records = []
+        for spec in specs if self._continued else ():
+            latest = self._look(spec.key, month)
+            made = latest and latest.asset_materialization
+            if latest is None or made is None or latest.run_id not in self._continued:
+                return []
+            tags = made.tags or {}
+            if (tags.get(CODE_VERSION_TAG), tags.get(SOURCE)) != (str(spec.code_version), source):
+                return []
+            checks = [self._last_result(key, month) for key in self._checks(spec.key)]
+            judged = [check for check in checks if check and _is_of(check, latest)]
+            if len(judged) < len(checks):
+                return []
+            records.append(Record(latest.run_id, made, judged))
+        return records
 
     def outdated(self, specs: Sequence[dg.AssetSpec], month: Month) -> list[str]:
         """Names of those assets that were made from others of them as these are no longer.
@@ -170,10 +198,7 @@ class Records:
         """Whether a month, as it is now, has passed a check; None if it was not judged."""
         last = self._last_result(key, month)
         latest = self._look(key.asset_key, month)
-        target = last.target_materialization_data if last else None
-        if last is None or target is None or latest is None:
-            return None
-        return last.passed if target.storage_id == latest.storage_id else None
+        return last.passed if last and latest and _is_of(last, latest) else None
 
     def judge_anew(
         self, key: dg.AssetKey, month: Month, check: dg.AssetCheckResult
@@ -246,6 +271,9 @@ class Records:
         self, spec: dg.AssetSpec, month: Month, data_version: dg.DataVersion | None
     ) -> dict[str, str]:
         """As Dagster tags the materialization of a single partition."""
+        made_from = data_version
+        if spec.key != self.source:
+            made_from = _data_version(self._look(self.source, month))
         tags = {CODE_VERSION_TAG: str(spec.code_version)}
         inputs = {}
         for key in (dep.asset_key for dep in spec.deps):
@@ -258,7 +286,10 @@ class Records:
         if data_version is not None:
             tags[DATA_VERSION_IS_USER_PROVIDED_TAG] = "true"
         derived = compute_logical_data_version(str(spec.code_version), inputs)
-        return tags | {DATA_VERSION_TAG: (data_version or derived).value}
+        return tags | {
+            DATA_VERSION_TAG: (data_version or derived).value,
+            SOURCE: _as_tag(made_from or derived),
+        }
 
 
 def _shown(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -268,10 +299,10 @@ def _shown(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 def _rounded(value: Any) -> Any:
     match value:
-        case float():
-            return round(value, 3)
-        case dg.FloatMetadataValue(value=float(figure)):
-            return round(figure, 3)
+        case float() | dg.FloatMetadataValue():
+            figure = value if isinstance(value, float) else value.value
+            # Dagster's pages show nothing of a value that JSON does not have.
+            return round(figure, 3) if figure is not None and isfinite(figure) else str(figure)
         case dg.TableMetadataValue(records=rows, schema=schema):
             rounded = [dg.TableRecord(_shown(row.data)) for row in rows]
             return dg.MetadataValue.table(rounded, schema)
@@ -300,24 +331,33 @@ def _evaluation(
     )
 
 
-def failed_months(
-    instance: dg.DagsterInstance,
-    run_id: str,
-    keys: Collection[dg.AssetKey],
-    months: Sequence[Month],
-) -> dict[Month, Failed]:
-    """The months of assets that a run has found to be bad in themselves."""
-    partitions = [month.partition_key for month in months]
+def made_from(
+    instance: dg.DagsterInstance, key: dg.AssetKey, months: Sequence[Month]
+) -> dict[Month, str]:
+    """The data versions of the sources that months of an asset were made from, where they were."""
+    latest = instance.event_log_storage.get_latest_storage_id_by_partition(
+        key, dg.DagsterEventType.ASSET_MATERIALIZATION
+    )
+    ids = [latest[key] for key in (month.partition_key for month in months) if key in latest]
     found = {}
-    for key in keys:
-        wanted = dg.AssetRecordsFilter(key, asset_partitions=partitions)
-        for record in instance.fetch_observations(wanted, limit=1000).records:
-            observed = record.asset_observation
-            if record.run_id == run_id and observed and observed.partition:
-                may_pass = MAY_PASS in observed.metadata and observed.metadata[MAY_PASS].value
-                failed = Failed(key.path[-1], str(observed.description), bool(may_pass))
-                found[Month.parse(observed.partition)] = failed
+    for first in range(0, len(ids), PAGE):
+        wanted = dg.AssetRecordsFilter(key, storage_ids=ids[first : first + PAGE])
+        for record in instance.fetch_materializations(wanted, limit=PAGE).records:
+            made = record.asset_materialization
+            if made is not None and made.partition is not None:
+                found[Month.parse(made.partition)] = (made.tags or {}).get(SOURCE, "")
     return found
+
+
+def _is_of(check: dg.AssetCheckEvaluation, record: dg.EventLogRecord) -> bool:
+    """Whether a check has judged what a record records."""
+    target = check.target_materialization_data
+    return target is not None and target.storage_id == record.storage_id
+
+
+def _as_tag(version: dg.DataVersion) -> str:
+    """The beginning of a data version, in the 63 characters that a tag may have."""
+    return re.sub(r"[^\w.-]", "_", version.value, flags=re.ASCII)[:63]
 
 
 def _data_version(record: "dg.EventLogRecord | None") -> dg.DataVersion:

@@ -12,17 +12,14 @@ from typing import Annotated, Any, get_args, get_origin
 import dagster as dg
 
 from taxi_assets.checks.month_checks import MonthCheck
-from taxi_assets.failures import ExplainedFailure
-from taxi_assets.partitions import command
+from taxi_assets.errors import command, explained_error
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 
 MonthFunction = Callable[..., dg.MaterializeResult[Any]]
 
 Opens = Callable[..., AbstractContextManager[Any]]
-"""Opens something for several months, or for several assets of one. The function's name is that
-of the parameter by which asset functions take what it gives."""
-
+"""Opens something for several months, or for several assets of one."""
 
 JudgesOthers = Callable[..., Iterable[tuple[str, Month, dg.AssetCheckResult]]]
 """Gives what a check finds of another asset's month: the asset's name, the month, the result."""
@@ -82,23 +79,27 @@ class MonthContext:
         """
         try:
             return self.loads(asset, month)
-        except ExplainedFailure as failure:
-            raise failure.error from None
+        except dg.Failure as failure:
+            raise explained_error(failure) from None
 
-    def not_passed(self, checks: Mapping[str, Sequence[MonthCheck]]) -> list[str]:
-        """Names of those checks, by their assets, that the month has not passed."""
-        found = []
-        for asset, of_asset in checks.items():
-            for check in of_asset:
-                passed = self.judged(asset, check.name)
-                if not passed:
-                    found.append(check.name if passed is False else f"{check.name} not judged")
-        return found
+    def failed_checks(self, checks: Mapping[str, Sequence[MonthCheck]]) -> list[str]:
+        """Names of those checks, by their assets, that the month has failed.
+
+        One that is not on record, as in a new history, counts as passed, and is reported.
+        """
+        found = {
+            check.name: self.judged(asset, check.name)
+            for asset, of_asset in checks.items()
+            for check in of_asset
+        }
+        if unknown := [name for name, passed in found.items() if passed is None]:
+            self.report(f"no result of {', '.join(unknown)} is on record for this month")
+        return [name for name, passed in found.items() if passed is False]
 
     def command(self, *assets: str, month: Month | None = None) -> str:
         """The command that materializes assets, by default of this month."""
-        keys = [dg.AssetKey([self.fleet.name, asset]) for asset in assets]
-        return command(keys, month or self.month)
+        keys = [f"{self.fleet.name}/{asset}" for asset in assets]
+        return command(keys, (month or self.month).partition_key)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +107,9 @@ class MonthlyAsset:
     """A function that makes one month of an asset, and what Dagster needs to know of it.
 
     The function's first parameter takes a ``MonthContext``. Parameters of type ``ResourceParam``
-    take Dagster resources; those named as a function of ``per_run`` or ``per_month`` take what it
-    opens; all others take the same month of the asset of their name. It returns the value, metadata
-    with a ``summary`` among them, and a result for each of the ``checks``.
+    take Dagster resources; those named in ``for_run`` or ``for_month`` take what is opened there;
+    all others take the same month of the asset of their name. It returns the value, metadata with
+    a ``summary`` among them, and a result for each of the ``checks``.
 
     Attributes:
         function: makes a month.
@@ -116,10 +117,10 @@ class MonthlyAsset:
         kinds: the asset's kinds on Dagster's pages.
         code_version: changes when the function gives something else for the same inputs.
         checks: those by which the function judges each month.
-        per_run: each opened with the fleet and the months to be made, for all months of a run; may
-            take resources, too.
-        per_month: opened with a month's context, for those assets of a month that follow each
-            other and share it; may take resources, too.
+        for_run: what is opened for all months of a run, by the parameter that takes it; each is
+            opened with the fleet and the months to be made, and may take resources, too.
+        for_month: likewise for those assets of a month that follow each other and share it; each
+            is opened with the month's context, and may take resources, too.
         imports: modules that take long to import; imported while the first file is fetched.
         freshness: how long it may be that no month was made; of fleets that somebody publishes.
         looks_back: whether the function also takes what is stored of earlier months, so that a
@@ -135,8 +136,8 @@ class MonthlyAsset:
     kinds: Set[str]
     code_version: str
     checks: Sequence[MonthCheck] = ()
-    per_run: Sequence[Opens] = ()
-    per_month: Opens | None = None
+    for_run: Mapping[str, Opens] = field(default_factory=dict)
+    for_month: Mapping[str, Opens] = field(default_factory=dict)
     imports: Sequence[str] = ()
     freshness: dg.FreshnessPolicy | None = None
     looks_back: bool = False
@@ -149,22 +150,24 @@ class MonthlyAsset:
         return self.function.__name__
 
     @property
-    def opens(self) -> list[Opens]:
-        """What has to be opened for the function."""
-        return [*self.per_run, *([self.per_month] if self.per_month else [])]
+    def opens(self) -> Mapping[str, Opens]:
+        """What has to be opened for the function, by the parameter that takes it."""
+        return {**self.for_run, **self.for_month}
 
     @property
     def resources(self) -> set[str]:
         """Keys of the resources that the function, and what goes with it, takes."""
         judges = [self.judges_others] if self.judges_others else []
         return {
-            key for each in (self.function, *self.opens, *judges) for key in resource_keys(each)
+            key
+            for each in (self.function, *self.opens.values(), *judges)
+            for key in resource_keys(each)
         }
 
     @cached_property
     def upstream(self) -> list[str]:
         """Names of the assets that the function takes."""
-        others = {*resource_keys(self.function), *(opens.__name__ for opens in self.opens)}
+        others = {*resource_keys(self.function), *self.opens}
         _, *parameters = inspect.signature(self.function).parameters
         return [name for name in parameters if name not in others]
 

@@ -1,0 +1,176 @@
+"""How new and republished months are noticed.
+
+A look asks the source, in calendar order, which version of a month's file it has. A month is due if
+any of its assets is missing, or was made from another file.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from threading import Thread
+from typing import NamedTuple
+
+import dagster as dg
+
+from taxi_assets.errors import ServiceError
+from taxi_assets.runs.event_log import made_from
+from taxi_assets.runs.monthly_asset import MonthlyAsset
+from taxi_assets.runs.partitions import monthly_partitions
+from taxi_assets.storage.files import Storage
+from taxi_assets.storage.layout import month_file
+from taxi_assets.storage.origins import noted_origin
+from taxi_assets.tlc.fleets import Fleet
+from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.source import BusySourceError, SourceError, TripSource, UnreachableSourceError
+from taxi_assets.tlc.sources import TripSources
+
+HOUR, WEEK = 60 * 60, 7 * 24 * 60 * 60
+"""Seconds between two looks, and between two that also ask about months that are complete."""
+
+TICK, LONGEST_LOOK, LONGEST_ANSWER = 30, 10, 8
+"""Seconds between two ticks, most of which do nothing; and so that each ends within 20."""
+
+TRIES = 3
+"""Runs that are requested for one file; then the month waits for a person."""
+
+FILE, MONTH, SENSOR = "taxi_assets/file", "taxi_assets/month", "taxi_assets/sensor"
+"""Tags of a requested run: the file's location and version, its month, the sensor's name."""
+
+
+class Cursor(NamedTuple):
+    """What a sensor remembers.
+
+    Attributes:
+        source: where the fleet's first month would be.
+        due: when the next look begins, or goes on. All times are in seconds since 1970.
+        asked_all: when a look last began to ask about all months.
+        all: whether the present look does.
+        next: the month with which an unfinished look goes on.
+    """
+
+    source: str
+    due: float = 0
+    asked_all: float = 0
+    all: bool = False
+    next: str = ""
+
+    @classmethod
+    def read(cls, source: str, text: str | None) -> "Cursor":
+        """What is remembered of a source; of another one, or in damaged text, nothing."""
+        try:
+            cursor = cls(**json.loads(text or ""))
+        except (ValueError, TypeError):
+            return cls(source)
+        return cursor if cursor.source == source else cls(source)
+
+    def begin(self, now: float) -> "Cursor":
+        """As it is when a look begins, or goes on."""
+        begun = self._replace(due=now + HOUR)
+        if self.next:
+            return begun
+        asks_all = now - self.asked_all >= WEEK
+        return begun._replace(all=asks_all, asked_all=now if asks_all else self.asked_all)
+
+
+def new_months(fleet: Fleet, graph: Sequence[MonthlyAsset]) -> dg.SensorDefinition:
+    """A sensor that requests a run for each month that is due, from the first recorded one on."""
+
+    @dg.sensor(
+        name=f"new_{fleet.name}_months",
+        target=dg.AssetSelection.groups(fleet.name),
+        minimum_interval_seconds=TICK,
+        default_status=dg.DefaultSensorStatus.STOPPED,
+        description=(
+            "Asks the trip source once an hour for the months that are not complete, and once a "
+            "week for all, and runs each month of which an asset is missing or was made from "
+            "another file. It asks for file names and versions only."
+        ),
+    )
+    def sensor(
+        context: dg.SensorEvaluationContext,
+        trip_source: dg.ResourceParam[TripSources],
+        storage: dg.ResourceParam[Storage],
+    ) -> dg.SensorResult | dg.SkipReason:
+        if fleet.invented:
+            return dg.SkipReason("Synthetic months are not published by anybody: materialize them.")
+        try:
+            return look(context, trip_source.of(fleet), storage)
+        except ServiceError as error:
+            return dg.SkipReason(str(error))
+
+    def look(
+        context: dg.SensorEvaluationContext, source: TripSource, storage: Storage
+    ) -> dg.SensorResult | dg.SkipReason:
+        end, name, instance = time.monotonic() + LONGEST_LOOK, context.sensor_name, context.instance
+        now, place = time.time(), source.location(fleet, fleet.first_month)
+        cursor = Cursor.read(place, context.cursor)
+        if now < cursor.due:
+            return dg.SkipReason(f"The next look is in {(cursor.due - now) / 60:.0f} minutes.")
+        cursor = cursor.begin(now)
+        months = [Month.parse(key) for key in monthly_partitions(fleet).get_partition_keys()]
+        made = [made_from(instance, asset.key(fleet), months) for asset in graph]
+        first = min((month for of_asset in made for month in of_asset), default=months[0])
+        failed = dg.RunsFilter(tags={SENSOR: name}, statuses=[dg.DagsterRunStatus.FAILURE])
+        again = {run.tags[MONTH] for run in instance.get_runs(failed, limit=50)}
+        requests, waiting, said = list[dg.RunRequest](), list[str](), "Nothing new."
+        since, cursor = max(cursor.next, str(first)), cursor._replace(next="")
+        for month in (month for month in months if str(month) >= since):
+            digests = {of_asset.get(month) for of_asset in made}
+            is_complete = len(digests) == 1 and None not in digests
+            if is_complete and not cursor.all and str(month) not in again:
+                continue
+            if time.monotonic() > end:
+                said, cursor = "The look goes on.", cursor._replace(next=str(month), due=now)
+                break
+            try:
+                version = _ask(source, fleet, month)
+            except (BusySourceError, UnreachableSourceError) as error:
+                said = f"{error} The next look goes on with {month}."
+                cursor = cursor._replace(next=str(month))
+                break
+            except SourceError:
+                continue
+            file = f"{source.location(fleet, month)} {version}"
+            stored = (
+                noted_origin(storage, month_file(fleet, month), *digests) if is_complete else None
+            )
+            if stored and f"{stored.location} {stored.version}" == file:
+                continue
+            runs = instance.get_runs(dg.RunsFilter(tags={FILE: file, SENSOR: name}), limit=TRIES)
+            if not all(run.is_finished for run in runs):
+                continue
+            stopped = any(run.status == dg.DagsterRunStatus.CANCELED for run in runs)
+            if stopped or len(runs) == TRIES:
+                waiting.append(str(month))
+                continue
+            tags = {FILE: file, MONTH: str(month), SENSOR: name}
+            requests.append(dg.RunRequest(partition_key=month.partition_key, tags=tags))
+        if waiting:
+            said = f"{', '.join(waiting)} wait for a person: see their last runs. {said}"
+            context.log.warning(said)
+        return dg.SensorResult(
+            requests,
+            skip_reason=None if requests else dg.SkipReason(said),
+            cursor=json.dumps(cursor._asdict()),
+        )
+
+    return sensor
+
+
+def _ask(source: TripSource, fleet: Fleet, month: Month) -> str:
+    """A month's version at the source, or an error in good time whatever the source does."""
+    answer: Future[str] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(source.version(fleet, month, patient=False))
+        except BaseException as error:
+            answer.set_exception(error)
+
+    Thread(target=ask, daemon=True).start()
+    try:
+        return answer.result(LONGEST_ANSWER)
+    except TimeoutError:
+        place = source.location(fleet, month)
+        raise UnreachableSourceError(f"{place} gets no answer in {LONGEST_ANSWER} s.") from None
