@@ -340,6 +340,16 @@ def test_a_fault_in_drawing_is_the_runs_fault(painter: Painter) -> None:
     assert painter.draw([("next", partial(bytes, b"good"))])() == {"next": b"good"}
 
 
+def test_a_drawing_that_cannot_be_sent_is_drawn_by_the_run_and_no_other_is_touched(
+    painter: Painter,
+) -> None:
+    drawn = painter.draw(
+        [("unsent", lambda: b"first"), ("where", where), ("last", partial(bytes, b"last"))]
+    )()
+    assert (drawn["unsent"], drawn["last"]) == (b"first", b"last")
+    assert drawn["where"] != where()
+
+
 def die_unless(process: int) -> bytes:
     if os.getpid() != process:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -358,7 +368,7 @@ def test_where_no_process_can_be_started_the_run_draws_for_itself(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(12, "Cannot allocate memory")
 
-    monkeypatch.setattr("subprocess.Popen", refuse)
+    monkeypatch.setattr("multiprocessing.util.spawnv_passfds", refuse)
     painter = Painter()
     assert painter.draw([("one", where)])() == {"one": where()}
     painter.close()

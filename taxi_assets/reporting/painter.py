@@ -1,29 +1,24 @@
-"""A process beside the run's that draws its pictures, on a core that is idle otherwise.
+"""A process beside the run's that draws its plots, on a core that is idle otherwise.
 
-Drawing takes a quarter of the time that a month needs. Where the process cannot be started, or
-dies, the run draws for itself. It ends when the run's process does, however that ends.
+Drawing takes a quarter of the time that a month needs. Where the process cannot be started, dies,
+or cannot be sent a drawing, the run draws for itself.
 """
 
-import gc
+import multiprocessing
 import os
-import pickle
 import signal
-import subprocess
-import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
-from importlib import import_module
-from queue import SimpleQueue
-from threading import Thread
-from typing import Any
+from multiprocessing.connection import wait
 
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 
 Drawing = Callable[[], bytes]
-"""Draws a picture, or waits for one that is being drawn, and gives it (PNG)."""
+"""Draws a picture and gives it (PNG)."""
 
 Drawings = Iterable[tuple[str, Drawing]]
 """Names of pictures, each with what draws it."""
@@ -33,63 +28,35 @@ class Painter:
     """Draws pictures, one after the other, while the run goes on."""
 
     def __init__(self) -> None:
-        self._awaited: SimpleQueue[Future[bytes] | None] = SimpleQueue()
-        self._process: subprocess.Popen[bytes] | None = None
-        with suppress(OSError):
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-            )
-        # Also while more is asked of the process, or both would wait for ever.
-        self._listener = Thread(target=self._listen, daemon=True)
-        self._listener.start()
+        spawn = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(1, mp_context=spawn, initializer=_prepare)
+        # The process inherits that Ctrl-C is not for it.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._begin(os.getpid)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
     def draw(self, pictures: Drawings) -> Callable[[], dict[str, bytes]]:
         """Begin to draw named pictures, each as soon as it is given; what is returned waits."""
-        drawn = {name: self._ask(drawing) for name, drawing in pictures}
-        return lambda: {name: picture() for name, picture in drawn.items()}
+        begun = [(name, self._begin(drawing), drawing) for name, drawing in pictures]
+        return lambda: {name: _take(picture, drawing) for name, picture, drawing in begun}
 
     def close(self) -> None:
         """End the process."""
-        self._awaited.put(None)
-        if self._process is not None:
-            self._process.kill()
-            self._listener.join()
-            for pipe in (self._process.stdin, self._process.stdout):
-                with suppress(OSError):
-                    pipe.close()  # type: ignore[union-attr]
-            self._process.wait()
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _ask(self, drawing: Drawing) -> Drawing:
-        picture: Future[bytes] = Future()
-        self._awaited.put(picture)
-        with suppress(OSError):
-            if self._process is not None and self._process.stdin is not None:
-                pickle.dump(drawing, self._process.stdin)
-                self._process.stdin.flush()
-        return partial(_take, picture, drawing)
-
-    def _listen(self) -> None:
-        """Take in what the process answers."""
-        while (picture := self._awaited.get()) is not None:
-            answer: Any = EOFError("there is no process")
-            with suppress(OSError, EOFError, pickle.UnpicklingError):
-                if self._process is not None and self._process.stdout is not None:
-                    answer = pickle.load(self._process.stdout)
-            if isinstance(answer, Exception):
-                picture.set_exception(answer)
-            else:
-                picture.set_result(answer)
+    def _begin(self, drawing: Callable[[], object]) -> "Future[object] | None":
+        try:
+            return self._pool.submit(drawing)
+        except (OSError, RuntimeError):
+            return None
 
 
-def _take(picture: "Future[bytes]", drawing: Drawing) -> bytes:
-    try:
-        return picture.result()
-    except EOFError:
-        return drawing()
+def _take(picture: "Future[object] | None", drawing: Drawing) -> bytes:
+    """A picture, drawn here if there is none; a drawing that fails does so once more, here."""
+    drawn = None if picture is None or picture.exception() else picture.result()
+    return drawn if isinstance(drawn, bytes) else drawing()
 
 
 @contextmanager
@@ -102,27 +69,15 @@ def painter(_fleet: Fleet, _months: Sequence[Month]) -> Iterator[Painter]:
         painting.close()
 
 
-def main() -> None:
-    """Draw what standard input asks for, until it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    answers = sys.stdout.buffer
-    # Whatever a library prints must not come among the answers.
-    sys.stdout = sys.stderr
-    for module in ("matplotlib.backends.backend_agg", "matplotlib.figure", "pandas"):
-        import_module(module)
-    # What the libraries bring stays; a tenth of each picture would be looking for garbage there.
-    gc.freeze()
-    with suppress(EOFError, BrokenPipeError):
-        while True:
-            draw = pickle.load(sys.stdin.buffer)
-            answer: Any
-            try:
-                answer = draw()
-            except Exception as error:
-                answer = error
-            pickle.dump(answer, answers)
-            answers.flush()
+def _prepare() -> None:
+    """Import what draws, and end with the run's process, however that ends."""
+    run = multiprocessing.parent_process()
+    if run is not None:
+        ending = partial(_end_after, run.sentinel)
+        threading.Thread(target=ending, daemon=True).start()
+    from matplotlib.backends import backend_agg  # noqa: F401
 
 
-if __name__ == "__main__":
-    main()
+def _end_after(run: int) -> None:
+    wait([run])
+    os._exit(1)
