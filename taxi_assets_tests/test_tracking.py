@@ -35,6 +35,7 @@ from taxi_assets.tracking.registry import Registry
 from taxi_assets.tracking.resource import active_run
 from taxi_assets.tracking.runs import BOOSTED, LINEAR, DeletedRunError, Tracking
 from taxi_assets.tracking.servers import TrackingError, TrackingServer
+from taxi_assets.tracking.tracked_run import TrackedRun
 from taxi_assets_tests.conftest import changed, latest_record, step_failures, tracked_runs
 
 pytestmark = pytest.mark.linear
@@ -100,7 +101,7 @@ def test_whoever_opens_a_run_owns_it(settings: Settings, materialize: Materializ
     for assets in ((), ("metrics",)):
         result = materialize("2023-01", *assets)
         (run,) = tracked_runs(settings)
-        assert Owner.from_tag(run.data.tags[OWNER]) == Owner.of_run(result.run_id)
+        assert Owner.from_text(run.data.tags[OWNER]) == Owner.of_run(result.run_id)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +212,7 @@ def test_a_run_that_does_not_say_what_it_trained_trained_the_linear_model(
     experiment = client(settings).create_experiment(settings.experiment_name)
     of_month = {"taxi_assets.fleet": "green", "dagster.partition": "2023-01-01"}
     older, newer = (client(settings).create_run(experiment, tags=of_month) for _ in range(2))
-    tracking.supersede_others(context, family, newer)
+    tracking.supersede_others(context, family, experiment, newer.info.run_id)
     tags = client(settings).get_run(older.info.run_id).data.tags
     by = tags.get("taxi_assets.superseded_by")
     assert by == (newer.info.run_id if superseded else None)
@@ -225,10 +226,34 @@ def test_the_run_whose_model_is_stored_is_superseded_by_none(settings: Settings)
     of_month = {"taxi_assets.fleet": "green", "dagster.partition": "2023-01-01"}
     runs = [client(settings).create_run(experiment, tags=of_month) for _ in range(2)]
     for stored in reversed(runs):
-        tracking.supersede_others(context, LINEAR, stored)
+        tracking.supersede_others(context, LINEAR, experiment, stored.info.run_id)
     ids = [run.info.run_id for run in runs]
     by = [client(settings).get_run(run).data.tags.get("taxi_assets.superseded_by") for run in ids]
     assert by == [None, ids[0]]
+
+
+def test_of_two_runs_of_a_month_the_one_whose_model_is_stored_is_superseded_by_none(
+    settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run stores its model between this one's storing and its marking of the others."""
+    names = ("raw_trips", "cleaned_trips", "zone_pairs", "vectorizer", "model")
+    assert materialize("2023-01", *names).success
+    (others,) = tracked_runs(settings)
+    path = Path(settings.storage) / "green/model/2023-01.skops"
+    model, supersede = path.read_bytes(), TrackedRun.supersede_others
+
+    def supersede_later(run: TrackedRun, stored_run_id: Callable[[], str]) -> None:
+        path.write_bytes(model)
+        supersede(run, stored_run_id)
+
+    monkeypatch.setattr(TrackedRun, "supersede_others", supersede_later)
+    assert materialize("2023-01", "model").success
+    by = {
+        run.info.run_id: run.data.tags.get("taxi_assets.superseded_by")
+        for run in tracked_runs(settings)
+    }
+    (late,) = by.keys() - {others.info.run_id}
+    assert by == {others.info.run_id: None, late: others.info.run_id}
 
 
 @pytest.mark.after_three_months
@@ -361,11 +386,16 @@ def test_runs_say_what_is_needed_to_do_them_again(
 def test_a_run_names_the_commit_of_a_checkout_and_the_dagster_run_without_its_pages(
     settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Here of one that has a single commit."""
+    """Here of one that has a single commit; of a checkout that the project lies in, none."""
     for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "the first"]):
         author = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
         subprocess.run(["git", "-C", str(tmp_path), *author, *command], check=True)
-    monkeypatch.setattr(tags, "__file__", str(tmp_path / "tags.py"))
+    for project in (tmp_path / "within", tmp_path):
+        (project / "taxi_assets/tracking").mkdir(parents=True)
+        monkeypatch.setattr(tags, "__file__", str(project / "taxi_assets/tracking/tags.py"))
+        tags._git_commit.cache_clear()
+        if project != tmp_path:
+            assert tags._git_commit() is None
     tags._git_commit.cache_clear()
     result = materialize("2023-01")
     tags._git_commit.cache_clear()
@@ -431,7 +461,7 @@ def owned_run(settings: Settings, owner: Owner) -> str:
     identifier = (
         experiment.experiment_id if experiment else made.create_experiment(settings.experiment_name)
     )
-    return made.create_run(identifier, tags={OWNER: owner.to_tag()}).info.run_id
+    return made.create_run(identifier, tags={OWNER: owner.to_text()}).info.run_id
 
 
 def test_only_runs_whose_owner_is_provably_gone_are_put_right(

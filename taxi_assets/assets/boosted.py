@@ -103,7 +103,11 @@ def boosted_model(
         origin,
     )
     boosted_run.log_model(servable_boosted(arrays))
-    context.when_stored(boosted_run.supersede_older)
+    context.when_stored(
+        lambda: boosted_run.supersede_others(
+            lambda: str(context.load("boosted_model", context.month)["mlflow_run_id"])
+        )
+    )
     months = list(trained.versions)
     return dg.MaterializeResult(
         value={

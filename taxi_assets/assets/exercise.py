@@ -112,7 +112,11 @@ def model(
     tracked_run.begin({"model_type": regression.MODEL_TYPE, **month_parameters(context)}, origin)
     tracked_run.log_vectorizer(vectorizer)
     tracked_run.log_model(intervals.servable_linear(vectorizer, fitted, zone_pairs))
-    context.when_stored(tracked_run.supersede_older)
+    context.when_stored(
+        lambda: tracked_run.supersede_others(
+            lambda: str(context.load("model", context.month)["mlflow_run_id"])
+        )
+    )
     return dg.MaterializeResult(
         value=TrainedModel(
             model=fitted,

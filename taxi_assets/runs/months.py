@@ -25,6 +25,7 @@ from taxi_assets.errors import (
     failure,
     mask,
 )
+from taxi_assets.runs.dead_runs import end_dead_runs, note_process
 from taxi_assets.runs.event_log import Failed, Records
 from taxi_assets.runs.monthly_asset import MonthlyAsset
 from taxi_assets.runs.one_month import MonthMaker
@@ -53,6 +54,8 @@ def fleet_months(
         can_subset=True,
         partitions_def=months,
         backfill_policy=backfill_policy,
+        # Months look back: with a limit of 1, runs of a fleet follow each other.
+        pool=fleet.name,
         required_resource_keys=set().union(*(asset.resources for asset in graph)),
     )
     def make_months(context: dg.AssetExecutionContext) -> Iterator[Any]:
@@ -61,8 +64,25 @@ def fleet_months(
                 "No month was chosen. Launch it for a partition, such as 2023-03-01, or a range.",
                 allow_retries=False,
             )
+        if not context.partition_keys:
+            raise dg.Failure(
+                "The range ends before it begins, and has no months. Launch it with the earlier "
+                "month first, such as 2023-03-01...2023-04-01.",
+                allow_retries=False,
+            )
         prepare_run_process()
-        yield from MonthsRun(context, fleet, graph).events()
+        note_process(context)
+        for line in end_dead_runs(context.instance):
+            context.log.info(line)
+        try:
+            yield from MonthsRun(context, fleet, graph).events()
+        except BaseException as interrupted:
+            if not isinstance(interrupted, Exception | GeneratorExit):
+                context.log.warning(
+                    "Interrupted. The months that are recorded stay, and the one in hand is not "
+                    "half stored. To go on, start the same command again."
+                )
+            raise
 
     return make_months
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from uuid import uuid4
 
 from taxi_assets.errors import StorageError, UnreachableStorageError, mask, writing_to
+from taxi_assets.storage.processes import was_alive
 from taxi_assets.tlc.source import when_changed
 
 if TYPE_CHECKING:
@@ -156,6 +157,12 @@ class Storage:
         with self._reached(path):
             self._place[0].rm(self.full_path(path), recursive=True)
 
+    def remove_empty(self, folder: str) -> None:
+        """Remove a folder, and the one that it is in, if nothing is left there."""
+        for path in (folder, folder.rpartition("/")[0]):
+            with suppress(OSError, ValueError):
+                self._place[0].rmdir(self.full_path(path))
+
     @contextmanager
     def replacing(self, path: str) -> Iterator[Path]:
         """Give a temporary file to write; leaving the block puts it in the place of ``path``.
@@ -228,20 +235,9 @@ def _remove_litter(folder: Path) -> None:
         with suppress(OSError):
             written = path.stat().st_mtime
             here = name["host"] == socket.gethostname()
-            ended = here and not _ran_at(int(name["pid"]), written)
+            ended = here and not was_alive(int(name["pid"]), written)
             if ended or time.time() - written > FORGOTTEN:
                 path.unlink()
-
-
-def _ran_at(pid: int, moment: float) -> bool:
-    """Whether the process of that number runs, and ran at that moment already."""
-    import psutil
-
-    try:
-        # The file system's clock and the process table's differ by less than two seconds.
-        return psutil.Process(pid).create_time() < moment + 2
-    except (psutil.NoSuchProcess, OverflowError):
-        return False
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -4,11 +4,19 @@ All paths are relative to the storage. What is stored of an asset's month is cal
 ``yellow/model/2023-03.skops``.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
+
+WRITTEN = r"(\d{{4}}-\d{{2}})(?:{}|\.source\.[0-9a-f]{{16}}\.json|\.(?:profile|trained)\.json)"
+"""Names of what is stored of an asset's month, and of notes beside it, with the extension to fill
+in."""
+
+PICTURES = "pictures"
+"""The folder of a fleet's pictures, by month."""
 
 ZONE_LOOKUP = "tlc/taxi_zone_lookup.csv"
 """TLC's names of the taxi zones."""
@@ -80,24 +88,37 @@ def profile_note(fleet: Fleet, month: Month) -> str:
 
 def picture_file(fleet: Fleet, month: Month, name: str) -> str:
     """A picture of the month."""
-    return f"{fleet.name}/pictures/{month}/{name}.png"
+    return f"{fleet.name}/{PICTURES}/{month}/{name}.png"
 
 
-def fleet_files(
-    names: Callable[[str], Iterable[str]], fleet: Fleet, month: Month | None
-) -> list[str]:
-    """All that is stored of a month of a fleet, or of all of it: files, and folders of files.
+def own_files(
+    names: Callable[[str], Iterable[str]],
+    fleet: Fleet,
+    extensions: Mapping[str, str],
+    month: Month | None,
+) -> tuple[list[str], list[str]]:
+    """What lies in a fleet's folder: what has been written here, and what somebody else keeps.
 
     Args:
         names: what is in a folder.
-        fleet: whose.
-        month: None for the whole fleet.
+        fleet: whose folder.
+        extensions: of each asset's files.
+        month: of which is asked; None for all.
     """
-    if month is None:
-        return [f"{fleet.name}/{name}" for name in names(fleet.name)]
-    return [
-        f"{fleet.name}/{asset}/{name}"
-        for asset in names(fleet.name)
-        for name in names(f"{fleet.name}/{asset}")
-        if name.partition(".")[0] == str(month)
-    ]
+    written, others = [], []
+    for asset in names(fleet.name):
+        inside = f"{fleet.name}/{asset}"
+        if asset == PICTURES:
+            found = {f"{inside}/{each}/{name}": each if name.endswith(".png") else None
+                     for each in names(inside) for name in names(f"{inside}/{each}")}  # fmt: skip
+        elif asset in extensions:
+            found = {
+                f"{inside}/{name}": match and match[1]
+                for name in names(inside)
+                for match in [re.fullmatch(WRITTEN.format(re.escape(extensions[asset])), name)]
+            }
+        else:
+            found = {inside: None}
+        others += [path for path, of in found.items() if of is None]
+        written += [path for path, of in found.items() if of and month in (None, Month.parse(of))]
+    return written, others

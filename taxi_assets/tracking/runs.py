@@ -100,13 +100,15 @@ class Tracking:
             raise DeletedRunError(
                 f"MLflow run {run_id}, which trained the model, was deleted.", family
             )
-        client.set_tag(run_id, OWNER, Owner.of_run(context.dagster.run_id).to_tag())
+        client.set_tag(run_id, OWNER, Owner.of_run(context.dagster.run_id).to_text())
         return run
 
-    def supersede_others(self, context: TrainedMonth, family: str, stored: "Run") -> None:
+    def supersede_others(
+        self, context: TrainedMonth, family: str, experiment_id: str, run_id: str
+    ) -> None:
         """Tag all runs of a month's model but the one whose model is stored."""
-        client, run_id = self.server.client, stored.info.run_id
-        for run in client.search_runs([stored.info.experiment_id], same_month(context)):
+        client = self.server.client
+        for run in client.search_runs([experiment_id], same_month(context)):
             # Runs of earlier versions do not say what they trained.
             if run.data.tags.get(FAMILY, LINEAR) != family:
                 continue
@@ -114,7 +116,7 @@ class Tracking:
             if run.info.run_id != run_id and not superseded:
                 client.set_tag(run.info.run_id, SUPERSEDED_BY, run_id)
             elif run.info.run_id == run_id and superseded:
-                # By a run that has been trained, and stored, meanwhile.
+                # By a run whose model was stored for a moment.
                 client.delete_tag(run_id, SUPERSEDED_BY)
 
     def log_backtest(self, context: TrainedMonth, run_id: str, figures: Mapping[str, Any]) -> None:
@@ -187,7 +189,7 @@ class Tracking:
     ) -> None:
         """End the runs whose owners are provably gone."""
         for run in client.search_runs([experiment_id], RUNNING):
-            owner = Owner.from_tag(run.data.tags.get(OWNER))
+            owner = Owner.from_text(run.data.tags.get(OWNER))
             fate = owner.fate(instance) if owner else None
             if fate is not None:
                 client.set_tag(run.info.run_id, REASON, fate)

@@ -62,7 +62,7 @@ def run_tags(context: TrainedMonth, family: str, dagster_ui_url: str | None) -> 
         PARTITION: context.month.partition_key,
         FLEET: context.fleet.name,
         FAMILY: family,
-        OWNER: Owner.of_run(run_id).to_tag(),
+        OWNER: Owner.of_run(run_id).to_text(),
         "taxi_assets.code_version": context.code_version,
         "python": platform.python_version(),
         **{package: version(package) for package in VERSIONED_PACKAGES},
@@ -100,9 +100,12 @@ def same_month(context: TrainedMonth) -> str:
 
 @cache
 def _git_commit() -> str | None:
-    """The commit of the project's checkout, if it is one."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    """The commit of the project's checkout, if it is one, and not of one that it lies in."""
+    project = Path(__file__).resolve().parents[2]
+    command = ["git", "-C", str(project), "rev-parse", "--show-toplevel", "HEAD"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
+    checkout, commit = found.split("\n")[:2]
+    return commit if Path(checkout) == project else None

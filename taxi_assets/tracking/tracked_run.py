@@ -5,7 +5,7 @@ import os
 import pickle
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -155,11 +155,18 @@ class TrackedRun:
                 (Path(folder) / f"{name}.png").write_bytes(picture)
             self._mlflow.log_artifacts(folder, "pictures")
 
-    def supersede_older(self) -> None:
-        """Tag the month's other runs: it is this one's model that is stored."""
+    def supersede_others(self, stored_run_id: Callable[[], str]) -> None:
+        """Tag the month's runs whose model is not the one that is stored.
+
+        Args:
+            stored_run_id: reads whose model is stored: another run may have stored its own
+                meanwhile, before or after this one.
+        """
         with self._server.turn():
             assert self._run is not None
-            self._tracking.supersede_others(self._context, self._family, self._run)
+            experiment = str(self._run.info.experiment_id)
+            stored = stored_run_id()
+            self._tracking.supersede_others(self._context, self._family, experiment, stored)
 
     def complete(self, rmse: float) -> dict[str, Any]:
         """Finish the run and register its model; return the version.

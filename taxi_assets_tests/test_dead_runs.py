@@ -1,0 +1,89 @@
+"""Runs of the command line that died without saying so are ended by whoever comes next."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from taxi_assets.runs import dead_runs
+from taxi_assets.runs.dead_runs import LONGEST_START, PROCESS, end_dead_runs
+from taxi_assets.storage.processes import Process
+from taxi_assets_tests.toy import Toy
+
+HERE = Process.current()
+GONE = Process(HERE.host, 2**22 + 1, 1.0).to_text()
+ELSEWHERE = GONE.replace(HERE.host, "other")
+KEYS = frozenset({dg.AssetKey(["green", "raw_trips"])})
+NOT_STARTED, STARTED, CANCELED = (
+    dg.DagsterRunStatus[name] for name in ("NOT_STARTED", "STARTED", "CANCELED")
+)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def add(instance: dg.DagsterInstance, status: dg.DagsterRunStatus, **more: Any) -> str:
+    options = {"asset_selection": KEYS} | more
+    run = dg.DagsterRun("job", run_id=dead_runs_id(instance), status=status, **options)
+    return instance.add_run(run).run_id
+
+
+def dead_runs_id(instance: dg.DagsterInstance) -> str:
+    return f"0b7c1f4e-0000-4000-8000-{len(instance.get_runs()):012d}"
+
+
+def test_a_started_run_whose_process_is_gone_is_canceled(instance: dg.DagsterInstance) -> None:
+    run_id = add(instance, STARTED, tags={PROCESS: GONE})
+    assert end_dead_runs(instance) == [f"Run {run_id} is marked as canceled: its process is gone."]
+    assert instance.get_run_by_id(run_id).status == CANCELED
+    assert end_dead_runs(instance) == []
+
+
+def test_a_run_that_has_not_started_for_ten_minutes_is_removed(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = add(instance, NOT_STARTED)
+    assert end_dead_runs(instance) == []
+    now = dead_runs.time.time()
+    monkeypatch.setattr(dead_runs.time, "time", lambda: now + LONGEST_START + 1)
+    assert end_dead_runs(instance) == [f"Run {run_id}, which never started, is removed."]
+    assert instance.get_runs() == []
+
+
+@pytest.mark.parametrize(
+    ("status", "options"),
+    [
+        pytest.param(STARTED, {"tags": {PROCESS: HERE.to_text()}}, id="alive"),
+        pytest.param(STARTED, {"tags": {PROCESS: ELSEWHERE}}, id="elsewhere"),
+        pytest.param(STARTED, {}, id="unknown"),
+        pytest.param(STARTED, {"tags": {PROCESS: GONE}, "asset_selection": frozenset(
+            {dg.AssetKey("users_own")})}, id="somebody else's"),
+        pytest.param(CANCELED, {"tags": {PROCESS: GONE}}, id="over"),
+    ],
+)  # fmt: skip
+def test_what_is_not_provably_dead_and_ours_is_left_alone(
+    instance: dg.DagsterInstance, status: dg.DagsterRunStatus, options: dict[str, Any]
+) -> None:
+    run_id = add(instance, status, **options)
+    assert end_dead_runs(instance) == []
+    assert instance.get_run_by_id(run_id).status == status
+
+
+def test_a_run_notes_its_process_and_ends_what_is_dead(instance: dg.DagsterInstance) -> None:
+    dead = add(instance, STARTED, tags={PROCESS: GONE})
+    result = Toy(instance).run("2023-01")
+    noted = Process.from_text(instance.get_run_by_id(result.run_id).tags[PROCESS])
+    assert noted.pid == os.getpid()
+    assert not noted.is_gone
+    assert instance.get_run_by_id(dead).status == CANCELED
+
+
+def test_a_process_with_the_number_of_one_that_has_ended_is_another() -> None:
+    assert not HERE.is_gone
+    assert Process(HERE.host, HERE.pid, HERE.started - 60).is_gone
+    assert Process.from_text("damaged") is None
