@@ -36,9 +36,7 @@ demo: install ## sets everything up, makes a synthetic month, trains and tracks 
 	@echo "All months on one page:           $(BIN)/python -m taxi_assets.reporting.report"
 	@echo "To start over:                    make clean-demo"
 
-clean-# Dagster warns that another command may replace this one, and that it calls a new function of its own.
-demo: export PYTHONWARNINGS = ignore
-demo: install ## removes what the demo made: files, Dagster's history, MLflow's runs
+clean-demo: install ## removes what the demo made: files, Dagster's history, MLflow's runs
 	@set -a; . ./.env; $(BIN)/python -m taxi_assets.wipe --fleet synthetic --yes
 
 # Two processes on two cores: waiting threads of the libraries would take the other's core.
@@ -94,6 +92,9 @@ dev: install ## serves the pages of Dagster and MLflow
 		--default-artifact-root ./mlruns > /dev/null 2>&1 & \
 	   server=$$!; trap 'kill $$server 2> /dev/null' EXIT ;; \
 	esac; \
+	sed -i -E -e 's#(DAGSTER_UI_URL:-http://localhost:)[0-9]+#\1$(PORT)#' \
+		-e 's#(MLFLOW_UI_URL:-http://localhost:)[0-9]+#\1$(MLFLOW_PORT)#' .env; \
+	set -a; . ./.env; set +a; $(BIN)/python -m taxi_assets.runs.dead_runs; \
 	echo "Dagster: http://localhost:$(PORT)/asset-groups    MLflow: $$mlflow    Ctrl-C stops both."; \
 	DAGSTER_UI_URL="$${DAGSTER_UI_URL:-http://localhost:$(PORT)}" \
 	MLFLOW_UI_URL="$${MLFLOW_UI_URL:-$$mlflow}" $(BIN)/dagster dev --port $(PORT)
@@ -124,13 +125,16 @@ $(INSTALLED): requirements.lock pyproject.toml
 	touch $@
 
 # Dagster reads .env in the folder it starts in; what was exported wins. The two addresses are those
-# of `make dev`, so that Dagster and MLflow link to each other. Dagster's history
-# is made here, once, as several processes that start at the same time would each make it.
+# of `make dev`, which notes others here, so that Dagster and MLflow link to each other. Dagster's
+# history is made here, once, as several processes that start at the same time would each make it;
+# and each fleet is a pool of one run, as its months look back.
 .env: Makefile $(INSTALLED)
 	printf '%s\n' 'DAGSTER_HOME="$${DAGSTER_HOME:-$(CURDIR)/.dagster_home}"' \
 		'DAGSTER_UI_URL="$${DAGSTER_UI_URL:-http://localhost:$(PORT)}"' \
 		'MLFLOW_UI_URL="$${MLFLOW_UI_URL:-http://localhost:$(MLFLOW_PORT)}"' > $@
 	DAGSTER_HOME="$(CURDIR)/.dagster_home" $(BIN)/dagster instance info > /dev/null
+	for fleet in yellow green synthetic; do DAGSTER_HOME="$(CURDIR)/.dagster_home" \
+		$(BIN)/dagster instance concurrency set $$fleet 1 > /dev/null; done
 
 # The second lock is a part of the first: what the image runs, without tests and notebooks.
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 \

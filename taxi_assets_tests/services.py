@@ -289,6 +289,11 @@ def _start_ray_node(
     )  # fmt: skip
 
 
+def limit_pool(services: Services, fleet: str, runs: int) -> None:
+    """Let so many runs of a fleet go on at a time."""
+    services.run(PROGRAMS / "dagster", "instance", "concurrency", "set", fleet, runs)
+
+
 def start_dagster(services: Services, **settings: object) -> str:
     """Code server, daemon and web server on ``deploy/``'s instance; return the last one's URL.
 
@@ -314,6 +319,7 @@ def start_dagster(services: Services, **settings: object) -> str:
     }
     # Each makes its tables in Postgres where there are none, and not side by side.
     services.run(PROGRAMS / "dagster", "instance", "migrate")
+    limit_pool(services, "synthetic", 1)
     services.start(
         "code", PROGRAMS / "dagster", "code-server", "start", "-m", "taxi_assets.definitions",
         "-h", "127.0.0.1", "-p", code, ready=lambda: accepts(code),

@@ -370,7 +370,13 @@ def test_a_gap_in_the_window_is_a_warning_and_a_first_month_is_none(
     assert materialize("2023-03", *BOOSTED).success
     third = check("2023-03")
     assert not third.passed
-    assert third.description == "Trained on 2023-01, 2023-03; not stored: 2023-02"
+    finding, _, command = str(third.description).partition(". Afterwards, in order of the months: ")
+    assert finding == "Trained on 2023-01, 2023-03; not stored: 2023-02"
+    assert command == (
+        "dagster asset materialize -m taxi_assets.definitions --select "
+        "'green/boosted_model,green/boosted_metrics,green/backtest,green/champion,"
+        "green/predictions' --partition 2023-03-01"
+    )
     record = latest_record(instance, "boosted_model", "2023-03")
     versions = record.metadata["training_months"].value
     stored_sums = Path(settings.storage) / "green/hourly_pairs"
@@ -404,7 +410,7 @@ def test_a_model_is_marked_when_a_month_of_its_window_is_stored_or_changed_later
         ).records
         assert target is not None
         assert target.storage_id == records[0].storage_id
-        return evaluation.description, evaluation.passed
+        return evaluation.description.partition(". Afterwards")[0], evaluation.passed
 
     assert materialize("2023-01", *SUMS).success
     assert materialize("2023-03", *BOOSTED).success
@@ -423,6 +429,41 @@ def test_a_model_is_marked_when_a_month_of_its_window_is_stored_or_changed_later
     assert march() == (
         "Trained on 2023-01, 2023-02, 2023-03; stored or changed since: 2023-01",
         False,
+    )
+
+
+@pytest.mark.after_three_months
+@pytest.mark.parametrize(
+    ("fleet", "tags", "named"),
+    [
+        ("green", {"dagster/partition": "2023-01-01"}, "2023-01"),
+        ("green", {"dagster/asset_partition_range_start": "2022-06-01",
+                   "dagster/asset_partition_range_end": "2023-02-01"}, "2023-01, 2023-02"),
+        ("green", {"dagster/partition": "2023-04-01"}, ""),
+        ("yellow", {"dagster/partition": "2023-01-01"}, ""),
+    ],
+)  # fmt: skip
+def test_a_window_is_incomplete_while_another_run_makes_a_month_of_it(
+    materialize: Materialize,
+    instance: dg.DagsterInstance,
+    fleet: str,
+    tags: dict[str, str],
+    named: str,
+) -> None:
+    keys = frozenset({dg.AssetKey([fleet, "cleaned_trips"])})
+    other = dg.DagsterRun(
+        "other", status=dg.DagsterRunStatus.STARTED, asset_selection=keys, tags=tags
+    )
+    instance.add_run(other)
+    run = materialize("2023-03", "boosted_model")
+    (found,) = [
+        check
+        for check in run.get_asset_check_evaluations()
+        if check.check_name == "window_complete"
+    ]
+    assert found.passed is not bool(named)
+    assert (f"; made by another run meanwhile: {named}. Afterwards" in str(found.description)) == (
+        bool(named)
     )
 
 
@@ -486,21 +527,6 @@ def test_vectorizer_and_model_of_two_trainings_are_not_mixed(
     assert file.read_bytes() == before
     assert materialize("2023-01", "vectorizer", "model").success
     assert materialize(month, asset).success
-
-
-@pytest.mark.after_three_months
-def test_trips_and_sums_of_other_trips_are_not_mixed(
-    materialize: Materialize, settings: Settings
-) -> None:
-    data = Path(settings.storage) / "green"
-    before = (data / "metrics/2023-01.json").read_bytes()
-    shutil.copy(data / "zone_pairs/2023-02.parquet", data / "zone_pairs/2023-01.parquet")
-    (message,) = step_failures(materialize("2023-01", "metrics"))
-    assert "metrics 2023-01: The zone pairs are the sums of other trips than the" in message
-    mending = "green/zone_pairs,green/vectorizer,green/model,green/metrics"
-    assert f"--select '{mending}' --partition 2023-01-01" in message
-    assert (data / "metrics/2023-01.json").read_bytes() == before
-    assert materialize("2023-01", "zone_pairs", "vectorizer", "model", "metrics").success
 
 
 @pytest.mark.after_three_months

@@ -38,12 +38,7 @@ def test_a_bad_variable_is_a_sentence_and_no_traceback(command: Command) -> None
     )
 
 
-def test_a_range_of_months_is_one_run_however_backfills_are_cut(command: Command) -> None:
-    """In either spelling of the option: the drills have the other one."""
-    span = "--partition-range=2023-01-01...2023-02-01"
-    done = command("--select", "green/raw_trips", span, TAXI_MONTHS_PER_RUN="1")
-    assert done.returncode == 0, done.stdout
-    with dg.DagsterInstance.from_config(str(command.home)) as instance:
-        assert len(instance.get_runs()) == 1
-    stored = (command.folder / "data/green/raw_trips").glob("*.parquet")
-    assert sorted(path.stem for path in stored) == ["2023-01", "2023-02"]
+def test_a_range_that_ends_before_it_begins_is_a_sentence(command: Command) -> None:
+    done = command("--select", "*", "--partition-range", "2023-02-01...2023-01-01")
+    assert done.returncode == 1
+    assert "The range ends before it begins, and has no months." in done.stdout

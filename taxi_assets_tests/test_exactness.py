@@ -25,7 +25,7 @@ from taxi_assets.durations.regression import (
     predict,
     vocabulary,
 )
-from taxi_assets.durations.scoring import OtherTripsError, _r2, score_model, validate_model
+from taxi_assets.durations.scoring import _r2, score_model, validate_model
 from taxi_assets.durations.zone_pairs import group_by_zone_pair
 from taxi_assets.tlc.fleets import FLEETS, Fleet
 from taxi_assets.tlc.months import Month
@@ -195,23 +195,6 @@ def trips_of(*validation: tuple[str, str]) -> pd.DataFrame:
     trips = [("1", "2", False), ("2", "1", False), *((*pair, True) for pair in validation)]
     frame = pd.DataFrame(trips, columns=[*ZONES, VALIDATES]).assign(duration=10.0)
     return frame.astype(dict.fromkeys(ZONES, pd.CategoricalDtype(["1", "2"])))
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        pytest.param([("1", "2"), ("2", "1"), ("2", "1")], id="more"),
-        pytest.param([("1", "2"), ("2", "2")], id="elsewhere"),
-    ],
-)
-def test_trips_are_not_scored_by_sums_of_others(other: list[tuple[str, str]]) -> None:
-    trips = trips_of(("1", "2"), ("2", "1"))
-    pairs = group_by_zone_pair(trips)
-    vectorizer = fit_vectorizer(pairs)
-    model = fit_model(pairs, vectorizer)
-    assert validate_model(trips, pairs, vectorizer, model).trip_predictions == pytest.approx(10)
-    with pytest.raises(OtherTripsError, match="sums of other trips than the cleaned ones"):
-        validate_model(trips, group_by_zone_pair(trips_of(*other)), vectorizer, model)
 
 
 @pytest.mark.parametrize(("error", "r2"), [(0.0, 1.0), (1.0, 0.0), (0.5, 0.0)])

@@ -87,7 +87,6 @@ def test_a_month_is_stored_recorded_and_tracked(
         "green/predictions/2023-01.parquet",
         "green/raw_trips/2023-01.parquet",
         f"green/raw_trips/2023-01.source.{digest[:16]}.json",
-        "green/raw_trips/2023-01.trained.json",
         "green/vectorizer/2023-01.skops",
         "green/zone_pairs/2023-01.parquet",
     ]

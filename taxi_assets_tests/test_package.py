@@ -76,6 +76,9 @@ def test_the_image_has_a_part_of_the_lock_without_tests_and_notebooks() -> None:
     assert not names & {"pytest", "jupyterlab", "playwright", "moto", "mypy", "ruff"}
 
 
+LOOP = ("months", "one_month", "values", "event_log", "monthly_asset")
+
+
 def test_every_module_that_faults_are_put_into_has_its_nearest_tests() -> None:
     tests = PROJECT / "taxi_assets_tests"
     nearest = tomllib.loads((tests / "mutants" / "nearest.toml").read_text())
@@ -88,7 +91,7 @@ def test_every_module_that_faults_are_put_into_has_its_nearest_tests() -> None:
         for path in (package / folder).glob("*.py")
         if path.name != "__init__.py"
     }
-    month_loop = {"months.py", "one_month.py", "month_values.py", "records.py", "monthly_assets.py"}
+    month_loop = {f"runs/{name}.py" for name in LOOP}
     assert set(listed) == modules | month_loop
     named = {name.partition("::")[0] for names in listed.values() for name in names}
     assert {name for name in named if not (tests / name).exists()} == set()

@@ -50,8 +50,10 @@ def has_assets(url: str) -> bool:
         return False
 
 
-def launch_backfill(url: str, fleet: str, months: Sequence[str]) -> str:
-    """Launch a backfill of all assets, as the dialog does; return its id."""
+def launch_backfill(
+    url: str, fleet: str, months: Sequence[str], assets: Sequence[str] = ASSETS
+) -> str:
+    """Launch a backfill, as the dialog does; return its id."""
     launched = ask(
         url,
         """mutation($params: LaunchBackfillParams!) {
@@ -59,7 +61,7 @@ def launch_backfill(url: str, fleet: str, months: Sequence[str]) -> str:
                __typename ... on LaunchBackfillSuccess { backfillId }
                ... on PythonError { message } } }""",
         params={
-            "assetSelection": [{"path": [fleet, name]} for name in ASSETS],
+            "assetSelection": [{"path": [fleet, name]} for name in assets],
             "partitionNames": list(months),
         },
     )["launchPartitionBackfill"]

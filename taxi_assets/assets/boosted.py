@@ -14,7 +14,12 @@ from taxi_assets.runs.monthly_asset import MonthContext, data_version, monthly_a
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.layout import month_file
 from taxi_assets.storage.origins import stored_origin
-from taxi_assets.storage.stored_months import Training, later_windows, training_months
+from taxi_assets.storage.stored_months import (
+    Training,
+    later_windows,
+    training_months,
+    window_before,
+)
 from taxi_assets.tracking.runs import BOOSTED, Tracking
 from taxi_assets.tracking.tags import month_parameters
 from taxi_assets.tracking.tracked_run import TrackedRun
@@ -29,12 +34,19 @@ if TYPE_CHECKING:
     from taxi_assets.tlc.months import Month
 
 
+AFTER_BOOSTED_MODEL = ("boosted_metrics", "backtest", "champion", "predictions")
+"""What follows from the boosted model, and is to be made again with it."""
+
+
 def outdated_windows(
     context: MonthContext, storage: dg.ResourceParam[Storage], training: dg.ResourceParam[Training]
 ) -> "Iterator[tuple[str, Month, dg.AssetCheckResult]]":
     """What ``window_complete`` finds of later months' models, now that sums of this are stored."""
     for later in later_windows(storage, context.fleet, context.month, context.load, training):
-        found = model_checks.window_complete(later.trained_on, later.missing, since=later.since)
+        again = context.command("boosted_model", *AFTER_BOOSTED_MODEL, month=later.month)
+        found = model_checks.window_complete(
+            later.trained_on, later.missing, since=later.since, command=again
+        )
         yield "boosted_model", later.month, found
 
 
@@ -122,7 +134,17 @@ def boosted_model(
             **boosted_run.links(),
         },
         data_version=data_version(trained.versions),
-        check_results=[model_checks.window_complete(months, trained.missing, alone=trained.alone)],
+        check_results=[
+            model_checks.window_complete(
+                months,
+                trained.missing,
+                alone=trained.alone,
+                under_way=sorted(
+                    set(window_before(context.fleet, context.month, training)) & context.under_way()
+                ),
+                command=context.command("boosted_model", *AFTER_BOOSTED_MODEL),
+            )
+        ],
     )
 
 

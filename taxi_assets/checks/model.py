@@ -143,7 +143,9 @@ def window_complete(
     missing: Sequence[Month],
     *,
     since: Sequence[Month] = (),
+    under_way: Sequence[Month] = (),
     alone: bool = False,
+    command: str = "",
 ) -> Judgement:
     """The boosted model was trained on all months that it should be trained on, as they are now.
 
@@ -151,14 +153,19 @@ def window_complete(
     one run over the range. A fleet's first month has none before it, and trains on itself.
     """
     figures = {"training_months": len(trained_on), "missing_months": len(missing)}
-    if alone:
+    if alone and not under_way:
         return Judgement(True, "No earlier month is stored: trained on this one alone", figures)
     finding = f"Trained on {', '.join(trained_on)}"
     if missing:
         finding += f"; not stored: {', '.join(map(str, missing))}"
     if since:
         finding += f"; stored or changed since: {', '.join(map(str, since))}"
-    return Judgement(not missing and not since, finding, figures)
+    if under_way:
+        finding += f"; made by another run meanwhile: {', '.join(map(str, under_way))}"
+    complete = not (missing or since or under_way)
+    if not complete and command:
+        finding += f". Afterwards, in order of the months: {command}"
+    return Judgement(complete, finding, figures)
 
 
 @month_check

@@ -48,6 +48,16 @@ SOURCE = "taxi_assets/source"
 was made from."""
 
 
+UNDER_WAY = [dg.DagsterRunStatus[name] for name in ("STARTING", "STARTED", "CANCELING")]
+"""Statuses of runs that are not over, and have begun."""
+
+PARTITION_TAG, FIRST_TAG, LAST_TAG = (
+    "dagster/partition",
+    "dagster/asset_partition_range_start",
+    "dagster/asset_partition_range_end",
+)
+"""Tags by which Dagster says of which months a run is."""
+
 PAGE = 100
 """Records that are read at once."""
 
@@ -159,25 +169,16 @@ class Records:
             records.append(Record(latest.run_id, made, judged))
         return records
 
-    def outdated(self, specs: Sequence[dg.AssetSpec], month: Month) -> list[str]:
-        """Names of those assets that were made from others of them as these are no longer.
-
-        Args:
-            specs: of the assets, each after those that it was made from.
-            month: of them.
-        """
-        now: dict[str, str] = {}
-        found: set[dg.AssetKey] = set()
-        for spec in specs:
-            record = self._look(spec.key, month)
-            made = record and record.asset_materialization
-            then = (made.tags if made else None) or {}
-            changed = any(then.get(tag, version) != version for tag, version in now.items())
-            if changed or any(dep.asset_key in found for dep in spec.deps):
-                found.add(spec.key)
-            if made:
-                now[get_input_data_version_tag(spec.key)] = _data_version(record).value
-        return [spec.key.path[-1] for spec in specs if spec.key in found]
+    def of_other_source(self, keys: Sequence[dg.AssetKey], month: Month) -> list[str]:
+        """Names of those assets whose month was made from another source than is stored now."""
+        source = _as_tag(_data_version(self._look(self.source, month)))
+        made = {key: self._look(key, month) for key in keys}
+        tags = {
+            key: record.asset_materialization.tags or {}
+            for key, record in made.items()
+            if record and record.asset_materialization
+        }
+        return [key.path[-1] for key, of in tags.items() if of.get(SOURCE, source) != source]
 
     def take_over(self, record: Record, month: Month) -> Iterator[Event]:
         """Record once more in this run what another one has recorded, and where it comes from."""
@@ -346,6 +347,23 @@ def made_from(
             made = record.asset_materialization
             if made is not None and made.partition is not None:
                 found[Month.parse(made.partition)] = (made.tags or {}).get(SOURCE, "")
+    return found
+
+
+def months_under_way(context: dg.AssetExecutionContext) -> set[Month]:
+    """The months of which other runs that are not over make assets of the same fleet."""
+    fleets = {key.path[0] for key in context.selected_asset_keys}
+    months = context.assets_def.partitions_def
+    found: set[Month] = set()
+    for run in context.instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY)):
+        if run.run_id == context.run_id or months is None:
+            continue
+        if run.asset_selection and not fleets & {key.path[0] for key in run.asset_selection}:
+            continue
+        first = run.tags.get(PARTITION_TAG, run.tags.get(FIRST_TAG))
+        last = run.tags.get(PARTITION_TAG, run.tags.get(LAST_TAG))
+        keys = months.get_partition_keys()
+        found |= {Month.parse(key) for key in keys if first and last and first <= key <= last}
     return found
 
 

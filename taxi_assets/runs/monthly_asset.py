@@ -38,6 +38,7 @@ class MonthContext:
         loads: loads an asset's value of any month.
         judged: whether an asset's month has passed a check, by their names; None if it was not
             judged.
+        under_way: gives the months that other runs make meanwhile.
     """
 
     fleet: Fleet
@@ -47,6 +48,7 @@ class MonthContext:
     dagster: dg.AssetExecutionContext
     loads: Callable[[str, Month], Any]
     judged: Callable[[str, str], bool | None]
+    under_way: Callable[[], Set[Month]]
     _when_stored: list[Callable[[], Mapping[str, Any] | None]] = field(default_factory=list)
 
     @property

@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 from taxi_assets.errors import MonthError
-from taxi_assets.runs.event_log import Record, Records
+from taxi_assets.runs.event_log import Record, Records, months_under_way
 from taxi_assets.runs.monthly_asset import MonthContext, MonthlyAsset, resource_keys
 from taxi_assets.runs.values import MonthValues
 from taxi_assets.tlc.fleets import Fleet
@@ -20,11 +20,11 @@ from taxi_assets.tlc.months import Month
 
 
 class OutdatedError(MonthError):
-    """What a month is to be made of does not belong together."""
+    """What a month is to be made of was not all made from the same source."""
 
     def __init__(self, outdated: Sequence[str]) -> None:
         were = "were" if len(outdated) > 1 else "was"
-        super().__init__(f"What {', '.join(outdated)} {were} made from has changed since.")
+        super().__init__(f"{', '.join(outdated)} {were} made from another source file.")
         self.remake = tuple(outdated)
 
 
@@ -117,8 +117,9 @@ class MonthMaker:
         self.at = asset.name
         context = self._month_context(asset, month)
         inputs = [each for name, each in self._assets.items() if name in asset.upstream]
-        if self._outdated(inputs, month):
-            raise OutdatedError(self._outdated(self._lineage(asset), month))
+        lineage = [self.key(name) for name in self._lineage(asset)]
+        if outdated := self._records.of_other_source(lineage, month):
+            raise OutdatedError(outdated)
         result = asset.make(
             context,
             {
@@ -140,15 +141,12 @@ class MonthMaker:
                 )
         context.report(str(metadata["summary"]))
 
-    def _outdated(self, assets: Sequence[MonthlyAsset], month: Month) -> list[str]:
-        return self._records.outdated([self._spec(asset) for asset in assets], month)
-
-    def _lineage(self, asset: MonthlyAsset) -> list[MonthlyAsset]:
-        """All assets that an asset is made from, directly or not, in the graph's order."""
+    def _lineage(self, asset: MonthlyAsset) -> list[str]:
+        """Names of all that an asset is made from, directly or not, in the graph's order."""
         names = {*asset.upstream}
         for each in reversed(self._assets.values()):
             names.update(each.upstream if each.name in names else ())
-        return [each for each in self._assets.values() if each.name in names]
+        return [name for name in self._assets if name in names]
 
     def _month_context(self, asset: MonthlyAsset, month: Month) -> MonthContext:
         return MonthContext(
@@ -161,6 +159,7 @@ class MonthMaker:
             lambda name, check: self._records.passed(
                 dg.AssetCheckKey(self.key(name), check), month
             ),
+            lambda: months_under_way(self._context),
         )
 
     def _load(self, name: str, month: Month) -> Any:
