@@ -85,7 +85,7 @@ def explain(error: Exception) -> str | None:
     if is_memory_error(error):
         return (
             "The memory is used up. Run fewer months at once, or give the process more: TLC's "
-            "largest month takes 1.5 GB."
+            "largest month takes 1.6 GB."
         )
     return None
 

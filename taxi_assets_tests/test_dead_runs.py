@@ -87,3 +87,18 @@ def test_a_process_with_the_number_of_one_that_has_ended_is_another() -> None:
     assert not HERE.is_gone
     assert Process(HERE.host, HERE.pid, HERE.started - 60).is_gone
     assert Process.from_text("damaged") is None
+
+
+def test_who_interrupts_a_run_is_told_what_stays_and_how_to_go_on(
+    instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str]
+) -> None:
+    toy = Toy(instance)
+
+    def interrupt(asset: str, month: str) -> None:
+        if (asset, month) == ("doubled", "2023-02"):
+            raise KeyboardInterrupt
+
+    toy.before = interrupt
+    assert not toy.run("2023-01:2023-03").success
+    assert "Interrupted. The months that are recorded stay" in capfd.readouterr().err
+    assert len(toy.records("totals", "2023-01")) == 1

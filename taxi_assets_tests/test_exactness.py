@@ -190,13 +190,6 @@ def test_a_model_is_bound_to_the_vectorizer_that_it_was_fitted_with_and_to_no_ot
         bind(older, trained)
 
 
-def trips_of(*validation: tuple[str, str]) -> pd.DataFrame:
-    """Trips of ten minutes: two to train, and those that validate, each from zone to zone."""
-    trips = [("1", "2", False), ("2", "1", False), *((*pair, True) for pair in validation)]
-    frame = pd.DataFrame(trips, columns=[*ZONES, VALIDATES]).assign(duration=10.0)
-    return frame.astype(dict.fromkeys(ZONES, pd.CategoricalDtype(["1", "2"])))
-
-
 @pytest.mark.parametrize(("error", "r2"), [(0.0, 1.0), (1.0, 0.0), (0.5, 0.0)])
 def test_r2_where_all_trips_last_equally_long_is_that_of_scikit_learn(
     error: float, r2: float

@@ -43,9 +43,12 @@ def url(database: str) -> str:
 def migrate(service: str) -> None:
     """Run a service's command, as the compose file has it."""
     compose = yaml.safe_load((team.PROJECT / "deploy/compose.yaml").read_text())
-    program, *arguments = compose["services"][service]["command"].split()
-    ours = [a.replace("mlflow@postgres:5432", url("").split("//")[1][:-1]) for a in arguments]
-    subprocess.run([team.PROGRAMS / program, *ours], check=True, capture_output=True)
+    command = compose["services"][service]["command"].replace("$$", "$")
+    ours = command.replace("mlflow@postgres:5432", url("").split("//")[1][:-1])
+    path = f"{team.PROGRAMS}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(
+        ours, shell=True, check=True, capture_output=True, env=os.environ | {"PATH": path}
+    )
 
 
 def revision(database: str) -> str:
@@ -103,6 +106,8 @@ def test_an_older_dagster_keeps_its_records(running: team.Services) -> None:
     migrate("migrate-dagster")
 
     assert revision("dagster") != OLD_DAGSTER
+    with dg.DagsterInstance.from_config(str(running.folder)) as instance:
+        assert instance.event_log_storage.get_pool_limits() != []
     assert "using_default_limit" in columns_of("concurrency_limits")
     with dg.DagsterInstance.from_config(str(running.folder)) as instance:
         (record,) = instance.fetch_materializations(dg.AssetKey("metrics"), limit=9).records

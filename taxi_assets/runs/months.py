@@ -4,11 +4,13 @@ All assets of a fleet are one Dagster operation, any part of which can be select
 fails costs only itself; when a service is away, no further month is tried.
 """
 
+import atexit
 import gc
+import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from typing import Any
 
@@ -74,17 +76,39 @@ def fleet_months(
         note_process(context)
         for line in end_dead_runs(context.instance):
             context.log.info(line)
-        try:
+        with told_if_interrupted():
             yield from MonthsRun(context, fleet, graph).events()
-        except BaseException as interrupted:
-            if not isinstance(interrupted, Exception | GeneratorExit):
-                context.log.warning(
-                    "Interrupted. The months that are recorded stay, and the one in hand is not "
-                    "half stored. To go on, start the same command again."
-                )
-            raise
 
     return make_months
+
+
+@contextmanager
+def told_if_interrupted() -> Iterator[None]:
+    """Say what stays, and how to go on, where a block is left by Ctrl-C.
+
+    That may strike where Dagster has the control, and the block is left only when the process ends.
+    """
+    waiting = True
+
+    def tell() -> None:
+        if waiting:
+            print(
+                "Interrupted. The months that are recorded stay, and nothing is half stored. To go "
+                "on, start the same command again.",
+                file=sys.stderr,
+            )
+
+    atexit.register(tell)
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        tell()
+        raise
+    finally:
+        waiting = False
+        atexit.unregister(tell)
 
 
 class MonthsRun:
