@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -225,18 +226,15 @@ IN_ORDER = {1: None, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4}
 class Year:
     """Months judged with a real registry; each is scored by a table, not by trips."""
 
-    def __init__(self, folder: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        (folder / "mlflow.db").write_bytes(database.read_bytes())
-        self.server = TrackingServer(f"sqlite:///{folder}/mlflow.db")
+    def __init__(self, database: Path) -> None:
+        self.server = TrackingServer(f"sqlite:///{database}")
         self.client = self.server.client
         self.champions = champions.Champions(self.server, "green")
         self.files: dict[int, dict[str, Any]] = {}
         self.rmses = dict(RMSES)
-        self.runs: dict[int, str] = {}
         self.unreadable: set[int] = set()
-        monkeypatch.setattr(champions, "load_version", self.load)
-        for month in RMSES:
-            self.train(month)
+        found = self.client.search_model_versions(f"name = '{NAME}'")
+        self.runs = {int(each.version): str(each.run_id) for each in found}
 
     def load(self, _server: object, _fleet: str, number: int) -> Any:
         if number in self.unreadable:
@@ -287,9 +285,21 @@ class Year:
         return self.champions.standing()[:2]
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Path:
+    """A database with the five versions; a test's year is a copy of it."""
+    path = Path(shutil.copy(mlflow_database, tmp_path_factory.mktemp("trained")))
+    year = Year(path)
+    for month in RMSES:
+        year.train(month)
+    return path
+
+
 @pytest.fixture
-def year(tmp_path: Path, mlflow_database: Path, monkeypatch: pytest.MonkeyPatch) -> Year:
-    return Year(tmp_path, mlflow_database, monkeypatch)
+def year(tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> Year:
+    year = Year(Path(shutil.copy(trained, tmp_path)))
+    monkeypatch.setattr(champions, "load_version", year.load)
+    return year
 
 
 def test_months_in_order_move_both_aliases(year: Year) -> None:
