@@ -3,6 +3,7 @@
 import itertools
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -758,6 +759,17 @@ def test_a_version_whose_place_does_not_answer_is_an_outage_and_one_without_file
         load_version(server, "green", 3)
     with pytest.raises(UnreachableTrackingError):
         load_version(TrackingServer("http://127.0.0.1:9"), "green", 1)
+
+
+@pytest.mark.after_three_months
+def test_a_version_that_is_read_leaves_no_copy_behind(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    assert load_version(TrackingServer(settings.tracking_uri), "green", 1) is not None
+    assert list(place.iterdir()) == []
 
 
 @pytest.mark.after_three_months

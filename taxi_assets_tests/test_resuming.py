@@ -144,3 +144,22 @@ def test_of_a_run_without_the_source_a_month_is_made_again_if_the_source_was(toy
     assert toy.run("2023-01", "numbers").success
     assert toy.run("2023-01:2023-02", "doubled", "totals", **resume(failed)).success
     assert toy.memory.values["totals", "2023-02"] == 18
+
+
+def test_every_asset_that_a_month_did_not_reach_says_why_also_after_an_outage(toy: Toy) -> None:
+    toy.source["2023-01"] = BAD
+
+    def leave(asset: str, month: str) -> None:
+        if (asset, month) == ("doubled", "2023-02"):
+            raise OutageError("It is away.")
+
+    toy.before = leave
+    run_id = toy.run("2023-01:2023-03").run_id
+    at_first, away = "numbers failed: The month is bad.", "doubled failed: It is away."
+    assert toy.observed("numbers", run_id) == {"2023-01": "The month is bad.", "2023-03": away}
+    assert toy.observed("doubled", run_id) == {
+        "2023-01": at_first, "2023-02": "It is away.", "2023-03": "It is away.",
+    }  # fmt: skip
+    assert toy.observed("totals", run_id) == {
+        "2023-01": at_first, "2023-02": away, "2023-03": away,
+    }  # fmt: skip

@@ -115,8 +115,9 @@ class Records:
         )
         yield from self._judge(spec.key, month, checks)
 
-    def fail(self, key: dg.AssetKey, month: Month, at: str, reason: str) -> dg.AssetObservation:
-        """What the page of an asset says of a month that failed at it, or at one before it."""
+    def fail(self, key: dg.AssetKey, month: Month, failed: Failed) -> dg.AssetObservation:
+        """What the page of an asset says of a month that failed at it, or before it."""
+        at, reason = failed
         return dg.AssetObservation(
             key,
             partition=month.partition_key,

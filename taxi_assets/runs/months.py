@@ -140,9 +140,12 @@ class MonthsRun:
         try:
             yield from self._make_months(left)
         except ServiceError as error:
-            self._untried = [month for month in left if month > max(set(left) & set(self._failed))]
+            last = max(set(left) & set(self._failed))
+            self._untried = [month for month in left if month > last]
             if isinstance(error, OutageError) and self._context.retry_number < RETRIES.max_retries:
                 self._try_again(error)
+            for month in (last, *self._untried):
+                yield from self._maker.fail(month, self._failed[last], tried=month == last)
         if self._failed:
             raise dg.Failure(self._explain(), allow_retries=False)
         yield from self._repeat_other_checks()
@@ -186,7 +189,7 @@ class MonthsRun:
                     failed = self._note_failure(month, cause)
                     if isinstance(cause, ServiceError):
                         raise cause from None
-                    yield from self._maker.fail(month, failed.reason)
+                    yield from self._maker.fail(month, failed)
                 else:
                     self._report_progress(month, begun)
                 # A failure's traceback, and in Python 3.13 Dagster's steps, leave cycles of

@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 from taxi_assets.errors import MonthError
-from taxi_assets.runs.event_log import Record, Records, months_under_way
+from taxi_assets.runs.event_log import Failed, Record, Records, months_under_way
 from taxi_assets.runs.monthly_asset import MonthContext, MonthlyAsset, resource_keys
 from taxi_assets.runs.values import MonthValues
 from taxi_assets.tlc.fleets import Fleet
@@ -104,11 +104,11 @@ class MonthMaker:
         for record in records:
             yield from self._records.take_over(record, month)
 
-    def fail(self, month: Month, reason: str) -> Iterator[Any]:
-        """Tell the page of each asset that was not made why: the one in hand, and all after it."""
+    def fail(self, month: Month, failed: Failed, *, tried: bool = True) -> Iterator[Any]:
+        """Tell the page of each asset that the month did not reach why it did not."""
         names = [asset.name for asset in self.wanted]
-        for name in names[names.index(self.at) :]:
-            yield self._records.fail(self.key(name), month, self.at, reason)
+        for name in names[names.index(failed.asset) if tried else 0 :]:
+            yield self._records.fail(self.key(name), month, failed)
 
     def _make(
         self, asset: MonthlyAsset, month: Month, values: MonthValues, given: Mapping[str, Any]

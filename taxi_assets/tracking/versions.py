@@ -3,6 +3,7 @@
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -81,15 +82,18 @@ def _load(tracking_uri: str, name: str, source: str) -> "TripDuration":
     try:
         if not list_artifacts(artifact_uri=source, tracking_uri=tracking_uri):
             raise FileNotFoundError("nothing is there")
-        folder = Path(download_artifacts(artifact_uri=source, tracking_uri=tracking_uri))
-        flavor: dict[str, Any] = Model.load(str(folder)).flavors["python_function"]
-        served = TripDuration()
-        served.load_context(
-            SimpleNamespace(
-                artifacts={"model": folder / flavor["artifacts"]["model"]["path"]},
-                model_config=flavor["config"],
+        with TemporaryDirectory() as place:
+            folder = Path(
+                download_artifacts(artifact_uri=source, dst_path=place, tracking_uri=tracking_uri)
             )
-        )
+            flavor: dict[str, Any] = Model.load(str(folder)).flavors["python_function"]
+            served = TripDuration()
+            served.load_context(
+                SimpleNamespace(
+                    artifacts={"model": folder / flavor["artifacts"]["model"]["path"]},
+                    model_config=flavor["config"],
+                )
+            )
     except requests.RequestException:
         raise
     except (OSError, KeyError, ValueError, TypeError, MlflowException) as error:
