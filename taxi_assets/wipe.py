@@ -13,7 +13,9 @@ from pathlib import Path
 import dagster as dg
 
 from taxi_assets.errors import MonthError, mask
-from taxi_assets.runs.dead_runs import end_dead_runs, groups_of
+from taxi_assets.reporting.charts import BOOSTED_PICTURES, COVERAGE, PICTURES
+from taxi_assets.runs.dead_runs import end_dead_runs
+from taxi_assets.runs.event_log import keys_of
 from taxi_assets.settings import Settings, SettingsError
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.io_managers import FORMATS
@@ -54,14 +56,16 @@ def wipe(settings: Settings, fleet: Fleet, month: Month | None, *, really: bool)
     with _instance() as instance:
         for line in end_dead_runs(instance):
             print(line)
-        runs = [run for run in instance.get_runs() if fleet.name in groups_of(instance, run)]
+        formats = {name: one for group in FORMATS.values() for name, one in group.items()}
+        extensions = {name: one.extension for name, one in formats.items()}
+        ours = {dg.AssetKey([fleet.name, name]) for name in extensions}
+        made = {run.run_id: keys_of(instance, run) for run in instance.get_runs()}
+        runs = [run for run in instance.get_runs() if ours & made.get(run.run_id, set())]
         _refuse_live_runs(fleet, runs)
-        own_runs = [run for run in runs if groups_of(instance, run) == {fleet.name}]
-        keys = [key for key in instance.all_asset_keys() if key.path[0] == fleet.name]
-        extensions = {
-            name: of.extension for group in FORMATS.values() for name, of in group.items()
-        }
-        files, others = own_files(storage.names, fleet, extensions, month)
+        own_runs = [run for run in runs if made[run.run_id] <= ours]
+        keys = sorted(ours & set(instance.all_asset_keys()))
+        drawn = (*PICTURES, *BOOSTED_PICTURES, COVERAGE)
+        files, others = own_files(storage.names, fleet, extensions, drawn, month)
         tracked = find_tracked(server, fleet, month)
         mlflow_runs = [run for run in tracked.runs if run.info.lifecycle_stage != "deleted"]
         title = fleet.name if month is None else f"{fleet.name} {month}"
@@ -74,8 +78,8 @@ def wipe(settings: Settings, fleet: Fleet, month: Month | None, *, really: bool)
             sep="\n  ",
         )
         if month is None:
-            print(f"{title}, in Dagster's history: records of {len(keys)} assets, and "
-                  f"{len(own_runs)} runs")  # fmt: skip
+            print(f"{title}, in Dagster's history:", *(key.to_user_string() for key in keys),
+                  *(f"run {run.run_id}" for run in own_runs), sep="\n  ")  # fmt: skip
         else:
             print("Dagster's records of the month stay: Dagster cannot forget those of one month.")
         left = [f"{storage.shown}/{path}" for path in others]

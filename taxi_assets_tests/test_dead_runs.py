@@ -6,6 +6,12 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from taxi_assets.runs import dead_runs
 from taxi_assets.runs.dead_runs import LONGEST_START, PROCESS, end_dead_runs
@@ -18,6 +24,14 @@ ELSEWHERE = GONE.replace(HERE.host, "other")
 KEYS = frozenset({dg.AssetKey(["green", "raw_trips"])})
 NOT_STARTED, STARTED, CANCELED = (
     dg.DagsterRunStatus[name] for name in ("NOT_STARTED", "STARTED", "CANCELED")
+)
+
+
+LAUNCHED = RemoteJobOrigin(
+    RemoteRepositoryOrigin(
+        ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(), "taxi"), "__repository__"
+    ),
+    "job",
 )
 
 
@@ -39,9 +53,30 @@ def dead_runs_id(instance: dg.DagsterInstance) -> str:
 
 def test_a_started_run_whose_process_is_gone_is_canceled(instance: dg.DagsterInstance) -> None:
     run_id = add(instance, STARTED, tags={PROCESS: GONE})
-    assert end_dead_runs(instance) == [f"Run {run_id} is marked as canceled: its process is gone."]
+    why = f"process {2**22 + 1} on {HERE.host} is gone"
+    assert end_dead_runs(instance) == [f"Run {run_id} is ended: {why}."]
     assert instance.get_run_by_id(run_id).status == CANCELED
     assert end_dead_runs(instance) == []
+
+
+def test_what_make_dev_has_launched_and_is_gone_with_has_failed(
+    instance: dg.DagsterInstance,
+) -> None:
+    run_id = add(instance, STARTED, tags={PROCESS: GONE}, remote_job_origin=LAUNCHED)
+    assert len(end_dead_runs(instance)) == 1
+    assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.FAILURE
+
+
+def test_a_run_of_the_command_that_died_before_it_noted_its_process_is_canceled_in_the_end(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = add(instance, STARTED)
+    launched = add(instance, STARTED, remote_job_origin=LAUNCHED)
+    assert end_dead_runs(instance) == []
+    now = dead_runs.time.time()
+    monkeypatch.setattr(dead_runs.time, "time", lambda: now + LONGEST_START + 1)
+    assert end_dead_runs(instance) == [f"Run {run_id} is ended: it never began."]
+    assert instance.get_run_by_id(launched).status == STARTED
 
 
 def test_a_run_that_has_not_started_for_ten_minutes_is_removed(

@@ -83,6 +83,30 @@ def test_what_was_made_again_counts_after_an_outage_too(toy: Toy) -> None:
     assert [len(toy.records("totals", f"2023-0{number}")) for number in (1, 2, 3)] == [1, 2, 2]
 
 
+def test_what_another_resumed_run_has_made_again_counts_too(toy: Toy) -> None:
+    """It died after the first month, so that the second is still of the run before."""
+    toy.source["2023-01"] = BAD
+    failed = toy.run("2023-01:2023-02")
+    toy.source["2023-01"] = 1
+
+    def die(asset: str, month: str) -> None:
+        if month == "2023-02":
+            raise KeyboardInterrupt
+
+    toy.before = die
+    toy.run("2023-01:2023-02", **resume(failed))
+    toy.before = lambda _asset, _month: None
+    assert toy.run("2023-01:2023-02", **resume(failed)).success
+    assert toy.memory.values["totals", "2023-02"] == 6
+
+
+def test_in_a_new_history_what_is_not_on_record_is_no_other_source(toy: Toy) -> None:
+    assert toy.run("2023-01").success
+    with dg.DagsterInstance.ephemeral() as toy.instance:
+        for asset in ("doubled", "numbers", "totals"):
+            assert toy.run("2023-01", asset).success
+
+
 def test_a_month_that_was_left_half_is_made_again_from_its_first_asset(toy: Toy) -> None:
     def stop(asset: str, month: str) -> None:
         if (asset, month) == ("totals", "2023-02"):

@@ -205,6 +205,15 @@ def test_a_busy_source_is_left_alone_until_the_next_look_which_goes_on(
     assert green.asked[0] == "2023-03"
 
 
+def test_a_file_at_which_the_source_always_fails_does_not_keep_others_waiting(
+    green: Sensor,
+) -> None:
+    green.faults = {"2023-03": BusySourceError("busy")}
+    assert green.tick() == ["2023-01", "2023-02"]
+    assert green.tick() == PUBLISHED[3:]
+    assert green.tick() == ["2023-01", "2023-02"]
+
+
 def test_a_source_that_never_answers_takes_no_longer_than_a_tick_has(
     green: Sensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

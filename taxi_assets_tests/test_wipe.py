@@ -144,13 +144,16 @@ def test_a_month_goes_alone_but_for_dagsters_records_and_can_be_made_again(
 
 
 @pytest.mark.after_three_months
+@pytest.mark.parametrize("deleted", [False, True])
 def test_what_somebody_has_renamed_or_removed_before_is_no_hindrance(
-    settings: Settings, wipe: Callable[..., str]
+    settings: Settings, wipe: Callable[..., str], deleted: bool
 ) -> None:
     client = mlflow.MlflowClient(settings.tracking_uri)
     made = tracked(settings, "green")
     experiment = client.get_experiment_by_name(settings.experiment_name)
     client.rename_experiment(experiment.experiment_id, "renamed")
+    if deleted:
+        client.delete_experiment(experiment.experiment_id)
     client.delete_logged_model(next(iter(made["models"])))
     first, second, *_ = made["runs"]
     client.delete_run(first)
@@ -171,8 +174,12 @@ def test_what_is_somebody_elses_stays_and_is_named(
     """
     folder = Path(settings.storage) / "green"
     kept = ("green_tripdata_2023-01.parquet", "raw_trips/my notes.txt", "mine/2023-01.parquet",
-            "model/2023-01.skops.bak")  # fmt: skip
-    (folder / "mine").mkdir()
+            "model/2023-01.skops.bak", "model/2023-13.skops", "pictures/holiday/me.png",
+            "pictures/2023-03/me.png")  # fmt: skip
+    for name in ("mine", "pictures/holiday"):
+        (folder / name).mkdir()
+    mine = dg.AssetKey(["green", "mine"])
+    instance.report_runless_asset_event(dg.AssetMaterialization(mine))
     for name in kept:
         (folder / name).write_bytes(b"content")
     client = mlflow.MlflowClient(settings.tracking_uri)
@@ -194,6 +201,7 @@ def test_what_is_somebody_elses_stays_and_is_named(
     }
     assert client.get_model_version(theirs.name, theirs.version).run_id == run.info.run_id
     assert instance.get_run_by_id(run_id) is not None
+    assert instance.all_asset_keys() == [mine]
 
 
 @pytest.mark.parametrize("other", [[], [["users", "own"]], [["yellow", "raw_trips"]]])

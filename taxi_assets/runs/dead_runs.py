@@ -1,14 +1,14 @@
-"""Runs of the command line that died without saying so, and would look alive for ever.
+"""Runs that died without saying so, and would look alive for ever.
 
-Dagster's daemon watches the runs that it has launched. Nobody watches those that
-``dagster asset materialize`` executes in its own process.
+Nobody watches the runs that ``dagster asset materialize`` executes in its own process, nor those
+that ``make dev`` has launched and is gone with.
 """
 
-import multiprocessing
 import time
 
 import dagster as dg
 
+from taxi_assets.runs.event_log import keys_of
 from taxi_assets.storage.processes import Process
 from taxi_assets.tlc.fleets import FLEETS
 
@@ -21,27 +21,36 @@ LONGEST_START = 600
 
 def note_process(context: dg.AssetExecutionContext) -> None:
     """Note on the run which process executes it, unless it has a process for each step."""
-    if multiprocessing.parent_process() is None:
+    if "multiprocess" not in str(context.run.run_config.get("execution")):
         context.instance.add_run_tags(context.run_id, {PROCESS: Process.current().to_text()})
 
 
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """End what is provably dead of the command line's runs of fleets; say what was ended."""
-    ended = []
+    """End what is provably dead of the runs of fleets; say what was ended.
+
+    Runs of a launcher that looks after their workers are left to Dagster's daemon.
+    """
+    watched = instance.run_launcher.supports_check_run_worker_health
     unfinished = [status for status in dg.DagsterRunStatus if status not in FINISHED]
+    ended = []
     for record in instance.get_run_records(dg.RunsFilter(statuses=unfinished)):
         run = record.dagster_run
-        if run.remote_job_origin is not None or not groups_of(instance, run) & FLEETS.keys():
+        by_command = run.remote_job_origin is None
+        fleets = {key.path[0] for key in keys_of(instance, run)} & FLEETS.keys()
+        if not fleets or (watched and not by_command):
             continue
+        late = time.time() - record.create_timestamp.timestamp() > LONGEST_START
         process = Process.from_text(run.tags.get(PROCESS))
-        if run.status == dg.DagsterRunStatus.NOT_STARTED:
-            if time.time() - record.create_timestamp.timestamp() > LONGEST_START:
+        why = f"process {process.pid} on {process.host} is gone" if process else "it never began"
+        if by_command and run.status == dg.DagsterRunStatus.NOT_STARTED:
+            if late:
                 instance.delete_run(run.run_id)
                 ended.append(f"Run {run.run_id}, which never started, is removed.")
-        elif process is not None and process.is_gone:
-            message = f"Process {process.pid} on {process.host}, which executed it, is gone."
-            instance.report_run_canceled(run, message)
-            ended.append(f"Run {run.run_id} is marked as canceled: its process is gone.")
+        elif process.is_gone if process else by_command and late and not _began(instance, run):
+            # Dagster launches again what has failed, if it is told to, and nothing canceled.
+            report = instance.report_run_canceled if by_command else instance.report_run_failed
+            report(run, f"Ended by the next run, as {why}.")
+            ended.append(f"Run {run.run_id} is ended: {why}.")
     return ended
 
 
@@ -52,16 +61,8 @@ FINISHED = (
 )
 
 
-def groups_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> set[str]:
-    """The first parts of the keys of all assets that a run makes: fleets, and whatever else."""
-    keys = run.asset_selection
-    if not keys:
-        planned = instance.all_logs(
-            run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
-        )
-        events = [entry.dagster_event for entry in planned if entry.dagster_event]
-        keys = frozenset(event.asset_key for event in events if event.asset_key)
-    return {key.path[0] for key in keys}
+def _began(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    return bool(instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START))
 
 
 def main() -> None:

@@ -74,6 +74,7 @@ class Record:
     """A materialization that an earlier attempt has recorded, and what its checks found."""
 
     run_id: str
+    storage_id: int
     made: dg.AssetMaterialization
     checks: Sequence[dg.AssetCheckEvaluation]
 
@@ -153,7 +154,7 @@ class Records:
             specs: of all assets that the run makes.
             month: of them.
         """
-        source = _as_tag(_data_version(self._look(self.source, month)))
+        source = self._source_tag(month)
         records = []
         for spec in specs if self._continued else ():
             latest = self._look(spec.key, month)
@@ -167,18 +168,20 @@ class Records:
             judged = [check for check in checks if check and _is_of(check, latest)]
             if len(judged) < len(checks):
                 return []
-            records.append(Record(latest.run_id, made, judged))
+            records.append(Record(latest.run_id, latest.storage_id, made, judged))
         return records
 
     def of_other_source(self, keys: Sequence[dg.AssetKey], month: Month) -> list[str]:
         """Names of those assets whose month was made from another source than is stored now."""
-        source = _as_tag(_data_version(self._look(self.source, month)))
+        source = self._source_tag(month)
         made = {key: self._look(key, month) for key in keys}
         tags = {
             key: record.asset_materialization.tags or {}
             for key, record in made.items()
             if record and record.asset_materialization
         }
+        if source is None:
+            return []
         return [key.path[-1] for key, of in tags.items() if of.get(SOURCE, source) != source]
 
     def take_over(self, record: Record, month: Month) -> Iterator[Event]:
@@ -261,6 +264,11 @@ class Records:
             self._latest[key, month] = next(iter(records), None)
         return self._latest[key, month]
 
+    def _source_tag(self, month: Month) -> str | None:
+        """What tells the month's source from another; None where it is not on record."""
+        record = self._look(self.source, month)
+        return record and _as_tag(_data_version(record))
+
     def _last_result(self, key: dg.AssetCheckKey, month: Month) -> dg.AssetCheckEvaluation | None:
         """What a check has found last; runs that were to execute it and did not do not count."""
         partition = PartitionKeyFilter(key=month.partition_key)
@@ -273,9 +281,6 @@ class Records:
         self, spec: dg.AssetSpec, month: Month, data_version: dg.DataVersion | None
     ) -> dict[str, str]:
         """As Dagster tags the materialization of a single partition."""
-        made_from = data_version
-        if spec.key != self.source:
-            made_from = _data_version(self._look(self.source, month))
         tags = {CODE_VERSION_TAG: str(spec.code_version)}
         inputs = {}
         for key in (dep.asset_key for dep in spec.deps):
@@ -288,10 +293,9 @@ class Records:
         if data_version is not None:
             tags[DATA_VERSION_IS_USER_PROVIDED_TAG] = "true"
         derived = compute_logical_data_version(str(spec.code_version), inputs)
-        return tags | {
-            DATA_VERSION_TAG: (data_version or derived).value,
-            SOURCE: _as_tag(made_from or derived),
-        }
+        version = data_version or derived
+        source = _as_tag(version) if spec.key == self.source else self._source_tag(month)
+        return tags | {DATA_VERSION_TAG: version.value} | ({SOURCE: source} if source else {})
 
 
 def _shown(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -351,6 +355,17 @@ def made_from(
     return found
 
 
+def keys_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> set[dg.AssetKey]:
+    """The keys of all assets that a run makes, whatever else they are."""
+    if run.asset_selection:
+        return set(run.asset_selection)
+    planned = instance.all_logs(
+        run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+    )
+    events = [entry.dagster_event for entry in planned if entry.dagster_event]
+    return {event.asset_key for event in events if event.asset_key}
+
+
 def months_under_way(context: dg.AssetExecutionContext) -> set[Month]:
     """The months of which other runs that are not over make assets of the same fleet."""
     fleets = {key.path[0] for key in context.selected_asset_keys}
@@ -359,7 +374,7 @@ def months_under_way(context: dg.AssetExecutionContext) -> set[Month]:
     for run in context.instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY)):
         if run.run_id == context.run_id or months is None:
             continue
-        if run.asset_selection and not fleets & {key.path[0] for key in run.asset_selection}:
+        if not fleets & {key.path[0] for key in keys_of(context.instance, run)}:
             continue
         first = run.tags.get(PARTITION_TAG, run.tags.get(FIRST_TAG))
         last = run.tags.get(PARTITION_TAG, run.tags.get(LAST_TAG))

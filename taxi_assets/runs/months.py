@@ -72,8 +72,8 @@ def fleet_months(
                 "month first, such as 2023-03-01...2023-04-01.",
                 allow_retries=False,
             )
-        prepare_run_process()
         note_process(context)
+        prepare_run_process()
         for line in end_dead_runs(context.instance):
             context.log.info(line)
         with told_if_interrupted():

@@ -7,6 +7,7 @@ all months of the run is opened once.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import groupby
+from math import inf
 from typing import Any
 
 import dagster as dg
@@ -57,19 +58,21 @@ class MonthMaker:
     def find_recorded(self, months: Sequence[Month]) -> dict[Month, list[Record]]:
         """The months that need not be made: the runs that this one continues have recorded all.
 
-        If assets look back, no month is among them after one that is made again.
+        If assets look back, no month is among them after one that is made again, or that was made
+        again by one of these runs since.
         """
-        found = {}
+        found: dict[Month, list[Record]] = {}
         looks_back = any(asset.looks_back for asset in self.wanted)
-        made_again = False
+        made_since = 0.0
         for month in months:
             records = self._records.of_month([self._spec(asset) for asset in self.wanted], month)
-            by_this_run = all(record.run_id == self._context.run_id for record in records)
-            if records and (by_this_run or not (made_again and looks_back)):
-                found[month] = records
-                made_again = made_again or (by_this_run and not records[0].is_taken_over)
-            else:
-                made_again = True
+            first = min((record.storage_id for record in records), default=0)
+            if not records or (looks_back and first < made_since):
+                made_since = inf
+                continue
+            found[month] = records
+            made = [record.storage_id for record in records if not record.is_taken_over]
+            made_since = max([made_since, *made])
         return found
 
     def open_for_run(self, months: Sequence[Month], blocks: ExitStack) -> dict[str, Any]:

@@ -95,67 +95,80 @@ def new_months(fleet: Fleet, graph: Sequence[MonthlyAsset]) -> dg.SensorDefiniti
         if fleet.invented:
             return dg.SkipReason("Synthetic months are not published by anybody: materialize them.")
         try:
-            return look(context, trip_source.of(fleet), storage)
+            return _look(fleet, graph, context, trip_source.of(fleet), storage)
         except ServiceError as error:
             return dg.SkipReason(str(error))
 
-    def look(
-        context: dg.SensorEvaluationContext, source: TripSource, storage: Storage
-    ) -> dg.SensorResult | dg.SkipReason:
-        end, name, instance = time.monotonic() + LONGEST_LOOK, context.sensor_name, context.instance
-        now, place = time.time(), source.location(fleet, fleet.first_month)
-        cursor = Cursor.read(place, context.cursor)
-        if now < cursor.due:
-            return dg.SkipReason(f"The next look is in {(cursor.due - now) / 60:.0f} minutes.")
-        cursor = cursor.begin(now)
-        months = [Month.parse(key) for key in monthly_partitions(fleet).get_partition_keys()]
-        made = [made_from(instance, asset.key(fleet), months) for asset in graph]
-        first = min((month for of_asset in made for month in of_asset), default=months[0])
-        failed = dg.RunsFilter(tags={SENSOR: name}, statuses=[dg.DagsterRunStatus.FAILURE])
-        again = {run.tags[MONTH] for run in instance.get_runs(failed, limit=50)}
-        requests, waiting, said = list[dg.RunRequest](), list[str](), "Nothing new."
-        since, cursor = max(cursor.next, str(first)), cursor._replace(next="")
-        for month in (month for month in months if str(month) >= since):
-            digests = {of_asset.get(month) for of_asset in made}
-            is_complete = len(digests) == 1 and None not in digests
-            if is_complete and not cursor.all and str(month) not in again:
-                continue
-            if time.monotonic() > end:
-                said, cursor = "The look goes on.", cursor._replace(next=str(month), due=now)
-                break
-            try:
-                version = _ask(source, fleet, month)
-            except (BusySourceError, UnreachableSourceError) as error:
-                said = f"{error} The next look goes on with {month}."
-                cursor = cursor._replace(next=str(month))
-                break
-            except SourceError:
-                continue
-            file = f"{source.location(fleet, month)} {version}"
-            stored = (
-                noted_origin(storage, month_file(fleet, month), *digests) if is_complete else None
-            )
-            if stored and f"{stored.location} {stored.version}" == file:
-                continue
-            runs = instance.get_runs(dg.RunsFilter(tags={FILE: file, SENSOR: name}), limit=TRIES)
-            if not all(run.is_finished for run in runs):
-                continue
-            stopped = any(run.status == dg.DagsterRunStatus.CANCELED for run in runs)
-            if stopped or len(runs) == TRIES:
-                waiting.append(str(month))
-                continue
-            tags = {FILE: file, MONTH: str(month), SENSOR: name}
-            requests.append(dg.RunRequest(partition_key=month.partition_key, tags=tags))
-        if waiting:
-            said = f"{', '.join(waiting)} wait for a person: see their last runs. {said}"
-            context.log.warning(said)
-        return dg.SensorResult(
-            requests,
-            skip_reason=None if requests else dg.SkipReason(said),
-            cursor=json.dumps(cursor._asdict()),
-        )
-
     return sensor
+
+
+def _look(
+    fleet: Fleet,
+    graph: Sequence[MonthlyAsset],
+    context: dg.SensorEvaluationContext,
+    source: TripSource,
+    storage: Storage,
+) -> dg.SensorResult | dg.SkipReason:
+    """Ask about the months whose turn it is, and request those that are due."""
+    end, name, instance = time.monotonic() + LONGEST_LOOK, context.sensor_name, context.instance
+    now, place = time.time(), source.location(fleet, fleet.first_month)
+    cursor = Cursor.read(place, context.cursor)
+    if now < cursor.due:
+        return dg.SkipReason(f"The next look is in {(cursor.due - now) / 60:.0f} minutes.")
+    cursor = cursor.begin(now)
+    months = [Month.parse(key) for key in monthly_partitions(fleet).get_partition_keys()]
+    made = [made_from(instance, asset.key(fleet), months) for asset in graph]
+    first = min((month for of_asset in made for month in of_asset), default=months[0])
+    failed = dg.RunsFilter(tags={SENSOR: name}, statuses=[dg.DagsterRunStatus.FAILURE])
+    again = {run.tags[MONTH] for run in instance.get_runs(failed, limit=50)}
+    requests, waiting, said = list[dg.RunRequest](), list[str](), "Nothing new."
+    rest = cursor.next
+    since, cursor = max(rest, str(first)), cursor._replace(next="")
+    for month in (month for month in months if str(month) >= since):
+        digests = {of_asset.get(month) for of_asset in made}
+        # A record without one was made when the source was not on record.
+        digests = digests - {""} or digests
+        is_complete = len(digests) == 1 and None not in digests
+        if is_complete and not cursor.all and str(month) not in again:
+            continue
+        if time.monotonic() > end:
+            said, cursor = "The look goes on.", cursor._replace(next=str(month), due=now)
+            break
+        try:
+            version = _ask(source, fleet, month)
+        except (BusySourceError, UnreachableSourceError) as error:
+            if str(month) == rest:
+                # The look before has ended at it, too: other months have their turn.
+                continue
+            said = f"{error} The next look goes on with {month}."
+            cursor = cursor._replace(next=str(month))
+            break
+        except SourceError:
+            continue
+        file = f"{source.location(fleet, month)} {version}"
+        stored = noted_origin(storage, month_file(fleet, month), *digests) if is_complete else None
+        if stored and f"{stored.location} {stored.version}" == file:
+            continue
+        tags = {FILE: file, MONTH: str(month), SENSOR: name}
+        runs = instance.get_runs(dg.RunsFilter(tags=tags), limit=TRIES)
+        if _waits_for_a_person(runs):
+            waiting.append(str(month))
+        elif all(run.is_finished for run in runs):
+            requests.append(dg.RunRequest(partition_key=month.partition_key, tags=tags))
+    if waiting:
+        said = f"{', '.join(waiting)} wait for a person: see their last runs. {said}"
+        context.log.warning(said)
+    return dg.SensorResult(
+        requests,
+        skip_reason=None if requests else dg.SkipReason(said),
+        cursor=json.dumps(cursor._asdict()),
+    )
+
+
+def _waits_for_a_person(runs: Sequence[dg.DagsterRun]) -> bool:
+    """Whether the runs that were requested for a file have failed often enough, or were stopped."""
+    stopped = any(run.status == dg.DagsterRunStatus.CANCELED for run in runs)
+    return all(run.is_finished for run in runs) and (stopped or len(runs) == TRIES)
 
 
 def _ask(source: TripSource, fleet: Fleet, month: Month) -> str:

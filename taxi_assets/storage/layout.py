@@ -5,14 +5,15 @@ All paths are relative to the storage. What is stored of an asset's month is cal
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 
-WRITTEN = r"(\d{{4}}-\d{{2}})(?:{}|\.source\.[0-9a-f]{{16}}\.json|\.(?:profile|trained)\.json)"
-"""Names of what is stored of an asset's month, and of notes beside it, with the extension to fill
+MONTH = r"(\d{4}-(?:0[1-9]|1[0-2]))"
+NOTE = r"(?:{}|\.source\.[0-9a-f]{{16}}\.json|\.(?:profile|trained)\.json)"
+"""Patterns of the names of an asset's files and of notes beside them, with the extension to fill
 in."""
 
 PICTURES = "pictures"
@@ -95,6 +96,7 @@ def own_files(
     names: Callable[[str], Iterable[str]],
     fleet: Fleet,
     extensions: Mapping[str, str],
+    pictures: Collection[str],
     month: Month | None,
 ) -> tuple[list[str], list[str]]:
     """What lies in a fleet's folder: what has been written here, and what somebody else keeps.
@@ -103,22 +105,26 @@ def own_files(
         names: what is in a folder.
         fleet: whose folder.
         extensions: of each asset's files.
+        pictures: names of a month's pictures.
         month: of which is asked; None for all.
     """
     written, others = [], []
     for asset in names(fleet.name):
         inside = f"{fleet.name}/{asset}"
         if asset == PICTURES:
-            found = {f"{inside}/{each}/{name}": each if name.endswith(".png") else None
-                     for each in names(inside) for name in names(f"{inside}/{each}")}  # fmt: skip
+            found = [(f"{each}/{name}", each if name.removesuffix(".png") in pictures else "")
+                     for each in names(inside) for name in names(f"{inside}/{each}")]  # fmt: skip
+            pattern = MONTH
         elif asset in extensions:
-            found = {
-                f"{inside}/{name}": match and match[1]
-                for name in names(inside)
-                for match in [re.fullmatch(WRITTEN.format(re.escape(extensions[asset])), name)]
-            }
+            found = [(name, name) for name in names(inside)]
+            pattern = MONTH + NOTE.format(re.escape(extensions[asset]))
         else:
-            found = {inside: None}
-        others += [path for path, of in found.items() if of is None]
-        written += [path for path, of in found.items() if of and month in (None, Month.parse(of))]
+            others.append(inside)
+            continue
+        for name, told in found:
+            match = re.fullmatch(pattern, told, re.ASCII)
+            if match is None:
+                others.append(f"{inside}/{name}")
+            elif month is None or match[1] == str(month):
+                written.append(f"{inside}/{name}")
     return written, others

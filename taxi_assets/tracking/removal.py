@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 
+MANY = 10_000
+"""Experiments that are looked through."""
+
+
 @dataclass(frozen=True)
 class Tracked:
     """What MLflow keeps of a fleet, or of a month.
@@ -48,8 +52,9 @@ def find_tracked(server: TrackingServer, fleet: Fleet, month: Month | None) -> T
         condition += f" and tags.`{PARTITION}` = '{month.partition_key}'"
     with server.turn():
         client = server.client
-        # An experiment may have been renamed since.
-        experiments = [each.experiment_id for each in client.search_experiments(max_results=1000)]
+        # An experiment may have been renamed or deleted since.
+        found = client.search_experiments(ViewType.ALL, max_results=MANY)
+        experiments = [each.experiment_id for each in found]
         runs: list[Run] = []
         token: str | None = ""
         while token is not None:
@@ -59,13 +64,13 @@ def find_tracked(server: TrackingServer, fleet: Fleet, month: Month | None) -> T
             runs += page
             token = page.token or None
         ids = {run.info.run_id for run in runs}
-        found = client.search_model_versions(
+        registered = client.search_model_versions(
             f"name = '{registered_name(fleet.name)}'", max_results=ALL_VERSIONS
         )
-    named = [one for one in found if month is None or one.tags.get("month") == str(month)]
+    named = [one for one in registered if month is None or one.tags.get("month") == str(month)]
     versions = [one for one in named if {"month", "family"} <= one.tags.keys()]
     versions = [one for one in versions if one.run_id in ids or _is_orphan(server.client, one)]
-    return Tracked(runs, versions, [one for one in found if one not in versions])
+    return Tracked(runs, versions, [one for one in registered if one not in versions])
 
 
 def _is_orphan(client: "MlflowClient", version: "ModelVersion") -> bool:
