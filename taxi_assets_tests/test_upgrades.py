@@ -1,6 +1,7 @@
 """What ``deploy/compose.yaml`` makes of databases that older versions have left."""
 
 import os
+import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +48,7 @@ def migrate(service: str) -> None:
     ours = command.replace("mlflow@postgres:5432", url("").split("//")[1][:-1])
     path = f"{team.PROGRAMS}{os.pathsep}{os.environ['PATH']}"
     subprocess.run(
-        ours, shell=True, check=True, capture_output=True, env=os.environ | {"PATH": path}
+        shlex.split(ours), check=True, capture_output=True, env=os.environ | {"PATH": path}
     )
 
 
