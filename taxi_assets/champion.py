@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
-from taxi_assets.durations.promotion import Figures, Standing
+from taxi_assets.durations.promotion import Figures, Standing, Version
 from taxi_assets.errors import MonthError
 from taxi_assets.settings import Settings, SettingsError
 from taxi_assets.storage.files import Storage
@@ -48,10 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         storage = Storage(settings.storage)
         load = partial(load_stored, storage, fleet)
         decided = stored_decisions(storage, fleet, load, partial(print, file=sys.stderr))
-        versions = {each.number: str(each) for each in registered_versions(server, fleet.name)}
-        old_pin = champions.take_over_old_record()
+        versions = {each.number: each for each in registered_versions(server, fleet.name)}
+        for line in champions.take_over_old_record():
+            print(line)
         standing = champions.standing()
-        number = previous(standing, decided) if options.back else options.set
+        number = previous(standing, decided, versions) if options.back else options.set
         if options.back and number not in versions:
             raise MonthError(f"No version of {fleet.name} has served before this one.")
         if number is not None and number not in versions:
@@ -59,43 +60,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise MonthError(f"The {fleet.name} model has no version {number}; there are: {there}.")
         if number is not None:
             champions.choose(number, options.why)
-        elif (options.pin or options.unpin) and standing.champion is None:
+        elif (options.pin or (options.unpin and standing.pinned is None)) and (
+            standing.champion is None
+        ):
             raise MonthError(f"No version of {fleet.name} serves, so there is none to pin.")
         if options.pin or options.unpin:
             champions.pin(options.why if options.pin else None)
-        print("\n".join([*old_pin,
-                         *_shown(champions.standing(), versions, decided)]))  # fmt: skip
+        print("\n".join(_shown(champions.standing(), versions, decided)))
     except MonthError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-def previous(standing: Standing, decided: Mapping[str, Figures]) -> int | None:
+def previous(
+    standing: Standing, decided: Mapping[str, Figures], versions: Mapping[int, Version]
+) -> int | None:
     """The version that served before the champion.
 
     That is where the alias ``previous_champion`` points to, unless somebody has moved the alias
     ``champion`` alone, on MLflow's pages: then it is whom the last month names.
     """
-    names = [
-        [(of.get(entry) or {}).get("version") for entry in ("before", "champion")]
-        for of in reversed(list(decided.values()))
-    ]
-    of_months = next((before for before, then in names if before not in (None, then)), None)
-    if names and standing.champion != names[0][1] and standing.previous == of_months:
-        known = [number for number in names[0] if number not in (None, standing.champion)]
-        return next(iter(known), None)
-    return standing.previous
+    now = versions.get(standing.champion or 0)
+    last = list(decided.values())[-1:]
+    if now is None or not last or (standing.chosen or "").startswith(f"version {now.number}:"):
+        return standing.previous
+    before, left = (last[0].get(entry) or {} for entry in ("before", "champion"))
+    if (left.get("month"), left.get("family")) == (str(now.month), now.family):
+        return standing.previous
+    named = [of.get("version") for of in (before, left)]
+    known = [number for number in named if number in versions and number != now.number]
+    return next(iter(known), standing.previous)
 
 
 def _shown(
-    standing: Standing, versions: Mapping[int, str], decided: Mapping[str, Figures]
+    standing: Standing, versions: Mapping[int, Version], decided: Mapping[str, Figures]
 ) -> Iterator[str]:
     """How things stand, and how they came to."""
-    for name, number in (
-        ("champion", standing.champion), ("previous", previous(standing, decided)),
-    ):  # fmt: skip
-        yield f"{name}  none" if number is None else f"{name}  version {number}, {versions[number]}"
+    before = previous(standing, decided, versions)
+    for name, number in (("champion", standing.champion), ("previous", before)):
+        told = "none" if number is None else f"version {number}, {versions.get(number)}"
+        yield f"{name}  {told}"
     if standing.pinned is not None:
         yield f"pinned    {standing.pinned}"
     yield from [f"  {month}  {of['decision']}" for month, of in decided.items()][-SHOWN:]

@@ -306,7 +306,7 @@ def year(tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> Year
 def test_months_in_order_move_both_aliases(year: Year) -> None:
     assert year.make(*IN_ORDER) == []
     assert year.serving == IN_ORDER
-    assert year.champions.standing() == (4, 2, None, "2023-06")
+    assert year.champions.standing()[:4] == (4, 2, None, "2023-06")
     assert not any(of["chosen"] for of in year.files.values())
     tags = year.client.get_model_version(NAME, "4").tags
     assert tags["promoted"] == f"2023-05: {year.files[5]['decision']}"
@@ -437,7 +437,7 @@ def test_a_pin_goes_with_the_version_and_the_next_month_says_so(year: Year) -> N
     said = ["the pinned version was deleted, and its pin (an audit) with it"]
     assert year.make(4) == said
     assert year.files[4]["decision"].startswith("the first champion is boosted 2023-03")
-    assert year.champions.standing() == (3, 1, None, "2023-04")
+    assert year.champions.standing()[:4] == (3, 1, None, "2023-04")
 
 
 @pytest.mark.parametrize("month", [3, 4])
@@ -539,7 +539,7 @@ def test_an_earlier_releases_record_is_taken_over_and_its_pin_named_once(year: Y
     assert told[0].endswith("again: python -m taxi_assets.champion --fleet green --pin")
     assert year.champions.take_over_old_record() == []
     assert year.make(*IN_ORDER) == []
-    assert (year.serving, year.champions.standing()) == (IN_ORDER, (4, 2, None, "2023-06"))
+    assert (year.serving, year.champions.standing()[:4]) == (IN_ORDER, (4, 2, None, "2023-06"))
 
 
 # ---- The command
@@ -616,7 +616,7 @@ def test_pins_and_unpins_need_no_reason(
     assert "\npinned    by hand\n" in command("--pin")[1]
     assert "\npinned    it is safe\n" in command("--pin", "--why", "it is safe")[1]
     assert command("--set", "3")[0] == 0
-    assert year.champions.standing() == (3, 1, "it is safe", "2023-02")
+    assert year.champions.standing()[:4] == (3, 1, "it is safe", "2023-02")
     assert "pinned" not in command("--unpin")[1].partition("2023-01")[0]
     assert year.champions.standing().pinned is None
 

@@ -117,7 +117,8 @@ def champion(
     the months.
     """
     champions = Champions(mlflow.server, context.fleet.name)
-    old_pin = champions.take_over_old_record()
+    for line in champions.take_over_old_record():
+        context.report(line)
     # MLflow before the files: what others decide meanwhile is noticed when the aliases follow.
     standing = champions.standing()
     through = standing.judged_through or ""
@@ -127,7 +128,7 @@ def champion(
     decision = champions.judge(standing, backtest, decided, held_out.trips(cleaned_trips))
 
     def follow() -> dict[str, str]:
-        told = [*old_pin, *champions.follow(standing, decision)]
+        told = champions.follow(standing, decision)
         for line in told:
             context.report(line)
         return {"aliases": "; ".join(told)} if told else {}

@@ -94,12 +94,16 @@ class Standing(NamedTuple):
         previous: likewise of ``previous_champion``.
         pinned: why a person has pinned the champion; None if nobody has.
         judged_through: the newest month whose decision the aliases have followed.
+        followed: the number of the version that served then.
+        chosen: the version that a person chose last by the command, and why.
     """
 
     champion: int | None = None
     previous: int | None = None
     pinned: str | None = None
     judged_through: str | None = None
+    followed: int | None = None
+    chosen: str | None = None
 
 
 class Incumbent(NamedTuple):
@@ -173,12 +177,13 @@ def find_incumbent(
 
     earlier = [name for name in decided if name < month]
     left = recall(decided[earlier[-1]], "champion") if earlier else None
-    through = standing.judged_through or max(earlier, default="")
+    through = standing.judged_through or ""
     followed = [of for name, of in decided.items() if name <= through]
     waiting = [of for name, of in decided.items() if name > through]
     places = [recall(of, "champion") for of in (*followed[-1:], *waiting)]
     places += [recall(of, "before") for of in waiting]
-    is_unmoved = now is None or any(_is_same(now, place) for place in places)
+    is_followed = alias is not None and alias.number == standing.followed
+    is_unmoved = now is None or is_followed or any(_is_same(now, place) for place in places)
     if month in decided or month <= through:
         own = decided.get(month, {})
         # Earlier releases have stored whether it was pinned, and no reason.
@@ -188,8 +193,10 @@ def find_incumbent(
         chosen = bool(own.get("chosen")) and not _is_same(before, left)
         return Incumbent(before if chosen else left, chosen, pinned, is_unmoved)
     pinned = standing.pinned if now else None
-    died = bool(waiting) and _is_same(now, recall(waiting[0], "before"))
-    if died or _is_same(now, left):
+    # A month died before it moved the alias: a new one, or the newest when it was made again.
+    died = any(_is_same(now, recall(of, "before")) for of in waiting)
+    died = died or (is_followed and earlier[-1:] == [through])
+    if (died and left) or _is_same(now, left):
         return Incumbent(left, False, pinned)
     return Incumbent(now, not is_unmoved, pinned)
 
@@ -205,13 +212,16 @@ def recall_champion(
     kind = (stored.get("month"), stored.get("family"))
     twins = [each for each in versions if each.month and (str(each.month), each.family) == kind]
     later = [each for each in twins if isinstance(number, int) and each.number > number]
-    found = [alias] if alias in twins else same or later
+    found = [alias] if alias in same + later else same or later
     return Champion(found[-1], stored.get("since"), stored.get("ratio")) if found else None
 
 
 def _is_same(one: Champion | None, other: Champion | None) -> bool:
-    """Whether both are nobody, or twins."""
-    return one is other if one is None or other is None else one.version.is_twin(other.version)
+    """Whether both are nobody, or the first has the other's version, or one made in its place."""
+    if one is None or other is None:
+        return one is other
+    newer = one.version.number >= other.version.number
+    return newer and one.version.is_twin(other.version)
 
 
 def decide(

@@ -6,7 +6,7 @@ registered model go with it: ``pinned``, by which a person keeps months from mov
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from taxi_assets.durations.promotion import (
@@ -18,7 +18,7 @@ from taxi_assets.durations.promotion import (
     find_incumbent,
     recall_champion,
 )
-from taxi_assets.tracking.registry import CHAMPION, PINNED, find_model, registered_name
+from taxi_assets.tracking.registry import CHAMPION, PINNED, PREVIOUS, find_model, registered_name
 from taxi_assets.tracking.servers import TrackingError, TrackingServer
 from taxi_assets.tracking.versions import UnusableVersionError, load_version, registered_versions
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from taxi_assets.durations.backtest import HeldOutTrips
     from taxi_assets.tracking.served import TripDuration
 
-PREVIOUS, JUDGED_THROUGH = "previous_champion", "judged_through"
+JUDGED_THROUGH, FOLLOWED = "judged_through", "followed"
 
 CHOSEN, PROMOTED = "chosen", "promoted"
 """Tags: what a person chose last and why (of the model); which month promoted it (of a version)."""
@@ -90,7 +90,11 @@ class Champions:
             return Standing()
         numbers = (model.aliases.get(alias) for alias in (CHAMPION, PREVIOUS))
         champion, previous = (None if number is None else int(number) for number in numbers)
-        return Standing(champion, previous, model.tags.get(PINNED), model.tags.get(JUDGED_THROUGH))
+        pinned, through, followed, chosen = (
+            model.tags.get(tag) for tag in (PINNED, JUDGED_THROUGH, FOLLOWED, CHOSEN)
+        )
+        number = int(followed) if followed and followed.isdecimal() else None
+        return Standing(champion, previous, pinned, through, number, chosen)
 
     def judge(
         self,
@@ -111,21 +115,7 @@ class Champions:
             TrackingError: MLflow does not do its part, or is not the one that knew the fleet.
         """
         month, versions = str(backtest["month"]), registered_versions(self._server, self._fleet)
-        named = [
-            of[name]
-            for at, of in decided.items()
-            for name in ("before", "champion")
-            if at < month and of.get(name)
-        ]
-        known = [each for each in named if recall_champion(each, versions)]
-        if named and not known and seen.champion is None and seen.judged_through is None:
-            raise TrackingError(
-                f"MLflow at {self._server.shown} knows no version that stored months of "
-                f"{self._fleet} name, such as version {named[-1].get('version')}. The registered "
-                f"model {self._name} was renamed or deleted, or MLFLOW_TRACKING_URI leads to "
-                "another database. The stored champions and predictions stay. Mend that; where the "
-                "versions are lost, make all months again, from the first on."
-            )
+        self._refuse_strange_registry(seen, backtest, decided, versions)
         incumbent = find_incumbent(month, seen, versions, decided)
         figures, unreadable = None, None
         if incumbent.champion is not None:
@@ -138,6 +128,39 @@ class Champions:
             except UnusableVersionError as error:
                 unreadable = f"the champion cannot be read ({str(error).rstrip('.')})"
         return decide(backtest, versions, incumbent, figures, unreadable)
+
+    def _refuse_strange_registry(
+        self,
+        seen: Standing,
+        backtest: Figures,
+        decided: Mapping[str, Figures],
+        versions: Sequence[Version],
+    ) -> None:
+        """Make sure that MLflow is the one that knew the fleet.
+
+        Raises:
+            TrackingError: stored months name versions, and neither these are registered nor the
+                models that the month has scored.
+        """
+        month = str(backtest["month"])
+        entries = [
+            (at, of[name])
+            for at, of in decided.items()
+            for name in ("before", "champion")
+            if of.get(name)
+        ]
+        scored = {of["mlflow_run_id"] for of in backtest["models"].values()} - {None}
+        is_new = seen.champion is None and seen.judged_through is None
+        if scored & {each.run_id for each in versions}:
+            entries = [(at, of) for at, of in entries if at < month and is_new]
+        if entries and not any(recall_champion(of, versions) for _, of in entries):
+            raise TrackingError(
+                f"MLflow at {self._server.shown} knows no version that stored months of "
+                f"{self._fleet} name, such as version {entries[-1][1].get('version')}. The "
+                f"registered model {self._name} was renamed or deleted, or MLFLOW_TRACKING_URI "
+                "leads to another database. The stored champions and predictions stay. Mend that; "
+                "where the versions are lost, make all months again, from the first on."
+            )
 
     def follow(self, seen: Standing, decision: Decision) -> list[str]:
         """Have the aliases follow a month whose decision is stored; return what is to be said.
@@ -172,14 +195,20 @@ class Champions:
                     by = "somebody has chosen" if now.pinned is None else "is pinned"
                     told.append(f"the alias stays at version {now.champion}, which {by}")
             if find_model(client, self._fleet) is not None:
+                if best is not None and best.version.number != now.followed:
+                    self._tag(FOLLOWED, str(best.version.number))
                 self._tag(JUDGED_THROUGH, month)
         return told
 
     def choose(self, number: int, why: str) -> None:
         """Have a version serve that a person has chosen."""
         with self._server.turn():
-            if (before := self.standing().champion) != number:
-                self._move(before, number)
+            now = self.standing()
+            if now.champion is None and now.pinned is not None:
+                # It was pinned for a version that is gone.
+                self._server.client.delete_registered_model_tag(self._name, PINNED)
+            if now.champion != number:
+                self._move(now.champion, number)
             self._tag(CHOSEN, f"version {number}: {why}")
 
     def pin(self, why: str | None) -> None:
@@ -208,6 +237,8 @@ class Champions:
         """Move both aliases, the champion's last: whoever dies in between has not moved it."""
         if before is not None:
             self._server.client.set_registered_model_alias(self._name, PREVIOUS, str(before))
+        elif self.standing().previous == number:
+            self._server.client.delete_registered_model_alias(self._name, PREVIOUS)
         self._server.client.set_registered_model_alias(self._name, CHAMPION, str(number))
 
     def _tag(self, name: str, value: str) -> None:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 NEWEST = "newest_{family}"
 """Alias of the newest month's version of a family: ``newest_boosted``."""
 
-CHAMPION = "champion"
-"""Alias of the version that serves."""
+CHAMPION, PREVIOUS = "champion", "previous_champion"
+"""Aliases of the version that serves, and of the one before."""
 
 PINNED = "pinned"
 """Tag of the registered model by which a person keeps the alias where it is; the reason."""
@@ -75,6 +75,8 @@ class Registry:
         tags = self.client.get_model_version(self.name, champion).tags
         if kind.items() <= tags.items():
             self.client.set_registered_model_alias(self.name, CHAMPION, version)
+            if model.aliases.get(PREVIOUS) == version:
+                self.client.delete_registered_model_alias(self.name, PREVIOUS)
 
     def _create(self, run_id: str, model_id: str, kind: dict[str, str], rmse: float) -> str:
         from mlflow.exceptions import MlflowException
