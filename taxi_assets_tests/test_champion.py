@@ -638,6 +638,143 @@ def test_what_cannot_be_meant_is_refused_and_changes_nothing(
     assert year.champions.standing() == before
 
 
+@pytest.mark.parametrize("serves", [False, True])
+@pytest.mark.parametrize("months", [(1, 2, 3, 4), (2, 3), (4,)])
+def test_a_strange_registry_is_an_error_in_whatever_order_months_are_made_again(
+    year: Year, months: tuple[int, ...], serves: bool
+) -> None:
+    year.make(1, 2, 3, 4)
+    before, runs = dict(year.files), dict(year.runs)
+    year.client.rename_registered_model(NAME, "renamed")
+    if serves:
+        year.move(year.train(5))
+        year.runs = runs
+    for month in months:
+        if month == 1:
+            year.make(month)
+            continue
+        with pytest.raises(TrackingError, match="knows no version"):
+            year.make(month)
+    assert {month: of["decision"] for month, of in year.files.items()} == {
+        month: of["decision"] for month, of in before.items()
+    }
+
+
+def test_the_newest_month_made_again_that_dies_before_it_moves_the_alias_is_finished(
+    year: Year,
+) -> None:
+    year.make(6, 5, 4, 3, 2, 1)
+    assert year.aliases[0] == 5
+    year.make(1, 2, 3, 4, 5)
+    year.begin(6)
+    assert (year.serving[6], year.aliases[0]) == (4, 5)
+    assert year.make(6) == []
+    assert year.aliases[0] == 4
+    year.move(5)
+    assert year.make(6) != []
+    assert year.aliases[0] == 5
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_months_that_die_at_different_writes_are_followed_by_the_next(
+    year: Year, monkeypatch: pytest.MonkeyPatch, finished: bool
+) -> None:
+    year.rmses |= {3: 5.0, 4: 4.5}
+    year.make(1, 2)
+    for month, dies_at in ((3, "judged_through"), (4, "champion")):
+        with monkeypatch.context() as patched:
+            for call in ("set_registered_model_alias", "set_registered_model_tag"):
+                patched.setattr(SharingClient, call, dying(getattr(SharingClient, call), dies_at))
+            with pytest.raises(KeyboardInterrupt):
+                year.make(month)
+    year.make(*([4] if finished else []), 5)
+    assert year.files[5]["before"]["version"] == 3
+    assert year.files[5]["chosen"] is False
+
+
+def test_a_first_champion_that_died_before_any_tag_is_followed_by_the_next(year: Year) -> None:
+    year.make(1, 2)
+    year.client.delete_registered_model_alias(NAME, "champion")
+    for tag in ("judged_through", "followed"):
+        year.client.delete_registered_model_tag(NAME, tag)
+    year.make(3)
+    assert year.files[3]["before"]["version"] == 1
+
+
+def test_a_month_that_died_and_whose_verdict_is_deleted_leaves_the_alias(year: Year) -> None:
+    year.make(1, 2)
+    year.begin(3)
+    year.client.delete_model_version(NAME, "2")
+    year.make(4)
+    assert year.files[4]["before"]["version"] == 1
+
+
+@pytest.mark.parametrize("month", [3, 4])
+def test_whoever_goes_back_to_an_older_version_of_the_same_month_has_chosen(
+    year: Year, month: int
+) -> None:
+    year.make(1, 2)
+    year.rmses[year.train(1)] = 5.88
+    year.make(3)
+    assert year.aliases[0] == 6
+    year.move(1)
+    told = year.make(month)
+    if month == 3:
+        assert year.aliases[0] == 1
+        assert told == ["the alias stays at version 1, which somebody has chosen"]
+    else:
+        assert year.files[4]["chosen"] is True
+
+
+def test_champion_and_previous_champion_are_never_the_same(
+    year: Year, command: Callable[..., tuple[int, str]]
+) -> None:
+    year.make(1, 2, 3)
+    year.client.delete_model_version(NAME, "2")
+    year.make(3)
+    assert year.aliases == (1, None)
+    year.client.delete_registered_model_alias(NAME, "champion")
+    year.move(1, "previous_champion")
+    command("--set", "1")
+    assert year.aliases == (1, None)
+
+
+def test_the_way_back_is_the_commands_own_and_survives_a_deleted_version(
+    year: Year, command: Callable[..., tuple[int, str]]
+) -> None:
+    year.make(*IN_ORDER)
+    for number in ("2", "5", None):
+        command(*(["--set", number] if number else ["--back"]))
+    assert year.aliases == (2, 5)
+    again = year.train(2)
+    year.client.delete_model_version(NAME, "2")
+    assert year.aliases[0] == again
+    assert command()[0] == 0
+
+
+def test_a_pin_of_a_deleted_version_does_not_stick_to_the_next(
+    year: Year, command: Callable[..., tuple[int, str]]
+) -> None:
+    year.make(1, 2, 3)
+    for options in (["--set", "3"], ["--unpin"]):
+        year.champions.pin("audit of 2")
+        champion_now = year.aliases[0]
+        year.client.delete_registered_model_alias(NAME, "champion")
+        assert command(*options)[0] == 0
+        assert year.champions.standing().pinned is None
+        year.move(champion_now or 2)
+
+
+def test_an_old_pin_is_named_though_the_command_is_refused(
+    year: Year, command: Callable[..., tuple[int, str]]
+) -> None:
+    year.make(1, 2)
+    year.client.set_registered_model_tag(NAME, "champion", json.dumps({"pinned": True}))
+    code, told = command("--set", "99")
+    assert code == 1
+    assert "again: python -m taxi_assets.champion --fleet green --pin" in told
+
+
 # ---- In the graph
 
 
