@@ -3,6 +3,7 @@
 What does not look back is made of two months at a time, the rest as a range.
 """
 
+import contextlib
 import json
 import re
 import time
@@ -94,7 +95,8 @@ def kill_node_at_work(services: Services, url: str, backfill: str, name: str) ->
                     continue
                 month = instance.get_run_by_id(run_id).tags[MONTH][:7]
                 for part in [*node.children(recursive=True), node]:
-                    part.kill()
+                    with contextlib.suppress(psutil.NoSuchProcess):  # Ray ends workers, too.
+                        part.kill()
                 print(
                     f"killed {name} (process {node.pid}) in the middle of {month}: it had made "
                     f"{made} in Dagster run {run_id} in process {process.pid}",
