@@ -11,11 +11,9 @@ from matplotlib.figure import Figure
 from taxi_assets.durations.boosted_month import BoostedValidation
 from taxi_assets.durations.scoring import Validation
 from taxi_assets.reporting import charts, summaries
-from taxi_assets.reporting.zone_names import Zone, Zones
 from taxi_assets.tlc.months import Month
 
 LINEAR = {"rmse": 8.0, "interval_coverage_by_fifth": [0.7, 0.8, 0.9, None, 0.75]}
-ZONES = Zones({"1": Zone("EWR", "Newark Airport"), "132": Zone("Queens", "JFK Airport")})
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +61,7 @@ def validation(*trips: tuple[str, str, float, float]) -> Validation:
 
 
 def draw(validated: Validation, name: str) -> list[Axes]:
-    return axes_of(dict(charts.model_charts(validated, ZONES, "green 2023-03"))[name])
+    return axes_of(dict(charts.model_charts(validated, "green 2023-03"))[name])
 
 
 def test_kept_trips_are_those_of_one_to_sixty_minutes() -> None:
@@ -122,21 +120,30 @@ def test_errors_are_predicted_less_actual_by_five_minutes_and_by_borough() -> No
 
 
 def test_the_seven_boroughs_with_most_trips_are_listed_the_busiest_last() -> None:
-    trips = validation(*((str(zone), "1", 2.0, 4.0) for zone in range(1, 9) for _ in range(zone)))
-    listed = summaries.errors_by_borough(trips, lambda zone: f"borough {zone}")
-    assert listed["trips"].to_dict() == {f"borough {zone}": zone for zone in range(2, 9)}
-    assert listed.index[-1] == "borough 8"
+    zones = (1, 2, 3, 4, 5, 11, 264, 265)
+    trips = validation(
+        *((str(zone), "1", 2.0, 4.0) for times, zone in enumerate(zones, 1) for _ in range(times))
+    )
+    assert summaries.errors_by_borough(trips)["trips"].to_dict() == {
+        "Queens": 2,
+        "Bronx": 3,
+        "Manhattan": 4,
+        "Staten Island": 5,
+        "Brooklyn": 6,
+        "Unknown": 7,
+        "Outside of NYC": 8,
+    }
+    assert summaries.errors_by_borough(trips).index[-1] == "Outside of NYC"
 
 
 def test_ten_pairs_are_listed_the_worst_last() -> None:
     trips = validation(
         *((str(zone), "1", 2.0, 2.0 + zone) for zone in range(1, 13) for _ in range(30))
     )
-    listed = summaries.worst_pairs(trips, lambda zone: zone)
-    assert listed["rmse"].to_dict() == pytest.approx(
-        {f"{zone} to 1 (30)": zone for zone in range(3, 13)}
-    )
-    assert listed.index[-1] == "12 to 1 (30)"
+    listed = summaries.worst_pairs(trips)
+    assert listed["rmse"].tolist() == pytest.approx(list(range(3, 13)))
+    assert listed.index[0] == "Allerton/Pelham Gardens to Newark Airport (30)"
+    assert listed.index[-1] == "Battery Park to Newark Airport (30)"
 
 
 def test_the_worst_pairs_are_those_of_thirty_trips_or_more() -> None:
@@ -212,7 +219,7 @@ def test_every_picture_has_the_name_of_its_month() -> None:
     boosted = BoostedValidation(np.array([10.0]), np.array([12.0]), np.array([0]), 13)
     drawings = [
         *charts.cleaning_charts(np.arange(92), "green 2023-03"),
-        *charts.model_charts(validation(("1", "1", 2.0, 4.0)), ZONES, "green 2023-03"),
+        *charts.model_charts(validation(("1", "1", 2.0, 4.0)), "green 2023-03"),
         *charts.boosted_charts(boosted, "green 2023-03"),
         *charts.backtest_charts({"linear": LINEAR}, "green 2023-03"),
     ]

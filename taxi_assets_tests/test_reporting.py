@@ -34,15 +34,12 @@ from taxi_assets.reporting.gallery import Gallery, inline
 from taxi_assets.reporting.painter import Painter
 from taxi_assets.reporting.report import write_report
 from taxi_assets.reporting.stored_months import stored_months
-from taxi_assets.reporting.zone_names import ZoneNames
 from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.stored_months import note_profile
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
-from taxi_assets.tlc.source import FileSource, SyntheticSource
 from taxi_assets_tests.conftest import (
-    REAL_FILES,
     changed,
     latest_record,
     picture_of,
@@ -65,15 +62,8 @@ def assert_png(picture: bytes) -> None:
     assert len(picture) < 100_000
 
 
-@pytest.fixture
-def zones(tmp_path: Path) -> ZoneNames:
-    (tmp_path / "source").mkdir()
-    (tmp_path / "source/taxi_zone_lookup.csv").write_text(LOOKUP)
-    return ZoneNames(FileSource(str(tmp_path / "source")), Storage(str(tmp_path / "data")))
-
-
 @pytest.mark.parametrize("pairs", [0, 1, 30], ids=["no busy pair", "one", "more than are listed"])
-def test_pictures_are_drawn_of_any_number_of_pairs(zones: ZoneNames, pairs: int) -> None:
+def test_pictures_are_drawn_of_any_number_of_pairs(pairs: int) -> None:
     random = np.random.default_rng(1)
     places = [str(number) for number in range(1, max(pairs, 1) + 1)]
     trips = pd.DataFrame(
@@ -87,7 +77,7 @@ def test_pictures_are_drawn_of_any_number_of_pairs(zones: ZoneNames, pairs: int)
     by_pair = summed.agg(trips="size", duration_sum="sum").reset_index()
     by_pair["duration_sum_of_squares"] = by_pair["duration_sum"] ** 2
     validation = Validation(by_pair, np.full(len(by_pair), 20.0), trips, np.full(len(trips), 20.0))
-    drawn = dict(model_charts(validation, zones.zones, "green 2023-01"))
+    drawn = dict(model_charts(validation, "green 2023-01"))
     assert list(drawn) == list(PICTURES[1:])
     hours = np.arange(len(trips)).astype(np.uint8) % 168
     boosted = BoostedValidation(
@@ -107,38 +97,6 @@ def test_pictures_are_drawn_of_any_number_of_pairs(zones: ZoneNames, pairs: int)
         durations_chart(np.arange(92), "green 2023-01"),
     ):
         assert_png(picture)
-
-
-def test_zones_have_the_names_of_the_lookup_file(zones: ZoneNames, tmp_path: Path) -> None:
-    assert (zones.zones.name("132"), zones.zones.borough("132")) == ("JFK Airport", "Queens")
-    assert (zones.zones.name("7"), zones.zones.borough("7")) == ("zone 7", "unknown borough")
-    (tmp_path / "source/taxi_zone_lookup.csv").unlink()
-    again = ZoneNames(SyntheticSource(1), Storage(str(tmp_path / "data")))
-    assert again.zones.name("132") == "JFK Airport", "kept in the storage"
-
-
-def test_rows_of_the_lookup_file_that_name_nothing_are_passed_over(tmp_path: Path) -> None:
-    rows = "LocationID,Borough,Zone\n132,Queens,JFK Airport\n266\nN/A,Unknown,NV\n7,Queens,\n"
-    (tmp_path / "taxi_zone_lookup.csv").write_text(rows)
-    zones = ZoneNames(FileSource(str(tmp_path)), Storage(str(tmp_path / "data"))).zones
-    assert dict(zones) == {"132": ("Queens", "JFK Airport")}
-
-
-@pytest.mark.parametrize("lookup", [None, "", "<html>", "LocationID\n1\n", "\x00" * 5_000_000])
-def test_without_names_zones_are_numbers(tmp_path: Path, lookup: str | None) -> None:
-    (tmp_path / "source").mkdir()
-    if lookup is not None:
-        (tmp_path / "source/taxi_zone_lookup.csv").write_text(lookup)
-    storage = Storage(str(tmp_path / "data"))
-    assert ZoneNames(FileSource(str(tmp_path / "source")), storage).zones.name("132") == "zone 132"
-    assert not storage.exists("tlc/taxi_zone_lookup.csv")
-
-
-@pytest.mark.real_files
-def test_tlcs_lookup_file_names_all_zones(tmp_path: Path) -> None:
-    names = ZoneNames(FileSource(str(REAL_FILES)), Storage(str(tmp_path)))
-    assert len(names.zones) == 265
-    assert names.zones["132"] == ("Queens", "JFK Airport")
 
 
 @pytest.mark.after_three_months

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from taxi_assets.durations.boosted_month import BoostedValidation
-    from taxi_assets.reporting.zone_names import Zones
     from taxi_assets.tlc.months import Month
 
 DURATIONS, PREDICTIONS, ERRORS, WORST_PAIRS = PICTURES = (
@@ -62,7 +61,7 @@ def cleaning_charts(durations: "NDArray[np.int64]", month: str) -> Drawings:
     yield DURATIONS, partial(durations_chart, durations, f"How long taxi trips took, {month}")
 
 
-def model_charts(validation: Validation, zones: "Zones", month: str) -> Drawings:
+def model_charts(validation: Validation, month: str) -> Drawings:
     """The three pictures of how a month's model does."""
     counts = summaries.count_by_minutes(
         validation.trips[DURATION].to_numpy(), validation.trip_predictions
@@ -71,11 +70,11 @@ def model_charts(validation: Validation, zones: "Zones", month: str) -> Drawings
     yield PREDICTIONS, partial(predictions_chart, counts, title)
 
     by_duration = summaries.errors_by_duration(validation)
-    by_borough = summaries.errors_by_borough(validation, zones.borough)
+    by_borough = summaries.errors_by_borough(validation)
     title = f"Error by duration and place, {month}"
     yield ERRORS, partial(errors_chart, by_duration, by_borough, title)
 
-    worst = summaries.worst_pairs(validation, zones.name)
+    worst = summaries.worst_pairs(validation)
     title = f"Largest errors of well-travelled pairs of zones, {month}"
     yield WORST_PAIRS, partial(worst_pairs_chart, worst, title)
 
