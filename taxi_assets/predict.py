@@ -10,14 +10,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
 import numpy as np
 
 from taxi_assets.durations.answers import band_of, number
-from taxi_assets.durations.predictions import MINUTES
 from taxi_assets.errors import MonthError
 from taxi_assets.reporting.zone_names import ZoneNames
-from taxi_assets.serving.own_trips import OwnTrips, answer_block, written_whole
+from taxi_assets.serving.batch import predict_file
 from taxi_assets.serving.questions import WEEKDAYS, Places, QuestionError, hour_at
 from taxi_assets.settings import Settings, SettingsError
 from taxi_assets.storage.files import Storage
@@ -26,9 +24,6 @@ from taxi_assets.tlc.fleets import FLEETS, Fleet
 from taxi_assets.tlc.sources import trip_sources
 from taxi_assets.tracking.champions import Serving, load_serving
 from taxi_assets.tracking.servers import TrackingServer, try_mlflow_briefly
-
-SHOWN = 20
-"""Rows without an answer that are shown."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             places = _places(settings, fleet, [asked.start, asked.end])
             print(one_trip(serving, fleet, places, asked.start, asked.end, asked.at))
         else:
-            answer_file(serving, asked.trips, asked.output)
+            predict_file(serving, asked.trips, asked.output)
     except (MonthError, QuestionError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -110,46 +105,6 @@ def one_trip(
         f"Eight trips of ten take {low:.1f} to {high:.1f}.\n"
         f"({version.family} model of {fleet.name} taxis, {version.month}, version "
         f"{version.number})"
-    )
-
-
-def answer_file(serving: Serving, path: Path, output: Path) -> None:
-    """Answer for each row of a file, and say which could not be.
-
-    Raises:
-        QuestionError: the file cannot be read, or the answers cannot be written.
-    """
-    import pyarrow as pa
-
-    trips = OwnTrips(path)
-    bad: dict[int, str] = {}
-    done = 0
-    blocks = trips.blocks()
-    first = next(blocks, None)
-    kinds = [(name, pa.string()) for name in trips.columns]
-    if first is not None:
-        kinds = list(zip(first.schema.names, first.schema.types, strict=True))
-    columns = [*kinds, *((name, pa.float32()) for name in MINUTES)]
-    with (
-        written_whole(output, columns) as writer,
-        click.progressbar(length=trips.rows or 0, label=path.name, file=sys.stderr) as bar,
-    ):
-        block = first
-        while block is not None:
-            answered, unanswered = answer_block(block, serving.model)
-            writer.write_batch(answered)
-            bad |= {done + row + 1: why for row, why in unanswered.items()}
-            done += len(block)
-            bar.update(len(block))
-            block = next(blocks, None)
-    for row, why in sorted(bad.items())[:SHOWN]:
-        print(f"row {row}: {why}; left empty", file=sys.stderr)
-    if len(bad) > SHOWN:
-        print(f"and {len(bad) - SHOWN:,} more rows", file=sys.stderr)
-    version = serving.version
-    print(
-        f"{output}: {done - len(bad):,} of {done:,} trips answered by {version}, version "
-        f"{version.number}"
     )
 
 
