@@ -22,9 +22,10 @@ _NUMBERS = {
     (f"{zone.name} ({number})" if _COUNTS[zone.name] > 1 else zone.name).casefold(): number
     for number, zone in ZONES.items()
 }
-_PARTS = {
-    part: name for name in _NUMBERS for part in (*re.split("[/ ]", name), *name.split("/"), name)
-}
+_PARTS: dict[str, list[str]] = {}
+for _name in _NUMBERS:
+    for _part in {*re.split("[/ ]", _name), *_name.split("/"), _name}:
+        _PARTS.setdefault(_part, []).append(_name)
 
 
 class QuestionError(MonthError, ValueError):
@@ -56,7 +57,7 @@ def find_zone(asked: object) -> int:
     if len(matches) == 1:
         return _NUMBERS[matches[0]]
     similar = matches or dict.fromkeys(
-        _PARTS[part] for part in get_close_matches(text, _PARTS, 2 * SUGGESTED)
+        name for part in get_close_matches(text, _PARTS, 2 * SUGGESTED) for name in _PARTS[part]
     )
     listed = ", ".join(
         f"{ZONES[_NUMBERS[name]].name} ({_NUMBERS[name]})" for name in list(similar)[:SUGGESTED]
