@@ -190,7 +190,6 @@ def serve(
 
     settings = Settings.from_environment()
     name = fleet or settings.fleets[0].name
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with server.listen(host, port) as listening:
         load = partial(load_serving, tracking_server(settings), name, model)
         server.serve(listening, Watch(load, partial(print, flush=True)), name, allow_host)
@@ -298,10 +297,11 @@ def tune(arguments: tuple[str, ...]) -> None:
 
 
 def tracking_server(settings: Settings) -> "TrackingServer":
-    """MLflow, which is not asked for minutes while it is away."""
-    from taxi_assets.tracking.servers import TrackingServer, try_mlflow_briefly
+    """MLflow, which is not asked for minutes while it is away, and shows no progress of its own."""
+    from taxi_assets.tracking.servers import TrackingServer
 
-    try_mlflow_briefly()
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     return TrackingServer(settings.tracking_uri)
 
 
