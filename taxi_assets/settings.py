@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import click
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, ValidationError
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from taxi_assets.errors import mask
 from taxi_assets.tlc.fleets import FLEETS, Fleet
@@ -66,13 +66,15 @@ def _months_per_run(text: str) -> str | None:
     return None if text == "all" else text
 
 
-class Settings(
-    BaseSettings, frozen=True, extra="ignore", case_sensitive=True, env_ignore_empty=True
-):
+class Settings(BaseSettings):
     """The variables, by their names, with defaults filled in.
 
     A field's description is what its variable can be set to.
     """
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", case_sensitive=True, env_ignore_empty=True
+    )
 
     fleets: Annotated[tuple[Fleet, ...], NoDecode, BeforeValidator(_fleets)] = Field(
         tuple(FLEETS.values()),
@@ -113,7 +115,7 @@ class Settings(
     mlflow_ui_url: str | None = Field(None, alias="MLFLOW_UI_URL", description="a URL")
 
     @classmethod
-    def from_environment(cls, **instead: str) -> Self:
+    def from_environment(cls, **instead: Any) -> Self:
         """Read the variables; an empty one counts as absent.
 
         Args:
