@@ -9,7 +9,7 @@ import click
 import jinja2
 from markupsafe import Markup, escape
 
-from taxi_assets.errors import MonthError
+from taxi_assets.errors import MonthError, mask
 from taxi_assets.reporting.stored_months import stored_figures
 from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
@@ -47,7 +47,7 @@ def write_report(
 
     Raises:
         UnreachableStorageError: the storage does not answer.
-        OSError: the page cannot be written.
+        OSError: the page cannot be written, or a folder of the storage cannot be read.
     """
     import pandas as pd
 
@@ -133,9 +133,8 @@ def _by_part(month: "pd.Series[Any]", figure: str) -> "pd.DataFrame":
     for column, value in month.items():
         match = re.fullmatch(rf"backtest\.models\.(\w+)\.{figure}", column)
         if match:
-            families.setdefault(match[1], {})[
-                match[2].replace("_", " ").replace("manhattan", "Manhattan")
-            ] = value
+            part = match[2].replace("_", " ").replace("manhattan", "Manhattan")
+            families.setdefault(match[1], {})[part] = value
     return pd.DataFrame(families)
 
 
@@ -172,8 +171,9 @@ def report(output: Path) -> None:
     except MonthError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
-        reason = error.strerror or error
-        raise click.ClickException(f"{output} cannot be written: {reason}") from None
+        # Of the page, or of a folder of the storage.
+        reason = f"{error.filename or output} cannot be opened: {error.strerror or error}"
+        raise click.ClickException(mask(reason)) from None
     for problem in problems:
         click.echo(problem, err=True)
     click.echo(f"{output}: {'1 month' if months == 1 else f'{months} months'}")

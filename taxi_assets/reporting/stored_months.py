@@ -39,6 +39,7 @@ def stored_figures(
 
     Raises:
         UnreachableStorageError: the storage does not answer.
+        OSError: a folder of a local storage cannot be read.
     """
     import pandas as pd
 
@@ -53,9 +54,12 @@ def stored_figures(
             return None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             again = command(["/".join(path.split("/")[:2])], month.partition_key)
+            advice = f"Make it again: {again}"
+            if isinstance(error, PermissionError):
+                advice = "Give whoever makes the report access to it"
             problems.append(
                 f"{storage.shown_path(path)} cannot be read: {first_line(error)}. The report "
-                f"leaves it out. Make it again: {again}"
+                f"leaves it out. {advice}"
             )
             return None
 
