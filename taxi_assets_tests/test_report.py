@@ -95,7 +95,7 @@ def report_of(
 @pytest.fixture
 def page(tmp_path: Path) -> Page:
     for number in (3, 4):
-        # All trips in the last zone, hour and minute, then all in the first: as far apart as can be.
+        # All in the last zone, hour and minute, then all in the first: as far apart as can be.
         counts = ([0] * (length - 1) + [5] for length in LENGTHS.values())
         profile = Profile(*(of[:: 1 if number == 3 else -1] for of in counts))
         note_profile(Storage(str(tmp_path / "data")), GREEN, Month(2023, number), profile)
