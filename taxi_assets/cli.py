@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from dotenv import load_dotenv
 
-from taxi_assets.errors import MonthError
+from taxi_assets.errors import MonthError, mask
 from taxi_assets.settings import Settings
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month, months_of
@@ -206,7 +206,9 @@ def report(output: Path) -> None:
     settings = Settings.from_environment()
     pages = tracking_server(settings).pages or settings.mlflow_ui_url
     with os_errors_named(output):
-        months = write_report(Storage(settings.storage), settings.fleets, output, pages)
+        months, problems = write_report(Storage(settings.storage), settings.fleets, output, pages)
+    for problem in problems:
+        click.echo(problem, err=True)
     click.echo(f"{output}: {months} month{'' if months == 1 else 's'}")
 
 
@@ -311,6 +313,5 @@ def os_errors_named(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise click.ClickException(
-            f"{error.filename or place}: {error.strerror or error}."
-        ) from None
+        reason = mask(f"{error.filename or place}: {error.strerror or error}.")
+        raise click.ClickException(reason) from None
