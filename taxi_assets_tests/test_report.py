@@ -8,16 +8,17 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from fsspec.implementations.memory import MemoryFileSystem
 
 from taxi_assets.durations.profiles import LENGTHS, Profile
-from taxi_assets.reporting.report import report, write_report
+from taxi_assets.reporting.report import write_report
 from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.stored_months import note_profile
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
+from taxi_assets_tests.conftest import taxi_assets
 
 GREEN = FLEETS["green"]
 SCRIPT = "<script>alert(1)</script>"
@@ -271,10 +272,9 @@ def test_fifteen_years_of_a_fleet_take_less_than_400_kb(tmp_path: Path) -> None:
 def run(
     folder: Path, monkeypatch: pytest.MonkeyPatch, output: str = "report.html", **variables: str
 ) -> Result:
-    monkeypatch.chdir(folder)
     for name, value in {"TAXI_FLEET": "green", "TAXI_STORAGE": "data", **variables}.items():
         monkeypatch.setenv(name, value)
-    return CliRunner().invoke(report, ["--output", output])
+    return taxi_assets("report", "--output", output, folder=folder)
 
 
 def test_the_command_writes_nothing_but_the_page(
@@ -297,7 +297,7 @@ def test_a_report_of_nothing_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ("storage", "output", "sentence"),
     [
         ("memory://away", "report.html", "away/green.* cannot be reached .*Check TAXI_STORAGE"),
-        ("data", "nowhere/report.html", "report.html cannot be opened: No such file or directory"),
+        ("data", "nowhere/report.html", "report.html: No such file or directory"),
     ],
 )
 def test_a_report_that_cannot_be_made_says_why(
