@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.stats import norm
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import OneHotEncoder
 
@@ -18,29 +17,35 @@ from taxi_assets.durations import boosted
 from taxi_assets.durations.answers import (
     BANDS,
     ZONES,
+    Boosted,
+    BoostedPairs,
+    DurationModel,
     Encoding,
     Interval,
     Linear,
     answer,
     band_of,
     number,
+    part,
     split_up,
 )
 from taxi_assets.durations.boosted_month import fit_boosted_month, validate_boosted
 from taxi_assets.durations.cleaning import clean_trips
 from taxi_assets.durations.encoding import fit_encoding
 from taxi_assets.durations.hourly_pairs import COLUMNS, group_by_hourly_pair
-from taxi_assets.durations.intervals import fit_interval, fit_linear_interval, linear_arrays
+from taxi_assets.durations.intervals import fit_interval, linear_arrays, servable_linear
 from taxi_assets.durations.models import FAMILIES, fit_models, read_models
 from taxi_assets.durations.regression import fit_model, fit_vectorizer, predict
 from taxi_assets.durations.window import (
+    FOLDS,
+    Window,
     cells_of,
     fold_of,
     training_window,
     zone_number,
     zone_numbers,
 )
-from taxi_assets.durations.zone_pairs import VALIDATION, group_by_zone_pair, split
+from taxi_assets.durations.zone_pairs import group_by_zone_pair, split
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
@@ -216,7 +221,7 @@ FOLDS_OF_TODAY = [0, 3, 4, 0]
 def test_validation_trips_are_in_no_fit(
     months: dict[Month, pd.DataFrame], sums: list[tuple[Month, pd.DataFrame]]
 ) -> None:
-    """A month's own; only the interval, which is calibrated on them, may change."""
+    """A month's own; only the intervals, which are calibrated on them, may change."""
     month = MONTHS[2]
     leaky = months[month].copy()
     leaky.loc[leaky["validates"], "duration"] = 1.0
@@ -226,7 +231,9 @@ def test_validation_trips_are_in_no_fit(
     two = fit_boosted_month(training_window(month, planted), leaky)
     assert one.keys() == two.keys()
     changed = {name for name in one if one[name].tobytes() != two[name].tobytes()}
-    assert changed == {"interval.low", "interval.high"}
+    assert changed == {
+        f"{of}.{bound}" for of in ("interval", "pair_interval") for bound in ("low", "high")
+    }
 
 
 def test_months_before_count_with_all_their_trips_and_less_than_later_ones(
@@ -380,9 +387,8 @@ def test_intervals_hold_eight_of_ten_in_every_fifth() -> None:
     low, high = interval.bounds(minutes[half:], spread[half:])
     held = (low <= actual[half:]) & (actual[half:] <= high)
     assert held.mean() == pytest.approx(0.8, abs=0.01)
-    fifth = np.argsort(np.argsort(minutes[half:], kind="stable")) * 5 // half
-    for number_of in range(5):
-        assert held[fifth == number_of].mean() == pytest.approx(0.8, abs=0.02)
+    for place in range(5):
+        assert held[fifths_of(minutes[half:]) == place].mean() == pytest.approx(0.8, abs=0.02)
 
 
 def test_no_answer_is_outside_what_trips_can_take() -> None:
@@ -409,48 +415,91 @@ def test_the_linear_model_as_arrays_is_the_linear_model(
     arrays = linear_arrays(vectorizer, model)
     cells = cells_of(pairs.assign(pickup_hour=np.uint8(0)))
     assert_allclose(Linear(arrays).predict(cells), predict(pairs, vectorizer, model), rtol=1e-12)
-    interval = Interval(fit_linear_interval(arrays, pairs))
-    held_out = months[MONTHS[1]]
-    minutes = Linear(arrays).predict(cells_of(held_out))
-    low, high = interval.bounds(minutes, np.ones(len(minutes)))
-    actual = held_out["duration"].to_numpy()
-    assert ((low <= actual) & (actual <= high)).mean() == pytest.approx(0.82, abs=0.06)
 
 
-def test_a_fifth_of_the_predictions_that_has_no_trip_is_like_all(
-    months: dict[Month, pd.DataFrame],
-) -> None:
+def test_a_fifth_of_the_predictions_that_has_no_trip_is_like_all() -> None:
     """Trips between the same two zones are predicted the same: four fifths are empty."""
-    pairs = group_by_zone_pair(months[MONTHS[0]])
+    errors = np.random.default_rng(4).normal(size=500)
+    interval = fit_interval(np.full(500, 10.0), np.ones(500), 10 + errors)
+    for name, quantile in (("low", 0.1), ("high", 0.9)):
+        assert_allclose(interval[name], [np.quantile(errors, quantile)] * 5)
+
+
+def fifths_of(minutes: np.ndarray) -> np.ndarray:
+    """Which fifth of the trips each one is in, by predicted minutes."""
+    return np.argsort(np.argsort(minutes, kind="stable")) * 5 // len(minutes)
+
+
+def shares_held(answers: tuple[np.ndarray, ...], actual: np.ndarray) -> list[float]:
+    """How many of the trips lie between their bounds: of all, and of each fifth."""
+    minutes, low, high = answers
+    held = (low <= actual) & (actual <= high)
+    return [held.mean(), *(held[fifths_of(minutes) == place].mean() for place in range(5))]
+
+
+def intervals_of(window: Window, last: pd.DataFrame) -> dict[str, tuple[DurationModel, Interval]]:
+    """The models that are trained on a window, and on the last month alone, and their bounds."""
+    arrays = fit_boosted_month(window, last)
+    encoding, trees = Encoding(part(arrays, "encoding")), part(arrays, "boosted")
+    pairs = group_by_zone_pair(last)
     vectorizer = fit_vectorizer(pairs)
-    arrays = linear_arrays(vectorizer, fit_model(pairs, vectorizer))
-    busiest = split(pairs, VALIDATION).nlargest(1, "trips")
-    interval = fit_linear_interval(arrays, busiest)
-    for name in ("low", "high"):
-        assert np.isfinite(interval[name]).all()
-        assert_allclose(interval[name], interval[name][-1])
+    linear = servable_linear(vectorizer, fit_model(pairs, vectorizer), last)
+    return {
+        "with a time": (Boosted(encoding, trees), Interval(part(arrays, "interval"))),
+        "without": (BoostedPairs(encoding, trees), Interval(part(arrays, "pair_interval"))),
+        "linear": (Linear(part(linear, "linear")), Interval(part(linear, "interval"))),
+    }
 
 
-def test_the_interval_of_the_linear_model_is_that_of_its_validation_trips(
+def test_eight_trips_of_ten_of_the_next_month_lie_between_their_bounds(
+    months: dict[Month, pd.DataFrame], sums: list[tuple[Month, pd.DataFrame]]
+) -> None:
+    """With a time, without one, and by the linear model; each fifth of the predictions, too."""
+    fitted = intervals_of(training_window(MONTHS[1], sums[:2]), months[MONTHS[1]])
+    cells, actual = cells_of(months[MONTHS[2]]), months[MONTHS[2]]["duration"].to_numpy()
+    for model, interval in fitted.values():
+        share, *of_fifths = shares_held(answer(model, interval, cells), actual)
+        assert share == pytest.approx(0.8, abs=0.025)
+        assert of_fifths == pytest.approx([0.8] * 5, abs=0.04)
+
+
+def test_trees_of_pairs_are_those_grown_on_the_sums_of_pairs(
     months: dict[Month, pd.DataFrame],
 ) -> None:
-    """By fifth of the predictions: where errors have their mean, and eight of ten lie if normal."""
-    trips = months[MONTHS[0]]
-    pairs = group_by_zone_pair(trips)
-    vectorizer = fit_vectorizer(pairs)
-    arrays = linear_arrays(vectorizer, fit_model(pairs, vectorizer))
-    found = fit_linear_interval(arrays, pairs)
-    held_out = trips[trips["validates"]]
-    minutes = Linear(arrays).predict(cells_of(held_out))
-    edges = np.quantile(minutes, [0.2, 0.4, 0.6, 0.8], method="inverted_cdf")
-    assert_allclose(found["edges"], edges, rtol=1e-9)
-    errors = (held_out["duration"].to_numpy() - minutes).reshape(-1)
-    # A hair's breadth, as equal predictions may differ in the last digit.
-    fifth = np.searchsorted(edges - 1e-9, minutes, side="right")
-    for place in range(5):
-        bias, deviation = errors[fifth == place].mean(), errors[fifth == place].std()
-        assert_allclose(found["low"][place], bias + norm.ppf(0.1) * deviation, rtol=1e-6)
-        assert_allclose(found["high"][place], bias + norm.ppf(0.9) * deviation, rtol=1e-6)
+    """In each fold, by features of pairs alone; a plain reference from the trips on."""
+    month = MONTHS[0]
+    window = training_window(month, [(month, group_by_hourly_pair(months[month]))])
+    trips = months[month][~months[month]["validates"]]
+    cells = cells_of(trips)
+    rows = (
+        pd.DataFrame({"pair": cells - cells % BANDS, "fold": fold_of(cells, 1)})
+        .assign(minutes=trips["duration"].to_numpy())
+        .groupby(["pair", "fold"])["minutes"]
+        .agg(["size", "mean"])
+        .reset_index()
+    )
+    features = np.empty((len(rows), 9))
+    for fold in range(FOLDS):
+        mine = (rows["fold"] == fold).to_numpy()
+        others = Encoding(fit_encoding(window.without(fold)))
+        of_hours = others.features(rows["pair"].to_numpy()[mine])
+        features[mine] = np.delete(of_hours, [2, 3, 4, 9], axis=1)
+    dataset = lightgbm.Dataset(
+        features, rows["mean"], weight=rows["size"],
+        categorical_feature=boosted.CATEGORIES, params=boosted.PARAMETERS,
+    )  # fmt: skip
+    reference = lightgbm.train(boosted.PARAMETERS, dataset, boosted.MEAN_ROUNDS)
+
+    arrays = fit_models(window)
+    encoding = Encoding(part(arrays, "encoding"))
+    model = BoostedPairs(encoding, part(arrays, "boosted"))
+    asked = rows["pair"].unique()
+    expected = reference.predict(np.delete(encoding.features(asked), [2, 3, 4, 9], axis=1))
+    assert_allclose(model.predict(asked), expected, rtol=1e-9)
+    for answers, at_eleven in zip(
+        model.predict_with_spread(asked), model.predict_with_spread(asked + 11), strict=True
+    ):
+        assert_array_equal(answers, at_eleven)
 
 
 def test_every_family_predicts_and_the_better_ones_better(
@@ -510,27 +559,23 @@ def test_the_next_real_month_is_predicted_far_better_than_by_the_linear_model(
     trained = {month: trips_of(month) for month in window}
     sums = [(Month.parse(name), group_by_hourly_pair(trips)) for name, trips in trained.items()]
     last = trained[window[-1]]
-    arrays = fit_boosted_month(training_window(sums[-1][0], sums), last)
-    pairs = group_by_zone_pair(last)
-    vectorizer = fit_vectorizer(pairs)
-    linear = Linear(linear_arrays(vectorizer, fit_model(pairs, vectorizer)))
-    model = read_models(arrays)["boosted"]
-    interval = Interval({name[9:]: arrays[name] for name in arrays if name.startswith("interval.")})
+    fitted = intervals_of(training_window(sums[-1][0], sums), last)
     held_out = trips_of(truth)
     actual, cells = held_out["duration"].to_numpy(), cells_of(held_out)
-    minutes, low, high = answer(model, interval, cells)
-    rmses = [np.sqrt(np.mean((p - actual) ** 2)) for p in (minutes, linear.predict(cells))]
-    assert 1 - rmses[0] / rmses[1] > gain
-    held = (low <= actual) & (actual <= high)
-    assert held.mean() == pytest.approx(0.8, abs=0.025)
-    fifth = np.argsort(np.argsort(minutes, kind="stable")) * 5 // len(minutes)
-    for number_of in range(5):
-        assert held[fifth == number_of].mean() == pytest.approx(0.8, abs=0.04)
+    answers = {name: answer(*of, cells) for name, of in fitted.items()}
+    rmse = {name: np.sqrt(np.mean((of[0] - actual) ** 2)) for name, of in answers.items()}
+    assert 1 - rmse["with a time"] / rmse["linear"] > gain
+    assert rmse["with a time"] < rmse["without"] < 1.09 * rmse["with a time"]
+    held = {name: shares_held(of, actual) for name, of in answers.items()}
+    for share, *of_fifths in held.values():
+        assert share == pytest.approx(0.8, abs=0.025)
+        assert of_fifths == pytest.approx([0.8] * 5, abs=0.04)
+    assert held["without"][0] == pytest.approx(held["with a time"][0], abs=0.015)
 
 
 def test_the_digest_of_trees_is_that_of_their_text(sums: list[tuple[Month, pd.DataFrame]]) -> None:
     arrays = fit_models(training_window(MONTHS[0], sums[:1]))
-    for name in ("mean", "variance"):
+    for name in ("mean", "variance", "pair_mean", "pair_variance"):
         text = arrays[f"boosted.{name}_trees"].tobytes()
         assert text.startswith(b"tree\n")
         assert str(arrays[f"boosted.{name}_sha256"]) == hashlib.sha256(text).hexdigest()
@@ -540,9 +585,9 @@ def test_zones_are_categories_and_other_features_are_numbers(
     sums: list[tuple[Month, pd.DataFrame]],
 ) -> None:
     arrays = fit_models(training_window(MONTHS[0], sums[:1]))
-    for trees in ("mean", "variance"):
+    for trees, others in (("mean", 11), ("variance", 11), ("pair_mean", 7), ("pair_variance", 7)):
         text = arrays[f"boosted.{trees}_trees"].tobytes().decode()
         (infos,) = (line for line in text.splitlines() if line.startswith("feature_infos="))
         # Numbers have a range, and what is always the same has none.
         numbers = [info.startswith(("[", "none")) for info in infos.partition("=")[2].split()]
-        assert numbers == [False] * 2 + [True] * 11
+        assert numbers == [False] * 2 + [True] * others

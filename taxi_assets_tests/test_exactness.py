@@ -180,7 +180,7 @@ def vectorizer_of(*zones: str, names: tuple[str, str] = ("PULocationID", "DOLoca
 def test_a_model_is_bound_to_the_vectorizer_that_it_was_fitted_with_and_to_no_other() -> None:
     own, other = vectorizer_of("1", "2"), vectorizer_of("1", "3")
     model = LinearRegression()
-    trained = TrainedModel(model=model, vocabulary=vocabulary(own), mlflow_run_id="")
+    trained = TrainedModel(model=model, vocabulary=vocabulary(own), interval={}, mlflow_run_id="")
     assert bind(own, trained) == (own, model)
     with pytest.raises(VocabularyError, match="fitted on other features than the vectorizer has"):
         bind(other, trained)

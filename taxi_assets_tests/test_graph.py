@@ -39,7 +39,7 @@ def test_the_graph_is_described_for_people(settings: Settings) -> None:
         "cleaned_trips": {"raw_trips"},
         "zone_pairs": {"cleaned_trips"},
         "vectorizer": {"zone_pairs"},
-        "model": {"zone_pairs", "vectorizer"},
+        "model": {"cleaned_trips", "zone_pairs", "vectorizer"},
         "metrics": {"raw_trips", "cleaned_trips", "zone_pairs", "vectorizer", "model"},
         "hourly_pairs": {"cleaned_trips"},
         "boosted_model": {"cleaned_trips", "hourly_pairs"},

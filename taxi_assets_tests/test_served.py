@@ -16,12 +16,22 @@ import pytest
 from mlflow.exceptions import MlflowException
 from numpy.testing import assert_allclose
 
-from taxi_assets.durations.answers import Interval, TreesError, answer, band_of, number
+from taxi_assets.durations.answers import (
+    BANDS,
+    BoostedPairs,
+    Encoding,
+    Interval,
+    TreesError,
+    answer,
+    band_of,
+    number,
+    part,
+)
 from taxi_assets.durations.boosted_month import fit_boosted_month, servable_boosted
 from taxi_assets.durations.cleaning import clean_trips
 from taxi_assets.durations.hourly_pairs import group_by_hourly_pair
 from taxi_assets.durations.intervals import servable_linear
-from taxi_assets.durations.models import part, read_models
+from taxi_assets.durations.models import read_models
 from taxi_assets.durations.regression import fit_model, fit_vectorizer
 from taxi_assets.durations.window import training_window
 from taxi_assets.durations.zone_pairs import group_by_zone_pair
@@ -44,7 +54,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
     pairs = group_by_zone_pair(trips)
     vectorizer = fit_vectorizer(pairs)
     return {
-        "linear": servable_linear(vectorizer, fit_model(pairs, vectorizer), pairs),
+        "linear": servable_linear(vectorizer, fit_model(pairs, vectorizer), trips),
         "boosted": fit_boosted_month(
             training_window(MARCH, [(MARCH, group_by_hourly_pair(trips))]), trips
         ),
@@ -95,7 +105,16 @@ def test_a_time_on_the_clock_gives_the_answer_of_its_band(
     assert 1 <= low < minutes < high <= 60
 
 
-def test_without_a_time_the_answer_is_for_the_average_hour(boosted: TripDuration) -> None:
+def test_without_a_time_the_answer_is_for_the_pairs_trips_at_all_hours(
+    boosted: TripDuration, fitted: dict[str, dict[str, Any]]
+) -> None:
+    arrays = fitted["boosted"]
+    encoding, trees = Encoding(part(arrays, "encoding")), part(arrays, "boosted")
+    model, interval = BoostedPairs(encoding, trees), Interval(part(arrays, "pair_interval"))
+    cell = number(np.array([132]), np.array([4]), np.array([30]))
+    expected = np.ravel(answer(model, interval, cell))
+    assert_allclose(ask(boosted, 132).to_numpy()[0], expected, rtol=1e-12)
+    assert_allclose(np.ravel(boosted.answer(cell, np.array([False]))), expected, rtol=1e-12)
     hours = pd.date_range("2023-03-06", periods=168, freq="h")
     by_hour = pd.concat([ask(boosted, 132, time=hour) for hour in hours])
     average = ask(boosted, 132)
@@ -110,6 +129,24 @@ def test_without_a_time_the_answer_is_for_the_average_hour(boosted: TripDuration
     answers = boosted.predict(None, mixed)
     assert_allclose(answers.to_numpy()[0], average.to_numpy()[0], rtol=1e-12)
     assert_allclose(answers.to_numpy()[1], by_hour.to_numpy()[0], rtol=1e-12)
+
+
+def test_a_model_that_was_logged_without_trees_of_pairs_answers_as_it_did(
+    tmp_path: Path, fitted: dict[str, dict[str, Any]], boosted: TripDuration
+) -> None:
+    """Without a time, the answers of all hours count as often as the pair is asked for at each."""
+    older = {
+        name: values
+        for name, values in servable_boosted(fitted["boosted"]).items()
+        if not name.startswith(("pair_interval.", "boosted.pair_"))
+    }
+    model = opened(tmp_path, older)
+    timed = ask(model, 132, time="2023-03-01 08:15:00")
+    pd.testing.assert_frame_equal(timed, ask(boosted, 132, time="2023-03-01 08:15:00"))
+    bands = number(np.full(BANDS, 132), np.full(BANDS, 4), np.arange(BANDS))
+    weights = Encoding(part(older, "encoding")).bands_of_pairs(bands[:1])[0]
+    expected = np.average(model.answer_cells(bands), axis=1, weights=weights)
+    assert_allclose(ask(model, 132).to_numpy()[0], np.round(expected, 1), rtol=1e-12)
 
 
 def test_a_zone_is_a_whole_number_however_it_is_written(boosted: TripDuration) -> None:

@@ -87,7 +87,7 @@ def tracked_run(context: MonthContext, mlflow: dg.ResourceParam[Tracking]) -> Tr
 @monthly_asset(
     kinds={"scikitlearn", "mlflow"},
     io_manager="estimators",
-    code_version="2",
+    code_version="3",
     for_month={"tracked_run": tracked_run},
     imports=["sklearn.linear_model", "mlflow", "dagster_mlflow"],
     freshness=TLC_RHYTHM,
@@ -95,6 +95,7 @@ def tracked_run(context: MonthContext, mlflow: dg.ResourceParam[Tracking]) -> Tr
 )
 def model(
     context: MonthContext,
+    cleaned_trips: "pd.DataFrame",
     zone_pairs: "pd.DataFrame",
     vectorizer: "DictVectorizer",
     storage: dg.ResourceParam[Storage],
@@ -105,11 +106,14 @@ def model(
     Look at `mlflow_run`, which leads to parameters, figures and the model to be served. *Plots*,
     beside *Table*, draws the intercept over the months.
     """
+    from taxi_assets.durations.answers import part
+
     fitted = regression.fit_model(zone_pairs, vectorizer)
+    servable = intervals.servable_linear(vectorizer, fitted, cleaned_trips)
     origin = stored_origin(storage, month_file(context.fleet, context.month))
     tracked_run.begin({"model_type": regression.MODEL_TYPE, **month_parameters(context)}, origin)
     tracked_run.log_vectorizer(vectorizer)
-    tracked_run.log_model(intervals.servable_linear(vectorizer, fitted, zone_pairs))
+    tracked_run.log_model(servable)
     context.when_stored(
         lambda: tracked_run.supersede_others(
             lambda: str(context.load("model", context.month)["mlflow_run_id"])
@@ -119,6 +123,7 @@ def model(
         value=TrainedModel(
             model=fitted,
             vocabulary=regression.vocabulary(vectorizer),
+            interval=part(servable, "interval"),
             mlflow_run_id=tracked_run.run_id,
         ),
         metadata={

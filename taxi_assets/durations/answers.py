@@ -36,6 +36,19 @@ HOUR_PRIOR = 10.0
 DAY_PRIOR = 20.0
 """Trips' worth of belief that a pair's trips are spread over the week as all trips are."""
 
+PAIR_FEATURES = (0, 1, 5, 6, 7, 8, 10, 11, 12)
+"""Which of the features are those of a pair, whatever the hour; see ``Encoding.features``."""
+
+
+def part(arrays: Arrays, name: str) -> dict[str, NDArray[Any]]:
+    """Those arrays that bear a name before theirs, without it."""
+    beginning = f"{name}."
+    return {
+        array.removeprefix(beginning): values
+        for array, values in arrays.items()
+        if array.startswith(beginning)
+    }
+
 
 def band_of(hour: NDArray[Any]) -> NDArray[np.int64]:
     """The band, 0 to 47, of an hour of the week, 0 (Monday midnight) to 167."""
@@ -123,25 +136,45 @@ class Encoding:
 
 
 class Boosted:
-    """Gradient-boosted trees for the mean, and others for the squared error around it."""
+    """Gradient-boosted trees for the mean, and others for the squared error around it.
+
+    Attributes:
+        prefix: of the names of their arrays.
+        columns: the features that they look at.
+    """
+
+    prefix = ""
+    columns: slice | tuple[int, ...] = slice(None)
 
     def __init__(self, encoding: Encoding, arrays: Arrays) -> None:
         self._encoding = encoding
-        self._mean = parse_trees(arrays["mean_trees"], str(arrays["mean_sha256"]))
-        self._variance = parse_trees(arrays["variance_trees"], str(arrays["variance_sha256"]))
+        self._mean, self._variance = (
+            parse_trees(arrays[f"{name}_trees"], str(arrays[f"{name}_sha256"]))
+            for name in (f"{self.prefix}mean", f"{self.prefix}variance")
+        )
 
     def predict(self, cells: Cells) -> Floats:
         """Minutes, shape (len(cells),)."""
-        return self._minutes(self._encoding.features(cells))
+        return self._minutes(self._features(cells))
 
     def predict_with_spread(self, cells: Cells) -> tuple[Floats, Floats]:
         """Minutes, and the standard deviation (minutes) of a cell's trips, one at least."""
-        features = self._encoding.features(cells)
+        features = self._features(cells)
         variance = self._variance.predict(features, num_threads=1)
         return self._minutes(features), np.asarray(np.sqrt(np.maximum(variance, 1.0)))
 
+    def _features(self, cells: Cells) -> NDArray[np.float32]:
+        return self._encoding.features(cells)[:, self.columns]
+
     def _minutes(self, features: NDArray[np.float32]) -> Floats:
         return np.asarray(self._mean.predict(features, num_threads=1))
+
+
+class BoostedPairs(Boosted):
+    """The same of a pair's trips at all hours: which band a cell has makes no difference."""
+
+    prefix = "pair_"
+    columns = PAIR_FEATURES
 
 
 class Linear:

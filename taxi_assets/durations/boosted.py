@@ -8,7 +8,7 @@ prediction follows from its sums, too: Σ(y - p)² = Σy² - 2pΣy + np².
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from taxi_assets.durations.answers import Encoding
+from taxi_assets.durations.answers import PAIR_FEATURES, Boosted, BoostedPairs, Encoding
 from taxi_assets.durations.encoding import fit_encoding
 from taxi_assets.durations.window import FOLDS, Window
 
@@ -42,7 +42,7 @@ PARAMETERS: dict[str, Any] = {
     "force_row_wise": True,
     "verbose": -1,
 }
-"""LightGBM's, of both models.
+"""LightGBM's, of all trees.
 
 Chosen by held-out RMSE beside time. More trees at a lower rate do 0.1 to 0.4 % better, and take as
 much longer to grow and to ask. 63 bins and eight features of ten for each tree are within 0.3 % of
@@ -59,11 +59,20 @@ CATEGORIES = [0, 1]
 
 
 def fit_boosted(window: Window, encoding: Encoding) -> "dict[str, NDArray[Any]]":
-    """The arrays of an ``answers.Boosted``."""
+    """The arrays of an ``answers.Boosted`` and an ``answers.BoostedPairs``."""
+    features = folded_features(window)
+    pairs, row = window.of_pairs()
+    of_pairs = features[row][:, PAIR_FEATURES]
+    return _grow(Boosted.prefix, window, features) | _grow(BoostedPairs.prefix, pairs, of_pairs)
+
+
+def _grow(
+    prefix: str, window: Window, features: "NDArray[np.float32]"
+) -> "dict[str, NDArray[Any]]":
+    """Trees of the mean and of the squared error around it, as arrays of names with a prefix."""
     import lightgbm
     import numpy as np
 
-    features = folded_features(window)
     trips = window.sums["trips"]
     rows, mean = grow_mean(window, features, PARAMETERS, MEAN_ROUNDS)
     predicted = _predictions_in_training(mean)
@@ -74,7 +83,7 @@ def fit_boosted(window: Window, encoding: Encoding) -> "dict[str, NDArray[Any]]"
     )
     rows.set_label(np.maximum(squares, 0.0) / trips)
     variance = lightgbm.train(PARAMETERS, rows, VARIANCE_ROUNDS)
-    return _text("mean", mean) | _text("variance", variance)
+    return _text(f"{prefix}mean", mean) | _text(f"{prefix}variance", variance)
 
 
 def grow_mean(

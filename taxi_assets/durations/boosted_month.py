@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from taxi_assets.durations import boosted
+from taxi_assets.durations.answers import BANDS, Boosted, BoostedPairs, Encoding, part
 from taxi_assets.durations.cleaning import DURATION, HOUR, VALIDATES
-from taxi_assets.durations.intervals import fit_interval
-from taxi_assets.durations.models import ENCODING, fit_models, read_models
+from taxi_assets.durations.intervals import calibrate
+from taxi_assets.durations.models import ENCODING, fit_models, join, read_models
 from taxi_assets.durations.window import (
     WEIGHT_OF_A_MONTH_AGO,
     Window,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from taxi_assets.durations.answers import Arrays
 
-BOOSTED, INTERVAL = "boosted", "interval"
+BOOSTED, INTERVAL, PAIR_INTERVAL = "boosted", "interval", "pair_interval"
 
 PARAMETERS = {
     "model_type": "LightGBM",
@@ -35,23 +36,26 @@ PARAMETERS = {
 
 
 def fit_boosted_month(window: Window, cleaned_trips: "pd.DataFrame") -> "dict[str, NDArray[Any]]":
-    """Fit all families, and the interval on the validation trips, which no fit has seen.
+    """Fit all families, and the intervals on the validation trips, which no fit has seen.
 
     Args:
         window: the sums that the models are trained on.
         cleaned_trips: of the last of their months.
     """
     arrays = fit_models(window)
+    encoding, trees = Encoding(part(arrays, ENCODING)), part(arrays, BOOSTED)
     held_out = cleaned_trips[cleaned_trips[VALIDATES]]
-    cells, trip, _ = distinct(cells_of(held_out))
-    minutes, spread = read_models(arrays)[BOOSTED].predict_with_spread(cells)
-    interval = fit_interval(minutes[trip], spread[trip], held_out[DURATION].to_numpy())
-    return arrays | {f"{INTERVAL}.{name}": values for name, values in interval.items()}
+    cells, actual = cells_of(held_out), held_out[DURATION].to_numpy()
+    intervals = {
+        INTERVAL: calibrate(Boosted(encoding, trees), cells, actual),
+        PAIR_INTERVAL: calibrate(BoostedPairs(encoding, trees), cells - cells % BANDS, actual),
+    }
+    return arrays | join(intervals)
 
 
 def servable_boosted(arrays: "Arrays") -> "dict[str, NDArray[Any]]":
     """Those arrays that the served model needs."""
-    parts = (ENCODING, BOOSTED, INTERVAL)
+    parts = (ENCODING, BOOSTED, INTERVAL, PAIR_INTERVAL)
     return {name: values for name, values in arrays.items() if name.partition(".")[0] in parts}
 
 

@@ -5,7 +5,7 @@ See ``answers.Interval``, which reads the arrays that are made here.
 
 from typing import TYPE_CHECKING, Any
 
-from taxi_assets.durations.zone_pairs import VALIDATION, split
+from taxi_assets.durations.cleaning import DURATION, VALIDATES
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
 
 if TYPE_CHECKING:
@@ -15,13 +15,12 @@ if TYPE_CHECKING:
     from sklearn.feature_extraction import DictVectorizer
     from sklearn.linear_model import LinearRegression
 
+    from taxi_assets.durations.answers import Cells, DurationModel
+
 LOW, HIGH = 0.1, 0.9
 """The quantiles that the bounds are."""
 
 FIFTHS = (0.2, 0.4, 0.6, 0.8)
-
-NORMAL_HIGH = 1.2815515655446004
-"""The upper quantile of the normal distribution."""
 
 
 def fit_interval(
@@ -48,6 +47,23 @@ def fit_interval(
     return {"edges": edges, "low": low, "high": high}
 
 
+def calibrate(
+    model: "DurationModel", cells: "Cells", actual: "NDArray[np.float64]"
+) -> "dict[str, NDArray[np.float64]]":
+    """The arrays of a model's interval, from trips that the model was not fitted on.
+
+    Args:
+        model: predicts minutes and spread.
+        cells: of each trip.
+        actual: how long each took (minutes).
+    """
+    from taxi_assets.durations.window import distinct
+
+    met, trip, _ = distinct(cells)
+    minutes, spread = model.predict_with_spread(met)
+    return fit_interval(minutes[trip], spread[trip], actual)
+
+
 def linear_arrays(
     vectorizer: "DictVectorizer", model: "LinearRegression"
 ) -> "dict[str, NDArray[np.float64]]":
@@ -71,53 +87,14 @@ def linear_arrays(
 
 
 def servable_linear(
-    vectorizer: "DictVectorizer", model: "LinearRegression", zone_pairs: "pd.DataFrame"
+    vectorizer: "DictVectorizer", model: "LinearRegression", cleaned_trips: "pd.DataFrame"
 ) -> "dict[str, NDArray[Any]]":
     """The arrays of a linear model and of its interval, by ``linear.…`` and ``interval.…``."""
-    arrays = linear_arrays(vectorizer, model)
-    interval = fit_linear_interval(arrays, zone_pairs)
-    return {f"linear.{name}": values for name, values in arrays.items()} | {
-        f"interval.{name}": values for name, values in interval.items()
-    }
-
-
-def fit_linear_interval(
-    arrays: "dict[str, NDArray[Any]]", zone_pairs: "pd.DataFrame"
-) -> "dict[str, NDArray[np.float64]]":
-    """The arrays of a linear model's interval, from the sums of its validation trips.
-
-    Sums give the errors' mean and variance by fifth; their shape is taken to be normal.
-    """
-    import numpy as np
-
     from taxi_assets.durations.answers import Linear
+    from taxi_assets.durations.models import join
     from taxi_assets.durations.window import cells_of
 
-    pairs = split(zone_pairs, VALIDATION)
-    minutes = Linear(arrays).predict(cells_of(pairs.assign(pickup_hour=np.uint8(0))))
-    trips, total, squares = (
-        pairs[name].to_numpy(np.float64)
-        for name in ("trips", "duration_sum", "duration_sum_of_squares")
-    )
-    order = np.argsort(minutes, kind="stable")
-    share = np.cumsum(trips[order]) / trips.sum()
-    last = len(order) - 1
-    edges = minutes[order][[min(last, int(np.searchsorted(share, fifth))) for fifth in FIFTHS]]
-    fifth = np.searchsorted(edges, minutes, side="right")
-    sums = [
-        np.bincount(fifth, values, len(FIFTHS) + 1)
-        for values in (
-            trips,
-            total - minutes * trips,
-            squares - 2 * minutes * total + minutes * minutes * trips,
-        )
-    ]
-    # An empty fifth is like all.
-    count, error, square = (np.where(sums[0] > 0, values, values.sum()) for values in sums)
-    bias = error / count
-    deviation = np.sqrt(np.maximum(square / count - bias * bias, 0.0))
-    return {
-        "edges": edges,
-        "low": bias - NORMAL_HIGH * deviation,
-        "high": bias + NORMAL_HIGH * deviation,
-    }
+    arrays = linear_arrays(vectorizer, model)
+    held_out = cleaned_trips[cleaned_trips[VALIDATES]]
+    interval = calibrate(Linear(arrays), cells_of(held_out), held_out[DURATION].to_numpy())
+    return join({"linear": arrays, "interval": interval})

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from taxi_assets.durations.answers import Arrays, Boosted, DurationModel, Encoding
+from taxi_assets.durations.answers import Arrays, Boosted, DurationModel, Encoding, part
 from taxi_assets.durations.baselines import Lookup, Mean
 from taxi_assets.durations.boosted import fit_boosted
 from taxi_assets.durations.encoding import fit_encoding
@@ -47,11 +47,7 @@ def fit_models(window: Window) -> "dict[str, NDArray[Any]]":
     encoding = Encoding(encoding_arrays)
     fitted = {ENCODING: encoding_arrays}
     fitted |= {name: dict(family.fit(window, encoding)) for name, family in FAMILIES.items()}
-    return {
-        f"{name}.{array}": values
-        for name, arrays in fitted.items()
-        for array, values in arrays.items()
-    }
+    return join(fitted)
 
 
 def read_models(arrays: Arrays) -> dict[str, DurationModel]:
@@ -64,11 +60,10 @@ def read_models(arrays: Arrays) -> dict[str, DurationModel]:
     return {name: family.read(encoding, part(arrays, name)) for name, family in FAMILIES.items()}
 
 
-def part(arrays: Arrays, name: str) -> "dict[str, NDArray[Any]]":
-    """Those arrays that bear a name before theirs, without it."""
-    beginning = f"{name}."
+def join(parts: Mapping[str, Arrays]) -> "dict[str, NDArray[Any]]":
+    """The arrays of several parts, each with its part's name before its own; see ``part``."""
     return {
-        array.removeprefix(beginning): values
+        f"{name}.{array}": values
+        for name, arrays in parts.items()
         for array, values in arrays.items()
-        if array.startswith(beginning)
     }

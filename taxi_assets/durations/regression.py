@@ -43,11 +43,13 @@ class TrainedModel(TypedDict):
     Attributes:
         model: as fitted.
         vocabulary: of the vectorizer that it was fitted with.
+        interval: arrays of its ``answers.Interval``.
         mlflow_run_id: of the run that recorded its training.
     """
 
     model: "LinearRegression"
     vocabulary: str
+    interval: "dict[str, NDArray[np.float64]]"
     mlflow_run_id: str
 
 

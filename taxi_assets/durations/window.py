@@ -56,6 +56,22 @@ class Window:
         sums = {name: values[others] for name, values in self.sums.items()}
         return Window(self.cells[others], self.folds[others], sums)
 
+    def of_pairs(self) -> "tuple[Window, NDArray[np.intp]]":
+        """The sums of pairs, each as the first of its cells, in the same folds.
+
+        Returns:
+            The sums, and for each of their rows one of those here that it is the sum of.
+        """
+        import numpy as np
+
+        met, first, row = np.unique(
+            self.cells // BANDS * FOLDS + self.folds, return_index=True, return_inverse=True
+        )
+        sums = {
+            name: np.bincount(row, values).astype(np.float64) for name, values in self.sums.items()
+        }
+        return Window(met // FOLDS * BANDS, met % FOLDS, sums), first
+
 
 def training_window(
     last: "Month",

@@ -83,13 +83,11 @@ def _newest_linear(
     fleet: Fleet, newest_first: Sequence[Month], load: Load, report: Report
 ) -> dict[str, EarlierModel]:
     from taxi_assets.durations.answers import Interval, Linear
-    from taxi_assets.durations.intervals import fit_linear_interval, linear_arrays
+    from taxi_assets.durations.intervals import linear_arrays
 
     for month in newest_first:
         try:
-            pairs, vectorizer, trained = (
-                load(asset, month) for asset in ("zone_pairs", "vectorizer", "model")
-            )
+            vectorizer, trained = load("vectorizer", month), load("model", month)
             arrays = linear_arrays(*bind(vectorizer, trained))
         except (NotStoredError, UnusableValueError, FileNotFoundError) as error:
             report(f"the linear model of {month} is passed over: {error}")
@@ -98,7 +96,7 @@ def _newest_linear(
             assets = [f"{fleet.name}/{asset}" for asset in error.remake]
             again = command(assets, month.partition_key)
             raise MonthError(f"The model of {month}: {error} Make it again: {again}") from None
-        interval = Interval(fit_linear_interval(arrays, pairs))
+        interval = Interval(trained["interval"])
         run_id = trained["mlflow_run_id"]
         return {"linear": EarlierModel(month, [str(month)], run_id, Linear(arrays), interval)}
     return {}
@@ -107,8 +105,8 @@ def _newest_linear(
 def _newest_boosted(
     newest_first: Sequence[Month], load: Load, report: Report
 ) -> dict[str, EarlierModel]:
-    from taxi_assets.durations.answers import Interval, TreesError
-    from taxi_assets.durations.models import part, read_models
+    from taxi_assets.durations.answers import Interval, TreesError, part
+    from taxi_assets.durations.models import read_models
 
     for month in newest_first:
         try:

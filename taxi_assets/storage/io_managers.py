@@ -158,7 +158,12 @@ FORMATS: Mapping[str, Mapping[str, Format]] = {
     "estimators": {
         "vectorizer": Skops("DictVectorizer"),
         "model": Skops(
-            {"model": regression.MODEL_TYPE, "vocabulary": "str", "mlflow_run_id": "str"}
+            {
+                "model": regression.MODEL_TYPE,
+                "vocabulary": "str",
+                "interval": "dict",
+                "mlflow_run_id": "str",
+            }
         ),
     },
     "arrays": {"boosted_model": Arrays()},

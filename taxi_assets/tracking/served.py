@@ -10,6 +10,7 @@ import io
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,14 @@ from taxi_assets.durations.answers import (
     BANDS,
     DECIMALS,
     Boosted,
+    BoostedPairs,
     Encoding,
     Interval,
     Linear,
     answer,
     band_of,
     number,
+    part,
 )
 
 ZONE_COLUMNS = ("PULocationID", "DOLocationID")
@@ -37,9 +40,6 @@ LAST_ZONE = 265
 
 WHOLE = re.compile(r"\s*[+]?([0-9]{1,9})(?:\.0*)?\s*", re.ASCII)
 ISO = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?"
-
-CHUNK = 1 << 16
-"""Questions without a time that are answered at once: each stands for 48."""
 
 
 class TripDuration(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
@@ -59,17 +59,17 @@ class TripDuration(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc
             raise ValueError("model.npz is not the file that was logged: it is damaged.")
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             arrays = dict(archive)
-        parts: dict[str, dict[str, Any]] = {}
-        for name, values in arrays.items():
-            part, _, array = name.partition(".")
-            parts.setdefault(part, {})[array] = values
-        self.interval = Interval(parts["interval"])
-        self._encoding = Encoding(parts["encoding"]) if "encoding" in parts else None
-        self.model = (
-            Linear(parts["linear"])
-            if self._encoding is None
-            else Boosted(self._encoding, parts["boosted"])
-        )
+        self.interval = Interval(part(arrays, "interval"))
+        if linear := part(arrays, "linear"):
+            self.model: Linear | Boosted = Linear(linear)
+            self._answer_pairs = self.answer_cells
+            return
+        self._encoding, trees = Encoding(part(arrays, "encoding")), part(arrays, "boosted")
+        self.model = Boosted(self._encoding, trees)
+        self._answer_pairs = self._answer_average_hour
+        if interval := part(arrays, "pair_interval"):
+            pairs = BoostedPairs(self._encoding, trees)
+            self._answer_pairs = partial(answer, pairs, Interval(interval))
 
     def predict(  # type: ignore[no-untyped-def]
         self, context, model_input, params=None
@@ -101,25 +101,27 @@ class TripDuration(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc
 
         Args:
             cells: their numbers, see ``answers.number``.
-            known: whether the hour is known; where it is not, the answer is for the pair's average
-                hour, whatever the cell's band is.
+            known: whether the hour is known; where it is not, the answer is for the pair's trips at
+                all hours, whatever the cell's band is.
         """
-        asked, places = np.unique(np.where(known, cells, -1 - cells), return_inverse=True)
-        timed = asked >= 0
+        pairs = cells - cells % BANDS
+        asked, places = np.unique(np.where(known, cells, -1 - pairs), return_inverse=True)
         columns = np.empty((3, len(asked)))
-        columns[:, timed] = answer(self.model, self.interval, asked[timed])
-        untimed = np.flatnonzero(~timed)
-        for first in range(0, len(untimed), CHUNK):
-            chosen = untimed[first : first + CHUNK]
-            columns[:, chosen] = self._of_average_hour(-1 - asked[chosen])
+        timed = asked >= 0
+        if timed.any():
+            columns[:, timed] = self.answer_cells(asked[timed])
+        if not timed.all():
+            columns[:, ~timed] = self._answer_pairs(-1 - asked[~timed])
         return columns[:, places]
 
-    def _of_average_hour(self, cells: Any) -> Any:
-        """The answers for all bands of the week, weighted by how a pair's trips are spread."""
-        if self._encoding is None:
-            return np.array(answer(self.model, self.interval, cells))
+    def _answer_average_hour(self, cells: Any) -> Any:
+        """What models without trees of pairs answer, as they were logged before there were any.
+
+        The answers for all bands of the week, weighted by how a pair's trips are spread; each cell
+        is the first of its pair.
+        """
         weights = self._encoding.bands_of_pairs(cells)
-        every = (cells - cells % BANDS)[:, None] + np.arange(BANDS)
+        every = cells[:, None] + np.arange(BANDS)
         answers = np.array(answer(self.model, self.interval, every.ravel()))
         return np.round((answers.reshape(3, *weights.shape) * weights).sum(axis=2), DECIMALS)
 
