@@ -75,14 +75,17 @@ def build_app(watch: Watch, fleet: str, hosts: Sequence[str] = LOCAL_HOSTS) -> F
     example = answer_trip(
         watch.serving, fleet, TripQuery.model_validate({"from": 132, "to": 230, "at": "Fri 17:00"})
     ).model_dump(by_alias=True)
-    shown = {"content": {"application/json": {"example": example}}}
+    of_list = [{name: example[name] for name in Minutes.model_fields}]
+    shown, shown_of_list = (
+        {"content": {"application/json": {"example": each}}} for each in (example, of_list)
+    )
 
     @app.get("/duration", responses={200: shown, **REFUSED})
     async def duration(trip: Annotated[TripQuery, Query()]) -> Answer:
         """How long a trip between two zones takes."""
         return answer_trip(watch.serving, fleet, trip)
 
-    @app.post("/durations", responses=REFUSED)
+    @app.post("/durations", responses={200: shown_of_list, **REFUSED})
     def durations(
         trips: Annotated[list[Trip], FailFast(), Body(max_length=LONGEST_LIST)], response: Response
     ) -> list[Minutes]:

@@ -9,50 +9,43 @@ from taxi_assets.serving.questions import find_zone, hour_at
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
 from taxi_assets.tlc.zones import ZONES
 
-ZoneId = Annotated[
-    int,
-    BeforeValidator(find_zone),
-    WithJsonSchema({"type": "string", "maxLength": 60}),
+TEXT = {"type": "string", "maxLength": 60}
+
+Pickup = Annotated[
+    int, BeforeValidator(find_zone), WithJsonSchema({**TEXT, "examples": ["JFK Airport"]})
 ]
-"""A zone, by its number, 1 to 265, its name, or a part of it."""
+Dropoff = Annotated[int, BeforeValidator(find_zone), WithJsonSchema({**TEXT, "examples": ["230"]})]
+"""Zones, 1 to 265, asked for by their numbers, their names, or a part of their names."""
 
 HourOfWeek = Annotated[
-    int | None,
-    BeforeValidator(hour_at),
-    WithJsonSchema({"type": "string", "maxLength": 60}),
+    int | None, BeforeValidator(hour_at), WithJsonSchema({**TEXT, "examples": ["Fri 17:00"]})
 ]
 """An hour of the week, 0 to 167, asked for as ``Fri 17:00`` or a time; None is any hour."""
 
+ZONE = "a zone's number, its name, or a part of it"
 TIME = "when the trip begins, on New York's clock; left out, the answer is for the average hour"
 
 
 class PairQuery(BaseModel, extra="forbid"):
     """Two zones, as the parameters of an address."""
 
-    pickup: ZoneId = Field(
-        alias="from", description="a zone's number, its name, or a part of it", examples=["132"]
-    )
-    dropoff: ZoneId = Field(alias="to", description="likewise", examples=["Times Sq"])
+    pickup: Pickup = Field(alias="from", description=ZONE)
+    dropoff: Dropoff = Field(alias="to", description=ZONE)
 
 
 class TripQuery(PairQuery):
     """A trip between two zones, as the parameters of an address."""
 
-    hour: HourOfWeek = Field(None, alias="at", description=TIME, examples=["Fri 17:00"])
+    hour: HourOfWeek = Field(None, alias="at", description=TIME)
 
 
 class Trip(BaseModel, extra="forbid"):
     """A trip in a list: by the names of the parameters, or by those of the model's columns."""
 
-    pickup: ZoneId = Field(
-        validation_alias=AliasChoices("from", PICKUP_ZONE), examples=["JFK Airport"]
-    )
-    dropoff: ZoneId = Field(validation_alias=AliasChoices("to", DROPOFF_ZONE), examples=["230"])
+    pickup: Pickup = Field(validation_alias=AliasChoices("from", PICKUP_ZONE), description=ZONE)
+    dropoff: Dropoff = Field(validation_alias=AliasChoices("to", DROPOFF_ZONE), description=ZONE)
     hour: HourOfWeek = Field(
-        None,
-        validation_alias=AliasChoices("at", "pickup_datetime"),
-        description=TIME,
-        examples=["2023-04-07T17:00"],
+        None, validation_alias=AliasChoices("at", "pickup_datetime"), description=TIME
     )
 
 
