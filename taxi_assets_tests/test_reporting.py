@@ -124,14 +124,29 @@ def test_rows_of_the_lookup_file_that_name_nothing_are_passed_over(tmp_path: Pat
     assert dict(zones) == {"132": ("Queens", "JFK Airport")}
 
 
-@pytest.mark.parametrize("lookup", [None, "", "<html>", "LocationID\n1\n", "\x00" * 5_000_000])
-def test_without_names_zones_are_numbers(tmp_path: Path, lookup: str | None) -> None:
+@pytest.mark.parametrize(
+    ("lookup", "why"),
+    [
+        (None, None),
+        ("", "the lookup file has no zones"),
+        ("<html>", "the lookup file has no zones"),
+        ("LocationID\n1\n", "'Borough'"),
+        ("\x00" * 5_000_000, "it has more than 1 MB"),
+        (LOOKUP + "7,Queens,Astoria\n" * 70_000, "it has more than 1 MB"),
+    ],
+)
+def test_without_names_zones_are_numbers(
+    tmp_path: Path, lookup: str | None, why: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file that is another says so; that there is none is usual."""
     (tmp_path / "source").mkdir()
     if lookup is not None:
         (tmp_path / "source/taxi_zone_lookup.csv").write_text(lookup)
     storage = Storage(str(tmp_path / "data"))
     assert ZoneNames(FileSource(str(tmp_path / "source")), storage).zones.name("132") == "zone 132"
     assert not storage.exists("tlc/taxi_zone_lookup.csv")
+    sentence = f"taxi_zone_lookup.csv is not TLC's table of zones ({why}). Zones are shown by their"
+    assert [message.startswith(sentence) for message in caplog.messages] == [True] * bool(why)
 
 
 @pytest.mark.real_files

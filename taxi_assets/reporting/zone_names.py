@@ -2,14 +2,15 @@
 
 import csv
 import io
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import dagster as dg
 
-from taxi_assets.errors import MonthError
+from taxi_assets.errors import MonthError, first_line
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.layout import ZONE_LOOKUP
 from taxi_assets.tlc.fleets import Fleet
@@ -18,6 +19,7 @@ from taxi_assets.tlc.source import TripSource
 from taxi_assets.tlc.sources import TripSources
 
 MAX_BYTES = 1 << 20
+"""TLC's own file has 12 kB."""
 
 
 class Zone(NamedTuple):
@@ -56,10 +58,18 @@ class ZoneNames:
             if not self._storage.exists(ZONE_LOOKUP):
                 with self._storage.replacing(ZONE_LOOKUP) as temporary:
                     self._source.fetch_lookup(temporary)
-                    _parse(temporary.read_bytes())
+                    with temporary.open("rb") as fetched:
+                        _parse(fetched)
             with self._storage.open(ZONE_LOOKUP) as file:
-                return _parse(file.read(MAX_BYTES))
-        except (MonthError, OSError, ValueError, KeyError, csv.Error):
+                return _parse(file)
+        except (MonthError, OSError):
+            return Zones()
+        except (ValueError, KeyError, csv.Error) as error:
+            logging.getLogger(__name__).warning(
+                "%s is not TLC's table of zones (%s). Zones are shown by their numbers.",
+                ZONE_LOOKUP.rpartition("/")[2],
+                first_line(error),
+            )
             return Zones()
 
 
@@ -74,8 +84,11 @@ def zone_names(
     yield ZoneNames(trip_source.of(fleet), storage)
 
 
-def _parse(content: bytes) -> Zones:
-    rows = csv.DictReader(io.StringIO(content[:MAX_BYTES].decode("utf-8-sig")))
+def _parse(file: BinaryIO) -> Zones:
+    content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"it has more than {MAX_BYTES >> 20} MB")
+    rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig")))
     zones = Zones(
         {
             row["LocationID"]: Zone(row["Borough"], row["Zone"])
