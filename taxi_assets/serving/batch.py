@@ -79,7 +79,7 @@ def predict_file(serving: "Serving", path: Path, output: Path) -> None:
     """
     if output.suffix not in (".csv", ".parquet"):
         raise QuestionError(f"{output} is to end in .csv or .parquet.")
-    with suppress(FileNotFoundError):
+    with suppress(OSError):
         if output.samefile(path):
             raise QuestionError(f"{output} has the trips. Name another file for the answers.")
     bad: dict[int, str] = {}
