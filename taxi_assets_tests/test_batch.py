@@ -193,7 +193,7 @@ OTHER = "FILE has a time under another name: {}. Name the time of the pick-up pi
         (ZONES + b",lpep_pickup_datetime\n1,2,\n", OTHER.format("lpep_pickup_datetime")),
         (ZONES + b",pickup_datetime,AT,Tpep_x\n1,2,,,\n", OTHER.format("at, tpep_x")),
         (b"", "FILE is to have one column PULocationID; its columns are: ."),
-        (ZONES + b"\n1,2\n1,2\n\n1,2\n1,2,\n1,2,3\n", "FILE cannot be read: row 5 has more"),
+        (ZONES + b"\n1,2\n1,2\n\n1,2\n1,2,\n1,2,3\n", "FILE cannot be read: row 5 has more values"),
         (ZONES + b"\n1,2\n1,2,,4\n", "FILE cannot be read: Error tokenizing data. C error: "
                                      "Expected 3 fields in line 3, saw 4."),
         (ZONES + b'\n1,2\n1,"2\n', "FILE cannot be read: Error tokenizing data. C error: EOF ins"),

@@ -41,8 +41,11 @@ WITHOUT_ZONE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:.]+$"
 
 BLOCK_ROWS = 100_000
 
+BLOCK_CELLS = 1_000_000
+"""Of CSV, so that a table of many columns needs no more memory."""
+
 BLOCK_BYTES = 96 << 20
-"""The most that a block of CSV may have: a kilobyte a row."""
+"""The most that a block of CSV may have: a hundred bytes a cell."""
 
 LINE_BYTES = 1 << 18
 """The most that the header may have; twice as much is an endless line wherever it is."""
@@ -76,7 +79,7 @@ def predict_file(serving: "Serving", path: Path, output: Path) -> None:
     """
     if output.suffix not in (".csv", ".parquet"):
         raise QuestionError(f"{output} is to end in .csv or .parquet.")
-    with suppress(FileNotFoundError):
+    with suppress(OSError):
         if output.samefile(path):
             raise QuestionError(f"{output} has the trips. Name another file for the answers.")
     bad: dict[int, str] = {}
@@ -117,16 +120,17 @@ def _read(path: Path) -> "Iterator[pa.RecordBatch]":
             return
         text = _Text(gzip.GzipFile(fileobj=file) if beginning.startswith(b"\x1f\x8b") else file)
         names = next(csv.reader([text.header.decode("utf-8-sig")]), [])
+        places = len(names) + 1
         frames = pd.read_csv(
             text,
             header=None,
             skiprows=1,
             # One more shows what a row has beyond the header, which pandas drops here and there.
-            names=range(len(names) + 1),
+            names=range(places),
             index_col=False,
             dtype=str,
             na_filter=False,
-            chunksize=BLOCK_ROWS,
+            chunksize=max(1, min(BLOCK_ROWS, BLOCK_CELLS // places)),
         )
         for frame in frames:
             text.left = BLOCK_BYTES
