@@ -1,4 +1,4 @@
-"""Pictures: where they are shown and who draws them; and the names of zones."""
+"""Pictures: where they are shown, and who draws them."""
 
 import os
 import signal
@@ -31,10 +31,6 @@ from taxi_assets_tests.conftest import (
 
 GREEN, JANUARY = FLEETS["green"], Month(2023, 1)
 NAMES = (*PICTURES, *BOOSTED_PICTURES, COVERAGE)
-LOOKUP = (
-    '"LocationID","Borough","Zone","service_zone"\n'
-    '132,"Queens","JFK Airport","Airports"\n230,"Manhattan","Times Sq/Theatre District","Yellow"\n'
-)
 
 
 @pytest.mark.after_three_months
