@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
-from taxi_assets.durations.promotion import Figures, Standing, Version
+from taxi_assets.durations.promotion import Figures, Standing, Version, find_previous
 from taxi_assets.errors import MonthError
 from taxi_assets.settings import Settings, SettingsError
 from taxi_assets.storage.files import Storage
@@ -49,10 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         load = partial(load_stored, storage, fleet)
         decided = stored_decisions(storage, fleet, load, partial(print, file=sys.stderr))
         versions = {each.number: each for each in registered_versions(server, fleet.name)}
-        for line in champions.take_over_old_record():
-            print(line)
         standing = champions.standing()
-        number = previous(standing, decided, versions) if options.back else options.set
+        number = find_previous(standing, versions, decided) if options.back else options.set
         if options.back and number not in versions:
             raise MonthError(f"No version of {fleet.name} has served before this one.")
         if number is not None and number not in versions:
@@ -73,31 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def previous(
-    standing: Standing, decided: Mapping[str, Figures], versions: Mapping[int, Version]
-) -> int | None:
-    """The version that served before the champion.
-
-    That is where the alias ``previous_champion`` points to, unless somebody has moved the alias
-    ``champion`` alone, on MLflow's pages: then it is whom the last month names.
-    """
-    now = versions.get(standing.champion or 0)
-    last = list(decided.values())[-1:]
-    if now is None or not last or (standing.chosen or "").startswith(f"version {now.number}:"):
-        return standing.previous
-    before, left = (last[0].get(entry) or {} for entry in ("before", "champion"))
-    if (left.get("month"), left.get("family")) == (str(now.month), now.family):
-        return standing.previous
-    named = [of.get("version") for of in (before, left)]
-    known = [number for number in named if number in versions and number != now.number]
-    return next(iter(known), standing.previous)
-
-
 def _shown(
     standing: Standing, versions: Mapping[int, Version], decided: Mapping[str, Figures]
 ) -> Iterator[str]:
     """How things stand, and how they came to."""
-    before = previous(standing, decided, versions)
+    before = find_previous(standing, versions, decided)
     for name, number in (("champion", standing.champion), ("previous", before)):
         told = "none" if number is None else f"version {number}, {versions.get(number)}"
         yield f"{name}  {told}"
