@@ -160,14 +160,14 @@ def predict(
 @click.option("--why", default="by hand", help="The reason, which is kept.")
 def champion(fleet: str, number: int | None, back: bool, pin: bool | None, why: str) -> None:
     """Show which version serves and why, or choose another."""
+    from taxi_assets.storage.files import Storage
     from taxi_assets.tracking.choosing import choose_champion
 
     if number is not None and back:
         raise click.UsageError("--set and --back exclude each other.")
     settings = Settings.from_environment()
-    for line in choose_champion(
-        settings, tracking_server(settings), FLEETS[fleet], number, back, pin, why
-    ):
+    storage, server = Storage(settings.storage), tracking_server(settings)
+    for line in choose_champion(storage, server, FLEETS[fleet], number, back, pin, why):
         click.echo(line)
 
 

@@ -5,6 +5,9 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,9 +18,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from taxi_assets import champion
 from taxi_assets.checks import model as model_checks
-from taxi_assets.durations.promotion import Champion, Incumbent, Version, decide, objection
+from taxi_assets.durations.promotion import Decision, Version, decide, objection
 from taxi_assets.durations.window import cells_of
 from taxi_assets.settings import Settings
 from taxi_assets.tlc.months import Month
@@ -25,12 +27,8 @@ from taxi_assets.tracking import champions
 from taxi_assets.tracking.client import SharingClient
 from taxi_assets.tracking.registry import Registry
 from taxi_assets.tracking.servers import TrackingError, TrackingServer, UnreachableTrackingError
-from taxi_assets.tracking.versions import (
-    UnusableVersionError,
-    load_version,
-    registered_versions,
-)
-from taxi_assets_tests.conftest import latest_record, step_failures
+from taxi_assets.tracking.versions import UnusableVersionError, load_version, registered_versions
+from taxi_assets_tests.conftest import latest_record, step_failures, taxi_assets
 
 Materialize = Callable[..., dg.ExecuteInProcessResult]
 NAME = "nyc-taxi-trip-duration-green"
@@ -40,161 +38,151 @@ def version(number: int, of: int, family: str = "boosted") -> Version:
     return Version(number, Month(2023, of), family, f"run{number}", 0.0)
 
 
-def figures(rmse: float, of: Version, coverage: float = 0.8, **segments: Any) -> dict[str, Any]:
+def scored(rmse: float, of: int = 0, coverage: float = 0.8, **segments: Any) -> dict[str, Any]:
+    """Figures of the model of a run on a month."""
+    figures = {"rmse": rmse, "interval_coverage": coverage, "mlflow_run_id": f"run{of}"}
+    return figures | {"segments": segments}
+
+
+def judged(of: int, lookup: float = 9.0, failed: str = "", **models: Any) -> dict[str, Any]:
+    """A month's backtest."""
+    reference = {"lookup": {"rmse": lookup, "mlflow_run_id": None}} if models else {}
     return {
-        "rmse": rmse,
-        "interval_coverage": coverage,
-        "mlflow_run_id": of.run_id,
-        "segments": segments,
+        "month": f"2023-0{of}",
+        "trips": 100_000,
+        "models": models | reference,
+        "failed_checks": failed.split(),
     }
 
 
-def judged(
-    of: int, *models: dict[str, Any], lookup: float = 9.0, failed: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    """A month's backtest, with models of the families boosted and, if there are two, linear."""
-    named = dict(zip(("boosted", "linear"), models, strict=False))
-    reference = {"lookup": {"rmse": lookup, "mlflow_run_id": None}}
-    scored = named | reference if models else {}
-    return {"month": f"2023-0{of}", "trips": 100_000, "models": scored, "failed_checks": failed}
-
-
-def segment(rmse: float, trips: int = 50_000, error: float = 0.0) -> dict[str, float]:
+def part(rmse: float, trips: int = 50_000, error: float = 0.0) -> dict[str, float]:
     return {"rmse": rmse, "trips": trips, "rmse_standard_error": error}
 
 
-CHAMPION = figures(6.0, version(1, 1), night=segment(5.0))
+# ---- The rule
+
+BEFORE = scored(6.0, night=part(5.0))
+COVERAGE_OFF = scored(6.0, coverage=0.7)
+OLD_FIGURES = {"rmse": 5.3, "trips": 50_000}
+TWO_PARTS = {"airport": part(5.0), "night": part(5.0)}
 
 
 @pytest.mark.parametrize(
-    ("rmse", "coverage", "night", "takes_over"),
+    ("challenger", "said", "more"),
     [
-        (5.97, 0.80, segment(5.0), True),
-        (5.9701, 0.80, segment(5.0), False),
-        (5.0, 0.84, segment(5.0), True),
-        (5.0, 0.8401, segment(5.0), False),
-        (5.0, 0.76, segment(5.0), True),
-        (5.0, 0.7599, segment(5.0), False),
-        (5.0, 0.80, segment(5.25), True),
-        (5.0, 0.80, segment(5.2501), False),
-        (5.0, 0.80, segment(9.0, trips=2_000), True),
-        (5.0, 0.80, segment(9.0, trips=2_001), False),
-        (5.0, 0.80, segment(5.5, error=0.25), True),
-        (5.0, 0.80, segment(5.6, error=0.3001), True),
-        (5.0, 0.80, segment(5.6, error=0.2999), False),
+        (scored(5.97), "", {}),
+        (scored(5.9701), "has RMSE 5.970, 0.5% less; 0.5% are asked", {}),
+        (scored(5.994), "has RMSE 5.994, 0.1% less; 0.5% are asked", {}),
+        (scored(6.6), "has RMSE 6.600, 10.0% more", {}),
+        (scored(6.6), "has RMSE 6.600, ", {"champion": scored(0.0)}),
+        (scored(5.0, coverage=0.84), "", {}),
+        (scored(5.0, coverage=0.8401), "has a coverage of 84.0%", {}),
+        (scored(5.0, coverage=0.76), "", {}),
+        (scored(5.0, coverage=0.7599), "has a coverage of 76.0%", {}),
+        # A coverage that is nearer to 80 % than the champion's is no objection.
+        (scored(5.0, coverage=0.71), "", {"champion": COVERAGE_OFF}),
+        (scored(5.0, coverage=0.90), "has a coverage of 90.0%", {"champion": COVERAGE_OFF}),
+        (scored(5.0, night=part(5.25)), "", {}),
+        (scored(5.0, night=part(5.2501)), "is worse in night, RMSE 5.250 instead of 5.000", {}),
+        # A segment counts from 2,000 trips and one in a hundred on, and hides none after it.
+        (scored(5.0, night=part(9.0, 2_000)), "", {}),
+        (scored(5.0, night=part(9.0, 2_001)), "is worse in night", {}),
+        (scored(5.0, night=part(9.0, 3_000)), "", {"trips": 300_000}),
+        (scored(5.0, night=part(9.0, 3_000)), "is worse in night", {"trips": 299_999}),
+        (
+            scored(5.0, airport=part(9.0, 2_000), night=part(9.0)),
+            "is worse in night",
+            {"champion": scored(6.0, **TWO_PARTS)},
+        ),
+        # Within two standard errors nothing is worse; earlier releases have stored none.
+        (scored(5.0, night=part(5.5, error=0.25)), "", {}),
+        (scored(5.0, night=part(5.6, error=0.3001)), "", {}),
+        (scored(5.0, night=part(5.6, error=0.2999)), "is worse in night", {}),
+        (scored(5.0, night=OLD_FIGURES), "is worse in night, RMSE 5.300 instead of 5.000", {}),
     ],
 )
 def test_a_challenger_takes_over_within_the_limits_and_not_beyond(
-    rmse: float, coverage: float, night: dict[str, float], takes_over: bool
+    challenger: dict[str, Any], said: str, more: dict[str, Any]
 ) -> None:
-    challenger = figures(rmse, version(2, 2), coverage, night=night)
-    assert (objection(100_000, CHAMPION, challenger) is None) == takes_over
+    given = {"trips": 100_000, "champion": BEFORE, "challenger": challenger} | more
+    found = objection(**given)
+    assert (found or "").startswith(said)
+    assert (found is None) == (said == "")
 
 
-def test_a_segment_counts_from_one_trip_in_a_hundred_on() -> None:
-    worse = figures(5.0, version(2, 2), night=segment(9.0, trips=3_000))
-    assert objection(300_000, CHAMPION, worse) is None
-    assert objection(299_999, CHAMPION, worse) is not None
+ONE, TWO, OLD, AGAIN = version(1, 1), version(2, 2), version(3, 1, "linear"), version(9, 2)
+NIGHT_OFF = "the month's trips are not to be trusted (share_kept)"
 
 
-def test_a_segment_that_does_not_count_hides_none_after_it() -> None:
-    champion = figures(6.0, version(1, 1), airports=segment(5.0), night=segment(5.0))
-    worse = figures(5.0, version(2, 2), airports=segment(9.0, trips=2_000), night=segment(9.0))
-    assert objection(100_000, champion, worse) == "is worse in night, RMSE 9.000 instead of 5.000"
-
-
-def test_a_segment_without_a_standard_error_counts_by_its_rmse_alone() -> None:
-    before, now = ({"rmse": rmse, "trips": 50_000} for rmse in (5.0, 5.3))
-    champion = figures(6.0, version(1, 1), night=before)
-    assert objection(100_000, champion, figures(5.0, version(2, 2), night=now)) == (
-        "is worse in night, RMSE 5.300 instead of 5.000"
-    )
-
-
-def test_an_objection_says_how_far_a_challenger_is_from_what_is_asked() -> None:
-    less, more = (figures(rmse, version(2, 2)) for rmse in (5.994, 6.6))
-    assert objection(100_000, CHAMPION, less) == "has RMSE 5.994, 0.1% less; 0.5% are asked"
-    assert objection(100_000, CHAMPION, more) == "has RMSE 6.600, 10.0% more"
-    perfect = figures(0.0, version(1, 1))
-    assert "less" not in str(objection(100_000, perfect, more))
-
-
-def test_a_coverage_that_is_nearer_to_eighty_than_the_champions_is_no_objection() -> None:
-    off = figures(6.0, version(1, 1), coverage=0.70)
-    assert objection(100_000, off, figures(5.0, version(2, 2), coverage=0.71)) is None
-    assert objection(100_000, off, figures(5.0, version(2, 2), coverage=0.90)) is not None
-
-
-ONE, TWO, OLD = version(1, 1), version(2, 2), version(3, 1, "linear")
-ALL = [ONE, TWO, OLD]
-NOBODY = Incumbent(None)
-
-
-def test_a_first_month_has_no_champion_and_a_second_its_first() -> None:
-    first = decide(judged(1), ALL, NOBODY, None)
-    assert (first.before, first.champion) == (None, None)
-    assert first.sentence == "no champion: no earlier model has been scored"
-    strange = decide(judged(2, figures(6.0, version(8, 1))), ALL, NOBODY, None)
-    assert strange.sentence == "no champion: no scored model is registered"
-    second = decide(judged(2, figures(6.0, ONE), figures(5.9, OLD)), ALL, NOBODY, None)
-    assert second.champion == Champion(OLD, "2023-02", 5.9 / 9.0)
-    assert second.before is None
-    assert second.sentence == (
-        "the first champion is linear 2023-01, RMSE 5.900 minutes, coverage 80.0%"
-    )
-
-
-@pytest.mark.parametrize(("lookup", "found"), [(6.001, True), (6.0, False)])
-def test_a_first_champion_beats_the_lookup_table(lookup: float, found: bool) -> None:
-    decision = decide(judged(2, figures(6.0, ONE), lookup=lookup), ALL, NOBODY, None)
-    assert (decision.champion is not None) == found
-
-
-def test_months_whose_trips_are_not_right_promote_nobody() -> None:
-    bad = judged(3, figures(5.0, TWO), failed=("share_kept",))
-    assert decide(bad, ALL, NOBODY, None).champion is None
-    kept = decide(bad, ALL, Incumbent(Champion(ONE)), figures(6.0, ONE))
-    assert kept.champion == Champion(ONE, None, 6.0 / 9.0)
-    assert kept.sentence.endswith("; the month's trips are not to be trusted (share_kept)")
-
-
-def test_the_best_challenger_takes_over_or_the_champion_is_kept() -> None:
-    incumbent = Incumbent(Champion(ONE, "2023-02", 0.7))
-    kept = decide(judged(3, figures(5.99, TWO)), ALL, incumbent, figures(6.0, ONE))
-    assert kept.champion == kept.before == incumbent.champion
-    assert kept.sentence == (
-        "kept boosted 2023-01, RMSE 6.000 minutes; boosted 2023-02 has RMSE 5.990, 0.2% less; 0.5% "
-        "are asked"
-    )
-    both = judged(3, figures(5.0, TWO), figures(4.9, OLD))
-    taken = decide(both, ALL, incumbent, figures(5.6, ONE))
-    assert taken.champion == Champion(OLD, "2023-03", 4.9 / 9.0)
-    assert taken.relative_rmse == 5.6 / 9.0
-    assert taken.sentence == (
-        "linear 2023-01 takes over from boosted 2023-01: RMSE 4.900 instead of 5.600 minutes, "
-        "12.5% less, coverage 80.0%"
-    )
-    alone = decide(judged(2, figures(6.0, ONE)), ALL, incumbent, figures(6.0, ONE))
-    assert alone.sentence == "kept boosted 2023-01, RMSE 6.000 minutes; nobody challenges it"
-
-
-def test_no_model_is_judged_by_a_month_that_it_has_seen() -> None:
-    assert decide(judged(2, figures(1.0, TWO)), ALL, NOBODY, None).champion is None
-    kept = decide(judged(2, figures(1.0, ONE)), ALL, Incumbent(Champion(TWO)), None)
-    assert kept.sentence == "kept boosted 2023-02, which has seen the month"
+@pytest.mark.parametrize(
+    ("before", "backtest", "best", "said"),
+    [
+        (None, judged(1), None, "no champion: no earlier model has been scored"),
+        (None, judged(2, boosted=scored(6.0, 8)), None,
+         "no champion: no scored model is registered"),
+        # No model is judged by a month that it has seen.
+        (None, judged(2, boosted=scored(1.0, 2)), None,
+         "no champion: no scored model is registered"),
+        (TWO, judged(2, boosted=scored(1.0, 1)), TWO,
+         "kept boosted 2023-02, which has seen the month"),
+        # The first champion is the best that beats the lookup table.
+        (None, judged(2, boosted=scored(6.0, 1), linear=scored(5.9, 3)), OLD,
+         "the first champion is linear 2023-01, RMSE 5.900 minutes, coverage 80.0%"),
+        (None, judged(2, boosted=scored(6.0, 1), lookup=6.001), ONE,
+         "the first champion is boosted 2023-01, RMSE 6.000 minutes, coverage 80.0%"),
+        (None, judged(2, boosted=scored(6.0, 1), lookup=6.0), None,
+         "no champion: boosted 2023-01, RMSE 6.000 minutes, is no better than a lookup table, "
+         "6.000"),
+        # A month whose trips are not right promotes nobody.
+        (None, judged(3, boosted=scored(5.0, 2), failed="share_kept"), None,
+         f"no champion: {NIGHT_OFF}"),
+        (ONE, judged(3, boosted=scored(5.0, 2), failed="share_kept"), ONE,
+         f"kept boosted 2023-01, RMSE 5.600 minutes; {NIGHT_OFF}"),
+        (ONE, judged(2, boosted=scored(5.6, 1)), ONE,
+         "kept boosted 2023-01, RMSE 5.600 minutes; nobody challenges it"),
+        (ONE, judged(3, boosted=scored(5.59, 2), linear=scored(6.16, 3)), ONE,
+         "kept boosted 2023-01, RMSE 5.600 minutes; boosted 2023-02 has RMSE 5.590, 0.2% less; "
+         "0.5% are asked; linear 2023-01 has RMSE 6.160, 10.0% more"),
+        (ONE, judged(3, boosted=scored(5.0, 2), linear=scored(4.9, 3)), OLD,
+         "linear 2023-01 takes over from boosted 2023-01: RMSE 4.900 instead of 5.600 minutes, "
+         "12.5% less, coverage 80.0%"),
+        (ONE, judged(3, boosted=scored(5.0, 2), linear=scored(4.9, 3, 0.9)), TWO,
+         "boosted 2023-02 takes over from boosted 2023-01: RMSE 5.000 instead of 5.600 minutes, "
+         "10.7% less, coverage 80.0%"),
+    ],
+)  # fmt: skip
+def test_a_month_decides(
+    before: Version | None, backtest: dict[str, Any], best: Version | None, said: str
+) -> None:
+    unseen = None if before is None or str(before.month) >= backtest["month"] else scored(5.6)
+    decision = decide(Decision("", before=before), backtest, [ONE, TWO, OLD], unseen)
+    assert (decision.before, decision.champion, decision.decision) == (before, best, said)
 
 
 def test_the_newest_of_its_month_and_family_challenges_and_never_an_older_one() -> None:
-    again, incumbent = version(9, 2), Incumbent(Champion(ONE))
-    taken = decide(judged(3, figures(5.0, TWO)), [*ALL, again], incumbent, figures(6.0, ONE))
-    assert taken.champion is not None
-    assert taken.champion.version == again
-    gone = decide(judged(3, figures(5.0, again)), ALL, incumbent, figures(6.0, ONE))
-    assert gone.sentence.endswith("nobody challenges it")
+    begun, versions = Decision("2023-03", before=ONE), [ONE, TWO, OLD, AGAIN]
+    for run, best in ((2, AGAIN), (9, AGAIN)):
+        backtest = judged(3, boosted=scored(5.0, run))
+        assert decide(begun, backtest, versions, BEFORE).champion == best
+    gone = decide(begun, judged(3, boosted=scored(5.0, 9)), [ONE, TWO, OLD], BEFORE)
+    assert gone.decision.endswith("nobody challenges it")
+
+
+def test_a_champion_keeps_since_when_and_how_it_did_beside_the_lookup_table() -> None:
+    backtest = judged(3, boosted=scored(4.5, 2))
+    chosen, promoted = ONE, replace(ONE, since="2023-02", ratio=0.5)
+    for before, ratio in ((chosen, 6.0 / 9.0), (promoted, 0.5)):
+        decision = decide(Decision("2023-03", before=before), backtest, [ONE, TWO], BEFORE)
+        stored = decision.to_json()
+        assert stored["relative_rmse"] == 6.0 / 9.0
+        assert stored["before"] == {
+            "version": 1, "month": "2023-01", "family": "boosted", "mlflow_run_id": "run1",
+            "since": before.since, "ratio": ratio}  # fmt: skip
+        assert stored["champion"] | {"since": "2023-03", "ratio": 0.5} == stored["champion"]
 
 
 def of_month(ratio: float | None, of: Version | None = ONE) -> dict[str, Any]:
-    return {"before": of and Champion(of, None, 0.5).to_json(), "relative_rmse": ratio}
+    return {"before": of and replace(of, ratio=0.5).to_json(), "relative_rmse": ratio}
 
 
 @pytest.mark.parametrize(
@@ -217,64 +205,113 @@ def test_only_months_that_judged_the_champion_speak_of_its_decay() -> None:
 
 # ---- MLflow's alias: months in any order, deaths between any two writes, people
 
-RMSES = {1: 6.0, 2: 5.9, 3: 5.89, 4: 5.5, 5: 7.0}
-"""RMSE of each version on whatever month; version 1 is trained on January, and so on."""
+RMSES = {1: 6.0, 2: 5.9, 3: 5.89, 4: 5.5, 5: 7.0, 6: 5.88}
+"""RMSE of each version on whatever month; version 1 is trained on January, 6 by a test."""
 
 IN_ORDER = {1: None, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4}
 """Who serves from each month on, where the months are made in order."""
 
 
-class Year:
-    """Months judged with a real registry; each is scored by a table, not by trips."""
+TRIPS = SimpleNamespace(
+    ask=lambda _run, answer: answer(None), score=lambda number, _bounds: scored(RMSES[number])
+)
+"""A month's trips: who is asked says its number, which has a score."""
 
-    def __init__(self, database: Path) -> None:
-        self.server = TrackingServer(f"sqlite:///{database}")
-        self.client = self.server.client
-        self.champions = champions.Champions(self.server, "green")
+
+class Year:
+    """Months judged with a real registry; each is scored by a table, not by trips.
+
+    ``play("make 1 2; move 5; make 3")`` calls the methods by their names, one after the other.
+    """
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.folder, self.patch = folder, patch
+        self.server = TrackingServer(f"sqlite:///{folder}/mlflow.db")
+        self.client, self.champions = self.server.client, champions.Champions(self.server, "green")
         self.files: dict[int, dict[str, Any]] = {}
-        self.rmses = dict(RMSES)
+        self.begun: list[Any] = []
+        self.told: list[str] = []
+        self.shown: list[str] = []
+        self.written: list[tuple[str, ...]] = []
         self.unreadable: set[int] = set()
         found = self.client.search_model_versions(f"name = '{NAME}'")
         self.runs = {int(each.version): str(each.run_id) for each in found}
+        # What people do on MLflow's pages.
+        self.move = partial(self.client.set_registered_model_alias, NAME, "champion")
+        self.drop = partial(self.client.delete_registered_model_alias, NAME, "champion")
+        self.back_to = partial(self.client.set_registered_model_alias, NAME, "previous_champion")
+        self.delete = partial(self.client.delete_model_version, NAME)
+        self.rename = partial(self.client.rename_registered_model, NAME, "renamed")
+
+    def play(self, steps: str) -> None:
+        for step in steps.split("; "):
+            name, *of = step.split()
+            getattr(self, name)(*(int(each) if each.isdigit() else each for each in of))
 
     def load(self, _server: object, _fleet: str, number: int) -> Any:
         if number in self.unreadable:
             raise UnusableVersionError(f"green {number} cannot be read.")
         return SimpleNamespace(answer_cells=lambda _: (number, None, None))
 
-    def ask(self, _run: str, answer: Callable[[object], Any]) -> Any:
-        return answer(None)
+    def train(self, *months: int) -> None:
+        for month in months:
+            self.runs[month] = self.client.create_run("0").info.run_id
+            self.register(month)
 
-    def score(self, number: int, _bounds: object) -> dict[str, Any]:
-        return {"rmse": self.rmses[number], "interval_coverage": 0.8}
-
-    def train(self, month: int, rmse: float | None = None) -> int:
-        """Register a version of a month's boosted model; return its number."""
-        self.runs[month] = self.client.create_run("0").info.run_id
+    def register(self, month: int) -> None:
         model = self.client.create_logged_model("0").model_id
-        number = int(Registry(self.client, "green").add(
-            self.runs[month], model, Month(2023, month), "boosted", 1.0))  # fmt: skip
-        self.rmses.setdefault(number, rmse or self.rmses.get(month, 6.0))
-        return number
+        registry = Registry(self.client, "green")
+        registry.add(self.runs[month], model, Month(2023, month), "boosted", 1.0)
 
-    def begin(self, month: int) -> Any:
+    def begin(self, *months: int) -> None:
         """Judge a month and store its file; what is left is for the aliases to follow."""
-        seen = self.champions.standing()
-        number = month - 1
-        models = judged(month, {
-            "rmse": self.rmses[number], "interval_coverage": 0.8,
-            "mlflow_run_id": self.runs[number]}) if number else judged(month)  # fmt: skip
-        decided = {f"2023-0{at}": of for at, of in sorted(self.files.items()) if at <= month}
-        decision = self.champions.judge(seen, models, decided, self)  # type: ignore[arg-type]
-        self.files[month] = json.loads(json.dumps(decision.to_json()))
-        return seen, decision
+        for month in months:
+            seen, last = self.champions.standing(), month - 1
+            run = {"mlflow_run_id": self.runs.get(last)}
+            backtest = judged(month, **({"boosted": scored(RMSES[last]) | run} if last else {}))
+            decided = {f"2023-0{at}": of for at, of in sorted(self.files.items()) if at <= month}
+            decision = self.champions.judge(seen, backtest, decided, TRIPS)  # type: ignore[arg-type]
+            self.files[month] = json.loads(json.dumps(decision.to_json()))
+            self.begun.append((seen, decision))
 
-    def make(self, *months: int) -> list[str]:
-        return [line for month in months for line in self.champions.follow(*self.begin(month))]
+    def follow(self) -> None:
+        self.told = self.champions.follow(*self.begun.pop(0))
 
-    def move(self, number: int, alias: str = "champion") -> None:
-        """As a person does on MLflow's pages."""
-        self.client.set_registered_model_alias(NAME, alias, str(number))
+    def make(self, *months: int) -> None:
+        for month in months:
+            self.begun = []
+            self.begin(month)
+            self.follow()
+
+    def die(self, write: str, step: str, *of: int) -> None:
+        """Do a step that dies before a write, such as that of the alias ``champion``."""
+
+        def dying(real: Callable[..., None]) -> Callable[..., None]:
+            def call(client: SharingClient, *given: str) -> None:
+                if write in given:
+                    raise KeyboardInterrupt
+                self.written.append(given[-2:])
+                real(client, *given)
+
+            return call
+
+        with self.patch.context() as patched, suppress(KeyboardInterrupt):
+            for name in ("registered_model_alias", "registered_model_tag", "model_version_tag"):
+                real = getattr(SharingClient, f"set_{name}")
+                patched.setattr(SharingClient, f"set_{name}", dying(real))
+            getattr(self, step)(*of)
+
+    def command(self, *options: object) -> int:
+        """The command; returns its exit code, and keeps what it shows."""
+        place = self.folder / "green/champion"
+        place.mkdir(parents=True, exist_ok=True)
+        for month, of in self.files.items():
+            (place / f"2023-0{month}.json").write_text(json.dumps(of))
+        self.patch.setenv("TAXI_STORAGE", str(self.folder))
+        self.patch.setenv("MLFLOW_TRACKING_URI", self.server.uri)
+        done = taxi_assets("champion", "--fleet", "green", *options)
+        self.shown = done.output.removeprefix("Error: ").splitlines()
+        return done.exit_code
 
     @property
     def serving(self) -> dict[int, int | None]:
@@ -282,538 +319,308 @@ class Year:
         return {month: (of["champion"] or {}).get("version") for month, of in self.files.items()}
 
     @property
-    def aliases(self) -> tuple[int | None, int | None]:
-        return self.champions.standing()[:2]
+    def aliases(self) -> str:
+        """Numbers of the champion and of the previous one, and whether it is pinned."""
+        now = self.champions.standing()
+        return f"{now.champion} {now.previous}{' pinned' if now.pinned is not None else ''}"
+
+    @property
+    def newest(self) -> str:
+        """What the newest month's file says: whom it judged, who serves from it on."""
+        of = self.files[max(self.files)]
+        notes = [note for note in ("chosen", "pinned") if of[note]]
+        numbers = [of[name] and of[name]["version"] for name in ("before", "champion")]
+        return " ".join(map(str, [*numbers, *notes]))
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Path:
     """A database with the five versions; a test's year is a copy of it."""
-    path = Path(shutil.copy(mlflow_database, tmp_path_factory.mktemp("trained")))
-    year = Year(path)
-    for month in RMSES:
-        year.train(month)
-    return path
+    folder = tmp_path_factory.mktemp("trained")
+    shutil.copy(mlflow_database, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        Year(folder, patch).train(1, 2, 3, 4, 5)
+    return folder / "mlflow.db"
 
 
 @pytest.fixture
 def year(tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> Year:
-    year = Year(Path(shutil.copy(trained, tmp_path)))
+    shutil.copy(trained, tmp_path)
+    year = Year(tmp_path, monkeypatch)
     monkeypatch.setattr(champions, "load_version", year.load)
     return year
 
 
-def test_months_in_order_move_both_aliases(year: Year) -> None:
-    assert year.make(*IN_ORDER) == []
-    assert year.serving == IN_ORDER
-    assert year.champions.standing()[:4] == (4, 2, None, "2023-06")
+LEFT = "the alias stays at version {}, which somebody has chosen"
+DELETED = "the pinned version was deleted, and its pin (by hand) with it"
+PIN, UNPIN = "command --pin", "command --unpin"
+PINNED = f"make 1 2; {PIN}; train 1; make 3"
+TWIN = "make 1 2; train 1; make 3"
+SHUFFLED = "make 6 5 4 3 2 1"
+
+
+@pytest.mark.parametrize(
+    ("steps", "aliases", "newest", "told"),
+    [
+        # Months in order move both aliases, and made again they say the same.
+        ("make 1", "None None", "None None", ""),
+        ("make 1 2", "1 None", "None 1", ""),
+        ("make 1 2 3 4 5 6", "4 2", "4 4", ""),
+        ("make 1 2 3; make 2 1 3", "2 1", "1 2", ""),
+        # A person's choice: only the next month judges it, then it is contested like any other.
+        ("make 1 2 3; move 1; make 3 1 2 3", "1 1", "1 2", LEFT.format(1)),
+        ("make 1 2 3; move 1; make 4", "3 1", "1 3 chosen", ""),
+        ("make 1 2 3; move 1; make 4 4 3 4", "3 1", "1 3 chosen", ""),
+        ("make 1 2; begin 3; move 5; follow", "5 None", "1 2", LEFT.format(5)),
+        ("make 1 2; begin 3; move 5; follow; make 4", "5 None", "5 5 chosen", ""),
+        # A pin bars months, and versions made anew, until it is removed.
+        (PINNED, "1 None pinned", "1 1 pinned", ""),
+        (f"{PINNED}; make 3; {UNPIN}; make 3", "1 None", "1 1 pinned", ""),
+        (f"{PINNED}; {UNPIN}; make 4", "3 1", "1 3", ""),
+        (f"{PINNED}; command --set 2", "2 1 pinned", "1 1 pinned", ""),
+        (f"make 1 2; begin 3; {PIN}; follow", "1 None pinned", "1 2",
+         "the alias stays at version 1, which is pinned"),
+        # A pin goes with its version, whoever is the next champion.
+        (f"make 1 2 3; {PIN}; delete 2; make 4", "3 1", "None 3", DELETED),
+        (f"make 1 2 3; {PIN}; drop; command --set 3", "3 1", "1 2", ""),
+        (f"make 1 2 3; {PIN}; drop; {UNPIN}", "None 1", "1 2", ""),
+        # A deleted champion is followed by another, which never is its own predecessor.
+        ("make 1 2 3; delete 2; make 3", "1 None", "1 1", ""),
+        ("make 1 2 3; delete 2; make 4", "3 1", "None 3", ""),
+        ("make 1 2; delete 1; make 3", "2 None", "None 2", ""),
+        ("make 1 2; drop; back_to 1; command --set 1", "1 None",
+         "None 1", ""),
+        # A version made anew takes the champion's place, and the months' files know it there.
+        ("make 1 2 3; train 2; make 3 2", "6 1", "1 6", ""),
+        ("make 1 2 3; train 2; make 4", "6 1", "6 6", ""),
+        ("make 1 2; die champion train 1; register 1", "6 None", "None 1", ""),
+        ("make 1 2; train 1; move 1; register 1", "1 None", "None 1", ""),
+        # Whoever goes back to the older version of the same month has chosen.
+        (f"{TWIN}; move 1; make 3", "1 None", "1 2", LEFT.format(1)),
+        (f"{TWIN}; move 1; make 4", "3 1", "1 3 chosen", ""),
+        # A month that died is followed by the next, wherever it died.
+        ("begin 1; begin 2; make 3", "2 1", "1 2", ""),
+        ("make 1; die judged_through make 2; die champion make 3; make 4", "2 1", "2 2", ""),
+        ("make 1; die judged_through make 2; die champion make 3; make 3", "2 1", "1 2", ""),
+        ("make 1 2; begin 3; delete 2; make 4", "3 1", "1 3", ""),
+        ("make 1 2; begin 3; delete 1; make 4", "2 None", "2 2", ""),
+        # So is the newest month that died when it was made again; then people may choose again.
+        (f"{SHUFFLED}; make 1 2 3 4 5; begin 6", "5 None", "4 4", ""),
+        (f"{SHUFFLED}; make 1 2 3 4 5; begin 6; make 6", "4 5", "4 4", ""),
+        (f"{SHUFFLED}; make 1 2 3 4 5; begin 6; make 7", "4 5", "4 4", ""),
+        (f"{SHUFFLED}; make 1 2 3 4 5 6; move 5; make 6", "5 5", "4 4", LEFT.format(5)),
+        # People go back and back; from a move on MLflow's page to whom the last month names.
+        ("make 1 2 3 4 5 6; command --set 5", "5 4", "4 4", ""),
+        ("make 1 2 3 4 5 6; command --set 5; command --back", "4 5", "4 4", ""),
+        ("make 1 2 3 4 5 6; command --set 5; command --back; command --back", "5 4", "4 4", ""),
+        ("make 1 2 3 4 5 6; command --set 2; command --set 5; command --back; train 2; delete 2",
+         "6 5", "4 4", ""),
+        ("make 1 2; move 5; command --back", "1 5", "None 1", ""),
+        ("make 1 2 3; move 5; command --back", "1 5", "1 2", ""),
+        ("make 1 2 3 4; move 5; command --back", "2 5", "2 2", ""),
+        (f"{TWIN}; move 1; command --back", "6 1", "6 6", ""),
+    ],
+)  # fmt: skip
+def test_what_months_and_people_leave(
+    year: Year, steps: str, aliases: str, newest: str, told: str
+) -> None:
+    year.play(steps)
+    assert (year.aliases, year.newest) == (aliases, newest)
+    assert year.told == ([told] if told else [])
+
+
+@pytest.mark.parametrize(
+    "order",
+    ["make 5 2 6 1 4 3", SHUFFLED, "make 2 1 3 5 4 6"]
+    + [f"make 1 2; begin {' '.join(three)}; follow; follow; follow; make 6"
+       for three in itertools.permutations("345")],
+)  # fmt: skip
+def test_months_in_any_order_and_side_by_side_are_made_right_by_one_go_in_order(
+    year: Year, order: str
+) -> None:
+    year.play(order.removesuffix("; make 6"))
+    if "follow" in order:
+        assert year.told[0].endswith("meanwhile: make champion and predictions again, in the order "
+                                     "of the months")  # fmt: skip
+    year.play("make 6")
+    year.play("make 1 2 3 4 5 6")
+    assert dict(sorted(year.serving.items())) == IN_ORDER
     assert not any(of["chosen"] for of in year.files.values())
-    tags = year.client.get_model_version(NAME, "4").tags
-    assert tags["promoted"] == f"2023-05: {year.files[5]['decision']}"
-    assert "promoted" not in year.client.get_model_version(NAME, "3").tags
+    assert year.aliases.startswith("4 ")
 
 
-@pytest.mark.parametrize("order", [(5, 2, 6, 1, 4, 3), (6, 5, 4, 3, 2, 1), (2, 1, 3, 5, 4, 6)])
-def test_months_in_any_order_and_once_more_in_order_are_those_in_order(
-    year: Year, order: tuple[int, ...]
+@pytest.mark.parametrize(
+    "write", ["promoted", "previous_champion", "champion", "followed", "judged_through"]
+)
+@pytest.mark.parametrize("then", ["make 2 3 4", "make 3 4", "make 4"])
+def test_months_that_die_before_a_write_are_finished_by_themselves_or_by_the_next(
+    year: Year, write: str, then: str
 ) -> None:
-    year.make(*order)
-    year.make(*IN_ORDER)
-    shuffled, year.files = dict(sorted(year.files.items())), {}
-    assert {month: of["champion"] and of["champion"]["version"] for month, of in shuffled.items()
-            } == IN_ORDER  # fmt: skip
-    assert not any(of["chosen"] for of in shuffled.values())
-    assert year.aliases[0] == 4
+    """Two months that follow each other, both of which move the alias."""
+    year.play(f"make 1; die {write} make 2; die {write} make 3; {then}")
+    is_first_lost = (write, then) == ("promoted", "make 4")
+    assert (year.newest, year.aliases) == ("2 2", "2 None" if is_first_lost else "2 1")
+    files = dict(year.files)
+    year.play("make 1 2 3 4")
+    assert year.files == files
 
 
-@pytest.mark.parametrize("order", itertools.permutations((3, 4, 5)))
-def test_months_judged_side_by_side_say_so_and_once_more_in_order_are_those_in_order(
-    year: Year, order: tuple[int, ...]
-) -> None:
-    year.make(1, 2)
-    begun = [year.begin(month) for month in order]
-    told = [year.champions.follow(*each) for each in begun]
-    assert told[0] == []
-    assert "was judged meanwhile: make champion and predictions again" in told[1][0]
-    year.make(6)
-    year.make(*IN_ORDER)
-    assert year.serving == {**dict.fromkeys(order), **IN_ORDER}
-    assert not any(of["chosen"] for of in year.files.values())
-    assert year.aliases[0] == 4
+def test_tags_and_aliases_are_written_in_this_order(year: Year) -> None:
+    year.play("make 1 2; die nothing make 3")
+    assert year.written == [
+        ("promoted", f"2023-03: {year.files[3]['decision']}"),
+        ("previous_champion", "1"), ("champion", "2"), ("followed", "2"),
+        ("judged_through", "2023-03"),
+    ]  # fmt: skip
 
 
-WRITES = ("promoted", "previous_champion", "champion", "judged_through")
-
-
-@pytest.mark.parametrize("dies_at", WRITES)
-@pytest.mark.parametrize("then", ["again", "next"])
-def test_a_month_that_dies_before_any_write_is_finished_by_itself_or_by_the_next(
-    year: Year, monkeypatch: pytest.MonkeyPatch, dies_at: str, then: str
-) -> None:
-    """Two months that follow each other, both of them; each would have moved the alias."""
-    year.rmses |= {3: 5.0, 4: 4.5}
-    year.make(*IN_ORDER)
-    expected, aliases = dict(year.files), year.aliases
-    for alias in ("champion", "previous_champion"):
-        year.client.delete_registered_model_alias(NAME, alias)
-    year.client.delete_registered_model_tag(NAME, "judged_through")
-    year.files = {}
-    year.make(1, 2)
-    with monkeypatch.context() as patched:
-        for call in ("set_registered_model_alias", "set_registered_model_tag",
-                     "set_model_version_tag"):  # fmt: skip
-            patched.setattr(SharingClient, call, dying(getattr(SharingClient, call), dies_at))
-        for month in (3, 4):
-            with pytest.raises(KeyboardInterrupt):
-                year.make(month)
-    year.make(*((4, 5, 6) if then == "again" else (5, 6)))
-    assert year.files == expected
-    assert year.aliases == aliases
-
-
-def dying(write: Callable[..., None], dies_at: str) -> Callable[..., None]:
-    def died(self: SharingClient, name: str, *of: str) -> None:
-        if dies_at in of:
-            raise KeyboardInterrupt
-        write(self, name, *of)
-
-    return died
-
-
-def test_a_persons_choice_is_judged_by_the_next_month_and_by_no_other(year: Year) -> None:
-    year.make(1, 2, 3)
-    march = dict(year.files)
-    year.move(1)
-    year.make(3, 1, 2)
-    assert (year.files, year.aliases) == (march, (1, 1))
-    year.make(4)
-    april = year.files[4]
-    assert (april["before"]["version"], april["chosen"]) == (1, True)
-    assert april["decision"].startswith("a person chose boosted 2023-01; boosted 2023-03 takes ov")
-    assert year.aliases == (3, 1)
-    year.make(4, 3, 4)
-    assert (year.files[4], year.aliases) == (april, (3, 1))
-
-
-def test_who_is_moved_while_a_month_is_judged_stays_and_is_judged_by_the_next(year: Year) -> None:
-    year.make(1, 2)
-    begun = year.begin(3)
-    year.move(5)
-    said = ["the alias stays at version 5, which somebody has chosen"]
-    assert year.champions.follow(*begun) == said
-    year.make(4)
-    assert (year.files[4]["before"]["version"], year.files[4]["chosen"]) == (5, True)
-
-
-@pytest.mark.parametrize("again", [True, False])
-def test_a_pin_bars_months_and_versions_made_anew_until_it_is_removed(
-    year: Year, again: bool
-) -> None:
-    year.make(1, 2)
-    year.champions.pin("an audit")
-    assert year.train(1) == 6
-    year.make(3, *([3] if again else []))
-    assert year.files[3]["decision"].endswith("; it is pinned (an audit)")
-    assert (year.files[3]["pinned"], year.aliases) == ("an audit", (1, None))
-    year.champions.pin(None)
-    year.make(3)
-    assert (year.files[3]["pinned"], year.aliases) == ("an audit", (1, None))
-    year.make(4)
-    assert year.aliases == (3, 1)
-
-
-def test_a_pin_set_while_a_month_is_judged_holds(year: Year) -> None:
-    year.make(1, 2)
-    begun = year.begin(3)
-    year.champions.pin("wait")
-    said = ["the alias stays at version 1, which is pinned"]
-    assert year.champions.follow(*begun) == said
-
-
-def test_a_pin_goes_with_the_version_and_the_next_month_says_so(year: Year) -> None:
-    year.make(1, 2, 3)
-    year.champions.pin("an audit")
-    year.client.delete_model_version(NAME, "2")
-    said = ["the pinned version was deleted, and its pin (an audit) with it"]
-    assert year.make(4) == said
-    assert year.files[4]["decision"].startswith("the first champion is boosted 2023-03")
-    assert year.champions.standing()[:4] == (3, 1, None, "2023-04")
-
-
-@pytest.mark.parametrize("month", [3, 4])
-def test_a_deleted_champion_is_followed_by_another(year: Year, month: int) -> None:
-    """If its month is made again, or by the next."""
-    year.make(1, 2, 3)
-    year.client.delete_model_version(NAME, "2")
-    year.make(month)
-    assert year.aliases[0] == {3: 1, 4: 3}[month]
-
-
-def test_a_champion_that_cannot_be_read_is_none(year: Year) -> None:
-    year.make(1, 2, 3)
+def test_a_pin_and_a_champion_that_cannot_be_read_are_said(year: Year) -> None:
+    year.play("make 1 2 3")
     year.unreadable = {2}
-    year.make(4)
+    year.play("make 4")
     assert year.files[4]["before"] is None
     assert year.files[4]["decision"] == (
         "the champion cannot be read (green 2 cannot be read); the first champion is boosted "
         "2023-03, RMSE 5.890 minutes, coverage 80.0%"
     )
-    assert year.aliases == (3, 2)
+    assert year.aliases == "3 2"
+    year.play("command --pin --why audit; make 5")
+    assert (year.files[5]["pinned"], year.aliases) == ("audit", "3 2 pinned")
+    assert year.files[5]["decision"].endswith("; it is pinned (audit)")
 
 
-def test_a_registry_that_knows_nothing_of_the_stored_months_is_an_error(year: Year) -> None:
-    year.make(1, 2, 3)
-    before = dict(year.files)
-    year.client.rename_registered_model(NAME, "renamed")
-    year.train(4)
-    for month in (4, 5):
-        with pytest.raises(
-            TrackingError, match=r"knows no version .*, such as version 2\. The reg"
-        ):
-            year.make(month)
-    assert year.files == before
-    # Where the versions are lost, the months are made again, from the first on.
-    for month in (1, 2, 3):
-        year.rmses[year.train(month)] = 5.0
-        year.make(month)
+@pytest.mark.parametrize("months", ["2 3 4", "3", "5 6"])
+@pytest.mark.parametrize("steps", ["rename", "rename; train 5; move 1"])
+def test_a_strange_registry_is_an_error_in_whatever_order_months_are_made_again(
+    year: Year, months: str, steps: str
+) -> None:
+    year.play("make 1 2 3 4")
+    files, runs = dict(year.files), dict(year.runs)
+    year.play(steps)
+    year.runs = runs
+    for month in months.split():
+        with pytest.raises(TrackingError, match=r"knows no version .*, such as version [12]\. The"):
+            year.play(f"make {month}")
+    assert year.files == files
+
+
+def test_where_the_versions_are_lost_all_months_are_made_again(year: Year) -> None:
+    year.play("make 1 2 3; rename; train 4")
+    with pytest.raises(TrackingError, match="was renamed or deleted, or MLFLOW_TRACKING_URI leads"):
+        year.make(5)
+    year.play("train 1; make 1; train 2; make 2; train 3; make 3")
     assert year.files[3]["champion"]["month"] == "2023-01"
-
-
-def test_a_version_made_anew_takes_the_champions_place_and_stays_if_months_are_made_again(
-    year: Year,
-) -> None:
-    year.make(1, 2, 3)
-    assert year.train(2) == 6
-    assert year.aliases == (6, 1)
-    year.make(3, 2)
-    assert year.aliases == (6, 1)
-    year.make(4)
-    assert (year.files[4]["before"]["version"], year.files[4]["chosen"]) == (6, False)
-
-
-def test_a_registration_that_died_takes_its_place_when_it_is_finished(
-    year: Year, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    year.make(1, 2)
-    with monkeypatch.context() as patched:
-        patched.setattr(Registry, "_succeed", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            year.train(1)
-    registry, month = Registry(year.client, "green"), Month(2023, 1)
-    assert registry.add(year.runs[1], "", month, "boosted", 5.0) == "6"
-    assert year.aliases[0] == 6
-    # Once more, after a person has gone back to the older one.
-    year.move(1)
-    registry.add(year.runs[1], "", month, "boosted", 4.0)
-    assert year.aliases[0] == 1
-    assert year.client.get_model_version(NAME, "6").tags["rmse"] == "4.000000"
 
 
 def test_somebody_elses_version_serves_if_it_is_chosen_and_is_left_as_it_is(year: Year) -> None:
     year.make(1, 2)
     year.client.create_model_version(NAME, "somewhere", run_id=year.runs[2])
-    year.rmses[6] = 5.95
-    year.move(6)
-    year.make(3, 4)
-    assert year.files[3]["before"]["version"] == 6
+    year.patch.setitem(RMSES, 6, 5.95)
+    year.play("move 6; make 3")
     assert year.files[3]["decision"].startswith(
         "a person chose version 6; boosted 2023-02 takes over from version 6: RMSE 5.900 instead of"
     )
-    assert year.serving[4] == 2
-    assert year.aliases == (2, 6)
+    assert (year.newest, year.aliases) == ("6 2 chosen", "2 6")
     # The run is registered by somebody else, and not yet by us.
     year.runs[7] = year.client.create_run("0").info.run_id
     theirs = year.client.create_model_version(NAME, "elsewhere", run_id=year.runs[7])
-    model = year.client.create_logged_model("0").model_id
-    Registry(year.client, "green").add(year.runs[7], model, Month(2023, 7), "boosted", 1.0)
+    year.register(7)
     assert year.client.get_model_version(NAME, theirs.version).tags == {}
 
 
-def test_an_earlier_releases_record_is_taken_over_and_its_pin_named_once(year: Year) -> None:
-    year.make(*IN_ORDER)
+def test_an_earlier_releases_record_is_followed_and_its_pin_named_once(year: Year) -> None:
+    year.play("make 1 2 3 4 5 6")
     year.client.delete_registered_model_tag(NAME, "judged_through")
     old = {"version": 4, "judged_through": "2023-06", "pinned": True}
     year.client.set_registered_model_tag(NAME, "champion", json.dumps(old))
     year.files = {month: of | {"pinned": False} for month, of in year.files.items()}
-    told = year.champions.take_over_old_record()
-    assert told[0].endswith("again: python -m taxi_assets.champion --fleet green --pin")
-    assert year.champions.take_over_old_record() == []
-    assert year.make(*IN_ORDER) == []
-    assert (year.serving, year.champions.standing()[:4]) == (IN_ORDER, (4, 2, None, "2023-06"))
+    year.play("make 1 2 3 4 5")
+    assert year.told == []
+    year.play("make 6")
+    assert year.told[0].endswith("again: taxi-assets champion --fleet green --pin")
+    year.play("make 6")
+    assert (year.told, year.serving, year.aliases) == ([], IN_ORDER, "4 2")
 
 
 # ---- The command
 
 
-@pytest.fixture
-def command(
-    year: Year, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str]]:
-    """The command; gives its exit code and all that it has said."""
-    settings = Settings.from_environment(
-        {"TAXI_STORAGE": str(tmp_path), "MLFLOW_TRACKING_URI": year.server.uri}
-    )
-    monkeypatch.setattr(champion.Settings, "from_environment", lambda: settings)
-
-    def run(*arguments: str) -> tuple[int, str]:
-        capsys.readouterr()
-        (tmp_path / "green/champion").mkdir(parents=True, exist_ok=True)
-        for month, of in year.files.items():
-            (tmp_path / f"green/champion/2023-0{month}.json").write_text(json.dumps(of))
-        code = champion.main(["--fleet", "green", *arguments])
-        told = capsys.readouterr()
-        return code, told.out + told.err
-
-    return run
-
-
-def test_the_command_shows_who_serves_and_the_last_decisions(
-    command: Callable[..., tuple[int, str]], year: Year
-) -> None:
-    assert command() == (0, "champion  none\nprevious  none\n")
-    year.make(*IN_ORDER)
-    decisions = "".join(f"  2023-0{month}  {year.files[month]['decision']}\n" for month in IN_ORDER)
-    shown = "champion  version 4, boosted 2023-04\nprevious  version 2, boosted 2023-02\n"
-    assert command() == (0, shown + decisions)
-    year.files = {month: of | {"decision": f"of {month}"} for month, of in year.files.items()}
-    assert command()[1].endswith("of 5\n  2023-06  of 6\n")
-
-
-def test_people_choose_and_go_back_and_back(
-    command: Callable[..., tuple[int, str]], year: Year
-) -> None:
-    year.make(*IN_ORDER)
-    assert command("--set", "5", "--why", "to try it")[0] == 0
-    assert year.aliases == (5, 4)
-    assert year.client.get_registered_model(NAME).tags["chosen"] == "version 5: to try it"
-    for aliases in ((4, 5), (5, 4)):
-        command("--back")
-        assert year.aliases == aliases
-    command("--set", "1")
-    command("--back")
-    assert year.aliases == (5, 1)
-
-
-@pytest.mark.parametrize(
-    ("last", "target"), [(3, 1), (4, 2), (2, 1)], ids=["promoted", "kept", "first"]
-)
-def test_going_back_from_a_move_on_mlflows_page_goes_to_whom_the_last_month_names(
-    command: Callable[..., tuple[int, str]], year: Year, last: int, target: int
-) -> None:
-    year.make(*range(1, last + 1))
-    left = year.aliases[0]
-    year.move(5)
-    assert f"previous  version {target}," in command()[1]
-    command("--back")
-    assert year.aliases == (target, 5)
-    assert left in (1, 2)
-
-
-def test_pins_and_unpins_need_no_reason(
-    command: Callable[..., tuple[int, str]], year: Year
-) -> None:
-    year.make(1, 2)
-    assert "\npinned    by hand\n" in command("--pin")[1]
-    assert "\npinned    it is safe\n" in command("--pin", "--why", "it is safe")[1]
-    assert command("--set", "3")[0] == 0
-    assert year.champions.standing()[:4] == (3, 1, "it is safe", "2023-02")
-    assert "pinned" not in command("--unpin")[1].partition("2023-01")[0]
-    assert year.champions.standing().pinned is None
+def test_the_command_shows_who_serves_why_it_is_pinned_and_the_last_decisions(year: Year) -> None:
+    assert (year.command(), year.shown) == (0, ["champion  none", "previous  none"])
+    year.play("make 1 2 3 4 5 6; command --pin")
+    decisions = [f"  2023-0{month}  {of['decision']}" for month, of in year.files.items()]
+    shown = ["champion  version 4, boosted 2023-04", "previous  version 2, boosted 2023-02"]
+    assert year.shown == [*shown, "pinned    by hand", *decisions]
+    year.play("command --set 5 --why trial")
+    assert year.client.get_registered_model(NAME).tags["chosen"] == "version 5: trial"
 
 
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--set", "99"], "The green model has no version 99; there are: 1, 2, 3, 4, 5.\n"),
-        (["--back"], "No version of green has served before this one.\n"),
-        (["--pin"], "No version of green serves, so there is none to pin.\n"),
-        (["--unpin"], "No version of green serves, so there is none to pin.\n"),
+        ("--set 99", "The green model has no version 99; there are: 1, 2, 3, 4, 5."),
+        ("--back", "No version of green has served before this one."),
+        ("--pin", "No version of green serves, so there is none to pin."),
+        ("--unpin", "No version of green serves, so there is none to pin."),
     ],
 )
 def test_what_cannot_be_meant_is_refused_and_changes_nothing(
-    command: Callable[..., tuple[int, str]], year: Year, options: list[str], reason: str
+    year: Year, options: str, reason: str
 ) -> None:
     before = year.champions.standing()
-    assert command(*options) == (1, reason)
+    assert (year.command(*options.split()), year.shown) == (1, [reason])
     assert year.champions.standing() == before
-
-
-@pytest.mark.parametrize("serves", [False, True])
-@pytest.mark.parametrize("months", [(1, 2, 3, 4), (2, 3), (4,)])
-def test_a_strange_registry_is_an_error_in_whatever_order_months_are_made_again(
-    year: Year, months: tuple[int, ...], serves: bool
-) -> None:
-    year.make(1, 2, 3, 4)
-    before, runs = dict(year.files), dict(year.runs)
-    year.client.rename_registered_model(NAME, "renamed")
-    if serves:
-        year.move(year.train(5))
-        year.runs = runs
-    for month in months:
-        if month == 1:
-            year.make(month)
-            continue
-        with pytest.raises(TrackingError, match="knows no version"):
-            year.make(month)
-    assert {month: of["decision"] for month, of in year.files.items()} == {
-        month: of["decision"] for month, of in before.items()
-    }
-
-
-def test_the_newest_month_made_again_that_dies_before_it_moves_the_alias_is_finished(
-    year: Year,
-) -> None:
-    year.make(6, 5, 4, 3, 2, 1)
-    assert year.aliases[0] == 5
-    year.make(1, 2, 3, 4, 5)
-    year.begin(6)
-    assert (year.serving[6], year.aliases[0]) == (4, 5)
-    assert year.make(6) == []
-    assert year.aliases[0] == 4
-    year.move(5)
-    assert year.make(6) != []
-    assert year.aliases[0] == 5
-
-
-@pytest.mark.parametrize("finished", [True, False])
-def test_months_that_die_at_different_writes_are_followed_by_the_next(
-    year: Year, monkeypatch: pytest.MonkeyPatch, finished: bool
-) -> None:
-    year.rmses |= {3: 5.0, 4: 4.5}
-    year.make(1, 2)
-    for month, dies_at in ((3, "judged_through"), (4, "champion")):
-        with monkeypatch.context() as patched:
-            for call in ("set_registered_model_alias", "set_registered_model_tag"):
-                patched.setattr(SharingClient, call, dying(getattr(SharingClient, call), dies_at))
-            with pytest.raises(KeyboardInterrupt):
-                year.make(month)
-    year.make(*([4] if finished else []), 5)
-    assert year.files[5]["before"]["version"] == 3
-    assert year.files[5]["chosen"] is False
-
-
-def test_a_first_champion_that_died_before_any_tag_is_followed_by_the_next(year: Year) -> None:
-    year.make(1, 2)
-    year.client.delete_registered_model_alias(NAME, "champion")
-    for tag in ("judged_through", "followed"):
-        year.client.delete_registered_model_tag(NAME, tag)
-    year.make(3)
-    assert year.files[3]["before"]["version"] == 1
-
-
-def test_a_month_that_died_and_whose_verdict_is_deleted_leaves_the_alias(year: Year) -> None:
-    year.make(1, 2)
-    year.begin(3)
-    year.client.delete_model_version(NAME, "2")
-    year.make(4)
-    assert year.files[4]["before"]["version"] == 1
-
-
-@pytest.mark.parametrize("month", [3, 4])
-def test_whoever_goes_back_to_an_older_version_of_the_same_month_has_chosen(
-    year: Year, month: int
-) -> None:
-    year.make(1, 2)
-    year.rmses[year.train(1)] = 5.88
-    year.make(3)
-    assert year.aliases[0] == 6
-    year.move(1)
-    told = year.make(month)
-    if month == 3:
-        assert year.aliases[0] == 1
-        assert told == ["the alias stays at version 1, which somebody has chosen"]
-    else:
-        assert year.files[4]["chosen"] is True
-
-
-def test_champion_and_previous_champion_are_never_the_same(
-    year: Year, command: Callable[..., tuple[int, str]]
-) -> None:
-    year.make(1, 2, 3)
-    year.client.delete_model_version(NAME, "2")
-    year.make(3)
-    assert year.aliases == (1, None)
-    year.client.delete_registered_model_alias(NAME, "champion")
-    year.move(1, "previous_champion")
-    command("--set", "1")
-    assert year.aliases == (1, None)
-
-
-def test_the_way_back_is_the_commands_own_and_survives_a_deleted_version(
-    year: Year, command: Callable[..., tuple[int, str]]
-) -> None:
-    year.make(*IN_ORDER)
-    for number in ("2", "5", None):
-        command(*(["--set", number] if number else ["--back"]))
-    assert year.aliases == (2, 5)
-    again = year.train(2)
-    year.client.delete_model_version(NAME, "2")
-    assert year.aliases[0] == again
-    assert command()[0] == 0
-
-
-def test_a_pin_of_a_deleted_version_does_not_stick_to_the_next(
-    year: Year, command: Callable[..., tuple[int, str]]
-) -> None:
-    year.make(1, 2, 3)
-    for options in (["--set", "3"], ["--unpin"]):
-        year.champions.pin("audit of 2")
-        champion_now = year.aliases[0]
-        year.client.delete_registered_model_alias(NAME, "champion")
-        assert command(*options)[0] == 0
-        assert year.champions.standing().pinned is None
-        year.move(champion_now or 2)
-
-
-def test_an_old_pin_is_named_though_the_command_is_refused(
-    year: Year, command: Callable[..., tuple[int, str]]
-) -> None:
-    year.make(1, 2)
-    year.client.set_registered_model_tag(NAME, "champion", json.dumps({"pinned": True}))
-    code, told = command("--set", "99")
-    assert code == 1
-    assert "again: python -m taxi_assets.champion --fleet green --pin" in told
 
 
 # ---- In the graph
 
 
-def stored(settings: Settings, name: str) -> dict[str, Any]:
-    read = json.loads((Path(settings.storage) / f"green/champion/{name}.json").read_text())
-    assert isinstance(read, dict)
+def stored(settings: Settings, month: int, asset: str = "champion") -> dict[str, Any]:
+    path = Path(settings.storage) / f"green/{asset}/2023-0{month}.json"
+    read: dict[str, Any] = json.loads(path.read_text())
     return read
 
 
-def aliases(settings: Settings) -> dict[str, int]:
-    model = mlflow.MlflowClient(settings.tracking_uri).get_registered_model(NAME)
-    return {name: int(at) for name, at in model.aliases.items() if "champion" in name}
+def written(settings: Settings) -> tuple[Any, ...]:
+    """The files of all months, and the aliases of their champions."""
+    aliases = mlflow.MlflowClient(settings.tracking_uri).get_registered_model(NAME).aliases
+    predicted = Path(settings.storage).glob("green/predictions/*.parquet")
+    files = [stored(settings, month) for month in (1, 2, 3)]
+    return files, {path.name: path.read_bytes() for path in predicted}, aliases
 
 
 @pytest.mark.after_three_months
-def test_a_range_finds_its_champion_and_moves_the_alias(
+def test_a_range_finds_its_champion_and_the_one_before_each_month_predicts_it(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:
-    first, second, third = (stored(settings, f"2023-0{number}") for number in (1, 2, 3))
-    assert first["champion"] is None
-    assert second["before"] is None
-    assert second["champion"]["month"] == "2023-01"
+    first, second, third = (stored(settings, month) for month in (1, 2, 3))
+    assert (first["champion"], second["before"]) == (None, None)
     assert third["before"] == second["champion"]
-    assert aliases(settings)["champion"] == third["champion"]["version"]
+    assert second["champion"]["month"] == "2023-01"
+    # The served version is asked, and answers as the stored model that the backtest asked.
+    models = stored(settings, 2, "backtest")["models"]
+    ratio = models["boosted"]["rmse"] / models["lookup"]["rmse"]
+    assert (second["champion"]["ratio"], third["relative_rmse"] > 0.5) == (ratio, True)
+    client = mlflow.MlflowClient(settings.tracking_uri)
+    serving = client.get_model_version_by_alias(NAME, "champion")
+    assert int(serving.version) == third["champion"]["version"]
     record = latest_record(instance, "champion", "2023-03")
     assert record is not None
     assert record.metadata["summary"].value == third["decision"]
-
-
-@pytest.mark.after_three_months
-def test_a_champions_figures_are_those_of_the_backtest(settings: Settings) -> None:
-    """The served version is asked, and answers as the stored model that the backtest asked."""
-    third = stored(settings, "2023-03")
-    path = Path(settings.storage) / "green/backtest/2023-02.json"
-    scored = json.loads(path.read_text())["models"]
-    assert stored(settings, "2023-02")["champion"]["ratio"] == (
-        scored["boosted"]["rmse"] / scored["lookup"]["rmse"]
+    # Predictions are as many as trips, in their order; none where there was no champion.
+    data = Path(settings.storage) / "green"
+    empty, found = (
+        pd.read_parquet(data / f"predictions/2023-0{month}.parquet") for month in (2, 3)
     )
-    assert third["relative_rmse"] > 0.5
+    trips = pd.read_parquet(data / "cleaned_trips/2023-03.parquet")
+    assert list(found) == ["minutes", "minutes_p10", "minutes_p90", "model_version"]
+    assert [str(kind) for kind in found.dtypes] == ["float32"] * 3 + ["category"]
+    assert empty.isna().all().all()
+    number = third["before"]["version"]
+    assert set(found["model_version"]) == {str(number)}
+    model = load_version(TrackingServer(settings.tracking_uri), "green", number)
+    answers = np.float32(model.answer_cells(cells_of(trips)))
+    np.testing.assert_array_equal(found.iloc[:, :3].to_numpy().T, answers)
 
 
 @pytest.mark.after_three_months
@@ -827,19 +634,17 @@ def test_a_month_whose_trips_are_not_right_judges_nobody(
     trips.to_parquet(path)
     made = ("raw_trips", "cleaned_trips", "backtest", "champion")
     assert materialize("2023-03", *made, settings=own_source).success
-    backtest = Path(own_source.storage) / "green/backtest/2023-03.json"
-    assert json.loads(backtest.read_text())["failed_checks"] == ["share_kept"]
-    february, march = (stored(own_source, f"2023-0{number}") for number in (2, 3))
+    assert stored(own_source, 3, "backtest")["failed_checks"] == ["share_kept"]
+    february, march = (stored(own_source, month) for month in (2, 3))
     assert march["champion"]["version"] == february["champion"]["version"]
-    assert "the month's trips are not to be trusted (share_kept)" in march["decision"]
+    assert NIGHT_OFF in march["decision"]
 
 
 @pytest.mark.after_three_months
 def test_months_made_again_and_a_retry_after_an_outage_end_alike(
     materialize: Materialize, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = [stored(settings, f"2023-0{number}") for number in (1, 2, 3)], aliases(settings)
-    real, reads = champions.Champions.standing, []
+    before, real, reads = written(settings), champions.Champions.standing, []
 
     def away(self: champions.Champions) -> Any:
         reads.append(1)
@@ -849,89 +654,54 @@ def test_months_made_again_and_a_retry_after_an_outage_end_alike(
 
     monkeypatch.setattr(champions.Champions, "standing", away)
     assert materialize("2023-01:2023-03", "champion", "predictions").success
-    after = [stored(settings, f"2023-0{number}") for number in (1, 2, 3)], aliases(settings)
-    assert after == before
+    assert written(settings) == before
 
 
 @pytest.mark.after_three_months
-def test_a_strange_registry_leaves_what_is_stored(
+def test_a_strange_registry_and_a_version_that_is_gone_leave_what_is_stored(
     materialize: Materialize, settings: Settings
 ) -> None:
-    path = Path(settings.storage) / "green/predictions/2023-03.parquet"
-    before = stored(settings, "2023-03"), path.read_bytes()
-    client = mlflow.MlflowClient(settings.tracking_uri)
+    (files, predictions, _), client = written(settings), mlflow.MlflowClient(settings.tracking_uri)
+    number = files[2]["before"]["version"]
+    client.delete_model_version(NAME, str(number))
+    (message,) = step_failures(materialize("2023-03", "predictions"))
+    assert f"{NAME} has no version {number}" in message
+    assert "--select 'green/champion,green/predictions'" in message
     client.rename_registered_model(NAME, "renamed")
     (message,) = step_failures(materialize("2023-03"))
     assert message.startswith("champion 2023-03: MLflow at sqlite:///")
-    assert "was renamed or deleted" in message
-    assert (stored(settings, "2023-03"), path.read_bytes()) == before
+    assert written(settings)[:2] == (files, predictions)
 
 
 @pytest.mark.after_three_months
-def test_versions_tell_when_they_were_made_and_come_in_the_order_of_their_numbers(
-    settings: Settings,
+def test_versions_come_in_the_order_of_their_numbers_and_reading_one_leaves_no_copy_behind(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    client = mlflow.MlflowClient(settings.tracking_uri)
-    client.set_model_version_tag(NAME, "1", "note", "MLflow lists the last that changed first")
-    found = registered_versions(TrackingServer(settings.tracking_uri), "green")
+    server = TrackingServer(settings.tracking_uri)
+    server.client.set_model_version_tag(NAME, "1", "note", "MLflow lists what changed last first")
+    found = registered_versions(server, "green")
     assert [version.number for version in found] == [1, 2, 3, 4, 5, 6]
     assert 1_700_000_000 < found[0].created < 5_000_000_000  # Seconds since 1970.
+    (place := tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    assert load_version(server, "green", 1) is not None
+    assert list(place.iterdir()) == []
 
 
 def test_a_version_whose_place_does_not_answer_is_an_outage_and_one_without_files_unusable(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for name, value in (("MAX_RETRIES", "0"), ("BACKOFF_FACTOR", "0")):
-        monkeypatch.setenv(f"MLFLOW_HTTP_REQUEST_{name}", value)
+    for name in ("MAX_RETRIES", "BACKOFF_FACTOR"):
+        monkeypatch.setenv(f"MLFLOW_HTTP_REQUEST_{name}", "0")
     client = mlflow.MlflowClient(settings.tracking_uri)
     client.create_registered_model(NAME)
     for source in ("mlflow-artifacts://127.0.0.1:9/1", (tmp_path / "gone").as_uri()):
         client.create_model_version(NAME, source)
-    server = TrackingServer(settings.tracking_uri)
-    with pytest.raises(UnreachableTrackingError, match="MLflow at sqlite"):
-        load_version(server, "green", 1)
-    with pytest.raises(UnusableVersionError, match=r"green 2 cannot be read from .*nothing is th"):
-        load_version(server, "green", 2)
-    with pytest.raises(UnusableVersionError, match="has no version 3"):
-        load_version(server, "green", 3)
-    with pytest.raises(UnreachableTrackingError):
-        load_version(TrackingServer("http://127.0.0.1:9"), "green", 1)
-
-
-@pytest.mark.after_three_months
-def test_a_version_that_is_read_leaves_no_copy_behind(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    place = tmp_path / "temporary"
-    place.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(place))
-    assert load_version(TrackingServer(settings.tracking_uri), "green", 1) is not None
-    assert list(place.iterdir()) == []
-
-
-@pytest.mark.after_three_months
-def test_predictions_are_the_champions_before_the_month(settings: Settings) -> None:
-    """As many as trips, in their order; none where there was no champion."""
-    data = Path(settings.storage) / "green"
-    for name, serving in (("2023-02", None), ("2023-03", stored(settings, "2023-02")["champion"])):
-        trips = pd.read_parquet(data / f"cleaned_trips/{name}.parquet")
-        found = pd.read_parquet(data / f"predictions/{name}.parquet")
-        assert list(found) == ["minutes", "minutes_p10", "minutes_p90", "model_version"]
-        assert [str(kind) for kind in found.dtypes] == ["float32"] * 3 + ["category"]
-        assert len(found) == len(trips)
-        if serving is None:
-            assert found.isna().all().all()
-            continue
-        assert set(found["model_version"]) == {str(serving["version"])}
-        server = TrackingServer(settings.tracking_uri)
-        answers = load_version(server, "green", serving["version"]).answer_cells(cells_of(trips))
-        np.testing.assert_array_equal(found.iloc[:, :3].to_numpy().T, np.float32(answers))
-
-
-@pytest.mark.after_three_months
-def test_a_version_that_is_gone_is_named(materialize: Materialize, settings: Settings) -> None:
-    number = stored(settings, "2023-03")["before"]["version"]
-    mlflow.MlflowClient(settings.tracking_uri).delete_model_version(NAME, str(number))
-    (message,) = step_failures(materialize("2023-03", "predictions"))
-    assert f"{NAME} has no version {number}" in message
-    assert "--select 'green/champion,green/predictions'" in message
+    for uri, number, error, message in (
+        (settings.tracking_uri, 1, UnreachableTrackingError, "MLflow at sqlite"),
+        (settings.tracking_uri, 2, UnusableVersionError, "cannot be read from .*nothing is there"),
+        (settings.tracking_uri, 3, UnusableVersionError, "has no version 3"),
+        ("http://127.0.0.1:9", 1, UnreachableTrackingError, "MLflow at http"),
+    ):
+        with pytest.raises(error, match=message):
+            load_version(TrackingServer(uri), "green", number)

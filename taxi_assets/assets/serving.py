@@ -117,13 +117,15 @@ def champion(
     the months.
     """
     champions = Champions(mlflow.server, context.fleet.name)
-    for line in champions.take_over_old_record():
-        context.report(line)
     # MLflow before the files: what others decide meanwhile is noticed when the aliases follow.
     standing = champions.standing()
-    through = standing.judged_through or ""
     decided = stored_decisions(
-        storage, context.fleet, context.load, context.report, context.month, through
+        storage,
+        context.fleet,
+        context.load,
+        context.report,
+        context.month,
+        standing.judged_through,
     )
     decision = champions.judge(standing, backtest, decided, held_out.trips(cleaned_trips))
 
@@ -139,8 +141,8 @@ def champion(
     return dg.MaterializeResult(
         value=stored,
         metadata={
-            "summary": decision.sentence,
-            **({"version": decision.champion.version.number} if decision.champion else {}),
+            "summary": decision.decision,
+            **({"version": decision.champion.number} if decision.champion else {}),
             **({"relative_rmse": decision.relative_rmse} if decision.relative_rmse else {}),
             "figures": dg.MetadataValue.json(stored),
         },

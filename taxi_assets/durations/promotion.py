@@ -5,7 +5,8 @@ better. Nothing here knows MLflow: the versions and where the alias points are g
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from math import hypot
 from typing import Any, NamedTuple
 
@@ -43,6 +44,9 @@ class Version:
         family: ``linear`` or ``boosted``; None likewise.
         run_id: of the MLflow run that trained it.
         created: seconds since 1970.
+        since: of a champion, the month that promoted it; None if a person chose it.
+        ratio: of a champion, its RMSE beside that of the lookup table when it was promoted, or on
+            the first month that judged it.
     """
 
     number: int
@@ -50,40 +54,31 @@ class Version:
     family: str | None
     run_id: str | None
     created: float
+    since: str | None = field(default=None, compare=False)
+    ratio: float | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"version {self.number}" if self.month is None else f"{self.family} {self.month}"
 
-    def is_twin(self, other: "Version") -> bool:
-        """Whether both are of the same month and family, or the same version."""
-        kind, other_kind = ((each.month, each.family) for each in (self, other))
-        return self == other if self.month is None else kind == other_kind
-
-
-class Champion(NamedTuple):
-    """A version that serves.
-
-    Attributes:
-        version: the version.
-        since: the month that promoted it; None if a person chose it.
-        ratio: its RMSE beside that of the lookup table when it was promoted, or on the first month
-            that judged it.
-    """
-
-    version: Version
-    since: str | None = None
-    ratio: float | None = None
-
     def to_json(self) -> dict[str, Any]:
         """As ``champion`` stores it."""
         return {
-            "version": self.version.number,
-            "month": self.version.month and str(self.version.month),
-            "family": self.version.family,
-            "mlflow_run_id": self.version.run_id,
+            "version": self.number,
+            "month": self.month and str(self.month),
+            "family": self.family,
+            "mlflow_run_id": self.run_id,
             "since": self.since,
             "ratio": self.ratio,
         }
+
+    def stands_for(self, stored: Figures | None) -> bool:
+        """Whether it is the version that is stored, or a newer one of its month and family."""
+        if stored is None:
+            return False
+        is_same = (stored["version"], stored["mlflow_run_id"]) == (self.number, self.run_id)
+        kind = stored["month"], stored["family"]
+        is_twin = self.month is not None and kind == (str(self.month), self.family)
+        return is_same or (is_twin and bool(self.number > stored["version"]))
 
 
 class Standing(NamedTuple):
@@ -93,70 +88,53 @@ class Standing(NamedTuple):
         champion: the number of the version that the alias ``champion`` points to.
         previous: likewise of ``previous_champion``.
         pinned: why a person has pinned the champion; None if nobody has.
-        judged_through: the newest month whose decision the aliases have followed.
-        followed: the number of the version that served then.
+        judged_through: the newest month whose decision the aliases have followed, if any.
+        followed: the number of the version that this decision names.
         chosen: the version that a person chose last by the command, and why.
     """
 
     champion: int | None = None
     previous: int | None = None
     pinned: str | None = None
-    judged_through: str | None = None
+    judged_through: str = ""
     followed: int | None = None
-    chosen: str | None = None
-
-
-class Incumbent(NamedTuple):
-    """Who serves when a month is judged.
-
-    Attributes:
-        champion: whom the challengers have to beat; None if there is no champion.
-        chosen: whether a person chose it since the month before was judged.
-        pinned: why no challenger may take over; None if one may.
-        is_unmoved: whether the alias is where the months so far have left it.
-    """
-
-    champion: Champion | None
-    chosen: bool = False
-    pinned: str | None = None
-    is_unmoved: bool = True
+    chosen: str = ""
 
 
 class Decision(NamedTuple):
-    """How a month has decided.
+    """How a month decides: ``begin`` gives what it begins with, ``decide`` the rest.
 
     Attributes:
         month: the month.
-        incumbent: with whom it began.
-        before: who was judged; None if there was no champion, or it cannot be read.
         champion: who serves from the month on.
-        sentence: what was decided, and why.
+        before: whom the challengers have to beat; None if no champion is there and can be read.
+        chosen: whether a person chose it since the month before was judged.
+        pinned: why no challenger may take over; None if one may.
+        decision: what was decided, and why.
         relative_rmse: RMSE of ``before`` on the month, beside that of the lookup table.
+        may_move: whether the alias may follow: no person has moved it since the month was judged.
     """
 
     month: str
-    incumbent: Incumbent
-    before: Champion | None
-    champion: Champion | None
-    sentence: str
+    champion: Version | None = None
+    before: Version | None = None
+    chosen: bool = False
+    pinned: str | None = None
+    decision: str = ""
     relative_rmse: float | None = None
+    may_move: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """As ``champion`` stores it."""
-        return {
-            "month": self.month,
-            "champion": self.champion and self.champion.to_json(),
-            "before": self.before and self.before.to_json(),
-            "chosen": self.incumbent.chosen,
-            "pinned": self.incumbent.pinned,
-            "decision": self.sentence,
-            "relative_rmse": self.relative_rmse,
-        }
+        stored = self._asdict()
+        del stored["may_move"]
+        versions = {"champion": self.champion, "before": self.before}
+        return stored | {name: of and of.to_json() for name, of in versions.items()}
 
 
-def find_incumbent(
+def begin(
     month: str, standing: Standing, versions: Sequence[Version], decided: Mapping[str, Figures]
-) -> Incumbent:
+) -> Decision:
     """Find whom a month's challengers have to beat.
 
     A month that was judged before begins as it did then. A new month begins with the version that
@@ -169,108 +147,144 @@ def find_incumbent(
         versions: all that are registered, in order of their numbers.
         decided: what ``champion`` has stored of this month and of earlier ones, in order of months.
     """
+    through = standing.judged_through
     alias = next((each for each in versions if each.number == standing.champion), None)
-    now = None if alias is None else Champion(alias)
-
-    def recall(of: Figures, entry: str) -> Champion | None:
-        return recall_champion(of.get(entry), versions, alias)
-
-    earlier = [name for name in decided if name < month]
-    left = recall(decided[earlier[-1]], "champion") if earlier else None
-    through = standing.judged_through or ""
-    followed = [of for name, of in decided.items() if name <= through]
+    recall = partial(_recall, versions, alias)
+    earlier = [of for name, of in decided.items() if name < month]
+    left = recall(earlier[-1]["champion"]) if earlier else None
+    followed = [of for name, of in decided.items() if name <= through][-1:]
     waiting = [of for name, of in decided.items() if name > through]
-    places = [recall(of, "champion") for of in (*followed[-1:], *waiting)]
-    places += [recall(of, "before") for of in waiting]
+    places = [of["champion"] for of in followed + waiting] + [of["before"] for of in waiting]
     is_followed = alias is not None and alias.number == standing.followed
-    is_unmoved = now is None or is_followed or any(_is_same(now, place) for place in places)
-    if month in decided or month <= through:
+    is_unmoved = alias is None or is_followed or any(map(alias.stands_for, places))
+    is_new = month > through and month not in decided
+    if is_new:
+        # A month died before it moved the alias: a new one, or the newest when it was made again.
+        begun = [of["before"] for of in waiting]
+        died = not waiting and is_followed and through in decided
+        died |= any(map(alias.stands_for, begun)) if alias else not all(map(recall, begun))
+        before = left if left is not None and (died or left == alias) else alias
+        chosen, pinned = not is_unmoved, standing.pinned if alias else None
+    else:
         own = decided.get(month, {})
-        # Earlier releases have stored whether it was pinned, and no reason.
+        before = recall(own.get("before"))
+        chosen = bool(own.get("chosen")) and before != left
+        before = before if chosen else left
+        # Earlier releases have stored false where nothing was pinned.
         pinned = own.get("pinned") or None
-        pinned = "by hand" if pinned is True else pinned
-        before = recall(own, "before")
-        chosen = bool(own.get("chosen")) and not _is_same(before, left)
-        return Incumbent(before if chosen else left, chosen, pinned, is_unmoved)
-    pinned = standing.pinned if now else None
-    # A month died before it moved the alias: a new one, or the newest when it was made again.
-    died = any(_is_same(now, recall(of, "before")) for of in waiting)
-    died = died or (is_followed and earlier[-1:] == [through])
-    if (died and left) or _is_same(now, left):
-        return Incumbent(left, False, pinned)
-    return Incumbent(now, not is_unmoved, pinned)
+    return Decision(
+        month, before=before, chosen=chosen, pinned=pinned, may_move=is_new or is_unmoved
+    )
 
 
-def recall_champion(
-    stored: Any, versions: Sequence[Version], alias: Version | None = None
-) -> Champion | None:
+def _recall(
+    versions: Sequence[Version], alias: Version | None, stored: Figures | None
+) -> Version | None:
     """A stored champion, if its version is still there, or one that was made in its place."""
-    if not isinstance(stored, Mapping):
+    found = [each for each in versions if each.stands_for(stored)]
+    if stored is None or not found:
         return None
-    number, run_id = stored.get("version"), stored.get("mlflow_run_id")
-    same = [each for each in versions if (each.number, each.run_id) == (number, run_id)]
-    kind = (stored.get("month"), stored.get("family"))
-    twins = [each for each in versions if each.month and (str(each.month), each.family) == kind]
-    later = [each for each in twins if isinstance(number, int) and each.number > number]
-    found = [alias] if alias in same + later else same or later
-    return Champion(found[-1], stored.get("since"), stored.get("ratio")) if found else None
+    same = [each for each in found if each.number == stored["version"]]
+    best = alias if alias in found else (same or found)[-1]
+    return best and replace(best, since=stored["since"], ratio=stored.get("ratio"))
 
 
-def _is_same(one: Champion | None, other: Champion | None) -> bool:
-    """Whether both are nobody, or the first has the other's version, or one made in its place."""
-    if one is None or other is None:
-        return one is other
-    newer = one.version.number >= other.version.number
-    return newer and one.version.is_twin(other.version)
+def find_previous(
+    standing: Standing, versions: Mapping[int, Version], decided: Mapping[str, Figures]
+) -> int | None:
+    """Find the number of the version that served before the champion.
+
+    That is where the alias ``previous_champion`` points to, unless somebody has moved the alias
+    ``champion`` alone, on MLflow's pages: then it is whom the last month names.
+
+    Args:
+        standing: what MLflow says.
+        versions: all that are registered, by their numbers.
+        decided: what ``champion`` has stored, in order of months.
+    """
+    now, last = versions.get(standing.champion or 0), list(decided.values())[-1:]
+    if now is None or standing.chosen.startswith(f"version {now.number}:"):
+        return standing.previous
+    if any(now.stands_for(of["champion"]) for of in last):
+        return standing.previous
+    named = [of[entry]["version"] for of in last for entry in ("before", "champion") if of[entry]]
+    others = [number for number in named if number in versions and number != now.number]
+    return others[0] if others else standing.previous
 
 
 def decide(
+    begun: Decision,
     backtest: Figures,
     versions: Sequence[Version],
-    incumbent: Incumbent,
     figures: Figures | None,
-    unreadable: str | None = None,
+    unreadable: str = "",
 ) -> Decision:
     """Hold a month's contest.
 
     Args:
+        begun: what the month begins with.
         backtest: what ``backtest`` stores of the month.
         versions: all that are registered, in order of their numbers.
-        incumbent: who serves.
         figures: the champion's on the month; None if it was trained on the month.
         unreadable: why the champion cannot be read, if it cannot.
     """
-    month, models, champion = str(backtest["month"]), backtest["models"], incumbent.champion
+    champion, ratio = None if unreadable else begun.before, None
+    chosen = f"a person chose {begun.before}" if begun.before and begun.chosen else ""
     failed = ", ".join(backtest.get("failed_checks", ()))
     distrust = f"the month's trips are not to be trusted ({failed})" if failed else ""
-    challengers = _challengers(backtest, versions)
-    notes = [f"a person chose {champion.version}"] if champion and incumbent.chosen else []
-    if champion is None or unreadable is not None:
-        first, sentence = _first(month, models, challengers, distrust)
-        notes += [] if unreadable is None else [unreadable]
-        return Decision(month, incumbent, None, first, "; ".join([*notes, sentence]))
-    if figures is None:
-        notes.append(f"kept {champion.version}, which has seen the month")
-        return Decision(month, incumbent, champion, champion, "; ".join(notes))
-    ratio = relative_rmse(figures, models)
-    champion = champion if champion.ratio is not None else champion._replace(ratio=ratio)
-    others = [each for each in challengers if each[0] != champion.version]
-    pinned = "" if incumbent.pinned is None else f"it is pinned ({incumbent.pinned})"
-    barred = pinned or distrust or ("" if others else "nobody challenges it")
-    reasons = [barred or objection(backtest["trips"], figures, scored) for _, scored in others]
-    if None in reasons:
-        version, scored = others[reasons.index(None)]
-        sentence = (
-            f"{version} takes over from {champion.version}: RMSE {scored['rmse']:.3f} instead of "
-            f"{figures['rmse']:.3f} minutes, {1 - scored['rmse'] / figures['rmse']:.1%} less"
-            f"{_coverage(scored)}"
-        )
-        best = Champion(version, month, relative_rmse(scored, models))
-        return Decision(month, incumbent, champion, best, "; ".join([*notes, sentence]), ratio)
-    kept = f"kept {champion.version}, RMSE {figures['rmse']:.3f} minutes"
-    why = [f"{version} {reason}" for (version, _), reason in zip(others, reasons, strict=True)]
-    sentence = "; ".join([*notes, kept, *([barred] if barred else why)])
-    return Decision(month, incumbent, champion, champion, sentence, ratio)
+    challengers = [each for each in _challengers(backtest, versions) if each[0] != champion]
+    if champion is None:
+        best, said = _first(backtest, challengers, distrust)
+    elif figures is None:
+        best, said = champion, f"kept {champion}, which has seen the month"
+    else:
+        ratio = relative_rmse(figures, backtest["models"])
+        champion = replace(champion, ratio=ratio if champion.ratio is None else champion.ratio)
+        pinned = "" if begun.pinned is None else f"it is pinned ({begun.pinned})"
+        best, said = _contest(champion, figures, backtest, challengers, pinned or distrust)
+    said = "; ".join(filter(None, (chosen, unreadable, said)))
+    return begun._replace(champion=best, before=champion, decision=said, relative_rmse=ratio)
+
+
+def _first(
+    backtest: Figures, challengers: Sequence[tuple[Version, Figures]], barred: str
+) -> tuple[Version | None, str]:
+    """The first champion, where there is none, and what to say of it."""
+    models = backtest["models"]
+    if not challengers:
+        scored = any(family in models for family in FAMILIES)
+        why = "no scored model is registered" if scored else "no earlier model has been scored"
+        return None, f"no champion: {why}"
+    best, figures = challengers[0]
+    said = f"{best}, RMSE {figures['rmse']:.3f} minutes"
+    if not barred and best.ratio is not None and best.ratio >= 1:
+        barred = f"{said}, is no better than a lookup table, {models[REFERENCE]['rmse']:.3f}"
+    if barred:
+        return None, f"no champion: {barred}"
+    return best, f"the first champion is {said}, coverage {figures['interval_coverage']:.1%}"
+
+
+def _contest(
+    champion: Version,
+    figures: Figures,
+    backtest: Figures,
+    challengers: Sequence[tuple[Version, Figures]],
+    barred: str,
+) -> tuple[Version, str]:
+    """Who serves after a champion was challenged, and what to say of it."""
+    kept = f"kept {champion}, RMSE {figures['rmse']:.3f} minutes"
+    if barred or not challengers:
+        return champion, f"{kept}; {barred or 'nobody challenges it'}"
+    for version, scored in challengers:
+        reason = objection(backtest["trips"], figures, scored)
+        if reason is None:
+            return version, (
+                f"{version} takes over from {champion}: RMSE {scored['rmse']:.3f} instead of "
+                f"{figures['rmse']:.3f} minutes, {1 - scored['rmse'] / figures['rmse']:.1%} less, "
+                f"coverage {scored['interval_coverage']:.1%}"
+            )
+        kept += f"; {version} {reason}"
+    return champion, kept
 
 
 def objection(trips: int, champion: Figures, challenger: Figures) -> str | None:
@@ -279,7 +293,11 @@ def objection(trips: int, champion: Figures, challenger: Figures) -> str | None:
         gain = 1 - challenger["rmse"] / champion["rmse"] if champion["rmse"] else 0.0
         said = f"{gain:.1%} less; {MIN_GAIN:.1%} are asked" if gain > 0 else f"{-gain:.1%} more"
         return f"has RMSE {challenger['rmse']:.3f}, {said}"
-    off, of_champion = (_off_coverage(figures) for figures in (challenger, champion))
+    off, of_champion = (
+        # Rounded, as a subtraction adds something in the sixteenth digit.
+        round(abs(figures["interval_coverage"] - COVERAGE), 9)
+        for figures in (challenger, champion)
+    )
     if off > COVERAGE_TOLERANCE and off >= of_champion:
         return f"has a coverage of {challenger['interval_coverage']:.1%}"
     for name, segment in challenger.get("segments", {}).items():
@@ -304,45 +322,15 @@ def _challengers(backtest: Figures, versions: Sequence[Version]) -> list[tuple[V
 
     A newer version of the same month and family takes a scored one's place, an older one never.
     """
-    found = []
-    for family in FAMILIES:
-        figures = backtest["models"].get(family)
-        run_id = figures and figures["mlflow_run_id"]
-        scored = [each for each in versions if each.month and each.run_id == run_id]
-        newest = [each for each in versions if scored and each.is_twin(scored[-1])][-1:]
-        found += [(each, figures) for each in newest if str(each.month) < backtest["month"]]
+    month, models, found = str(backtest["month"]), backtest["models"], []
+    newest = {(each.month, each.family): each for each in versions}
+    for figures in (models[family] for family in FAMILIES if family in models):
+        scored = [each for each in versions if each.run_id == figures["mlflow_run_id"]]
+        kinds = [(each.month, each.family) for each in scored if each.month][-1:]
+        ratio = relative_rmse(figures, models)
+        found += [
+            (replace(newest[kind], since=month, ratio=ratio), figures)
+            for kind in kinds
+            if str(kind[0]) < month
+        ]
     return sorted(found, key=lambda one: float(one[1]["rmse"]))
-
-
-def _first(
-    month: str,
-    models: Figures,
-    challengers: Sequence[tuple[Version, Figures]],
-    distrust: str,
-) -> tuple[Champion | None, str]:
-    """The first champion, where there is none, and what to say of it."""
-    if not challengers:
-        scored = any(family in models for family in FAMILIES)
-        why = "no scored model is registered" if scored else "no earlier model has been scored"
-        return None, f"no champion: {why}"
-    if distrust:
-        return None, f"no champion: {distrust}"
-    best, figures = challengers[0]
-    ratio = relative_rmse(figures, models)
-    said = f"{best}, RMSE {figures['rmse']:.3f} minutes"
-    if ratio is not None and ratio >= 1:
-        reference = models[REFERENCE]["rmse"]
-        return None, f"no champion: {said}, is no better than a lookup table, {reference:.3f}"
-    return Champion(best, month, ratio), f"the first champion is {said}{_coverage(figures)}"
-
-
-def _off_coverage(figures: Figures) -> float:
-    """How far a coverage is off; one without an interval is as far as can be."""
-    coverage = figures.get("interval_coverage")
-    return 1.0 if coverage is None else round(abs(float(coverage) - COVERAGE), 9)
-
-
-def _coverage(figures: Figures) -> str:
-    """The end of a sentence about a model with an interval."""
-    coverage = figures.get("interval_coverage")
-    return "" if coverage is None else f", coverage {coverage:.1%}"
