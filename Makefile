@@ -31,13 +31,13 @@ demo: install ## sets everything up, makes a synthetic month, trains and tracks 
 		--select 'group:synthetic' --partition $(DEMO_MONTH)
 	@echo
 	@echo "The pages of Dagster and MLflow:  make dev"
-	@echo "How long does a trip take?        $(BIN)/python -m taxi_assets.predict \\"
+	@echo "How long does a trip take?        $(BIN)/taxi-assets predict \\"
 	@echo "    --fleet synthetic --model 2 --from 132 --to 230 --at 'Fri 17:00'"
-	@echo "All months on one page:           $(BIN)/python -m taxi_assets.reporting.report"
+	@echo "All months on one page:           $(BIN)/taxi-assets report"
 	@echo "To start over:                    make clean-demo"
 
 clean-demo: install ## removes what the demo made: files, Dagster's history, MLflow's runs
-	@set -a; . ./.env; $(BIN)/python -m taxi_assets.wipe --fleet synthetic --yes
+	@$(BIN)/taxi-assets wipe --fleet synthetic --yes
 
 # Two processes on two cores: waiting threads of the libraries would take the other's core.
 test: export OMP_NUM_THREADS = 1
@@ -100,7 +100,7 @@ dev: install ## serves the pages of Dagster and MLflow
 	MLFLOW_UI_URL="$${MLFLOW_UI_URL:-$$mlflow}" $(BIN)/dagster dev --port $(PORT)
 
 serve: install ## serves the page that answers "how long?": make serve FLEET=green
-	@$(BIN)/python -m taxi_assets.serving.server $(if $(FLEET),--fleet $(FLEET)) --port $(SERVE_PORT)
+	@$(BIN)/taxi-assets serve $(if $(FLEET),--fleet $(FLEET)) --port $(SERVE_PORT)
 
 lint: install ## ruff, mypy, import-linter
 	$(BIN)/ruff format --check .

@@ -63,7 +63,7 @@ class Folder:
 
     def report(self) -> Measured:
         return measure(
-            sys.executable, "-m", "taxi_assets.reporting.report", "--output", "report.html",
+            sys.executable, "-m", "taxi_assets", "report", "--output", "report.html",
             cwd=self.path, **self.variables,
         )  # fmt: skip
 
@@ -91,7 +91,7 @@ def marginal_month(scratch: Path, trips: int, months: int) -> float:
     source = scratch / f"source{trips}"
     last = f"2023-{months:02}"
     measure(
-        sys.executable, "-m", "taxi_assets.tlc.synthetic", source,
+        sys.executable, "-m", "taxi_assets", "synthetic", source,
         "--months", f"2023-01:{last}", "--trips", trips, cwd=scratch,
     )  # fmt: skip
     seconds = []

@@ -46,7 +46,7 @@ def make_source(folder: Path, months: str, trips: int = FULL_MONTH) -> Path:
     """Synthetic month files in a folder of their own."""
     source = folder / "source"
     measure(
-        sys.executable, "-m", "taxi_assets.tlc.synthetic", source,
+        sys.executable, "-m", "taxi_assets", "synthetic", source,
         "--months", months, "--trips", trips, cwd=folder,
     )  # fmt: skip
     return source

@@ -1,13 +1,12 @@
 """The environment variables that configure everything; nothing else reads the environment."""
 
-import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 import click
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PositiveInt, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from taxi_assets.errors import mask
 from taxi_assets.tlc.fleets import FLEETS, Fleet
@@ -54,8 +53,10 @@ def absolute_tracking_uri(text: str) -> str:
     return text
 
 
-def _fleets(text: str) -> tuple[Fleet, ...]:
-    names = dict.fromkeys(name.strip() for name in text.split(","))
+def _fleets(given: str | tuple[Fleet, ...]) -> tuple[Fleet, ...]:
+    if isinstance(given, tuple):
+        return given  # The default.
+    names = dict.fromkeys(name.strip() for name in given.split(","))
     if not names.keys() <= FLEETS.keys():
         raise ValueError
     return tuple(FLEETS[name] for name in names)
@@ -65,13 +66,17 @@ def _months_per_run(text: str) -> str | None:
     return None if text == "all" else text
 
 
-class Settings(BaseModel, frozen=True, extra="ignore"):
+class Settings(BaseSettings):
     """The variables, by their names, with defaults filled in.
 
     A field's description is what its variable can be set to.
     """
 
-    fleets: Annotated[tuple[Fleet, ...], BeforeValidator(_fleets)] = Field(
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", case_sensitive=True, env_ignore_empty=True
+    )
+
+    fleets: Annotated[tuple[Fleet, ...], NoDecode, BeforeValidator(_fleets)] = Field(
         tuple(FLEETS.values()),
         alias="TAXI_FLEET",
         description=f"one or more of {', '.join(FLEETS)}, with commas between",
@@ -89,7 +94,6 @@ class Settings(BaseModel, frozen=True, extra="ignore"):
         "data",
         alias="TAXI_STORAGE",
         description="a folder, or a URL that fsspec knows",
-        validate_default=True,
         repr=False,
     )
     months_per_run: Annotated[PositiveInt | None, BeforeValidator(_months_per_run)] = Field(
@@ -102,7 +106,6 @@ class Settings(BaseModel, frozen=True, extra="ignore"):
         "sqlite:///mlflow.db",
         alias="MLFLOW_TRACKING_URI",
         description="a database such as sqlite:///mlflow.db or the URL of an MLflow server",
-        validate_default=True,
         repr=False,
     )
     experiment_name: str = Field(
@@ -112,15 +115,17 @@ class Settings(BaseModel, frozen=True, extra="ignore"):
     mlflow_ui_url: str | None = Field(None, alias="MLFLOW_UI_URL", description="a URL")
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+    def from_environment(cls, **instead: Any) -> Self:
         """Read the variables; an empty one counts as absent.
+
+        Args:
+            instead: values that win over the environment's, by their variables.
 
         Raises:
             SettingsError: a value cannot be meant; the message names its variable.
         """
-        given = {name: value for name, value in environment.items() if value}
         try:
-            return cls.model_validate(given)
+            return cls(**instead)
         except ValidationError as error:
             raise SettingsError(_sentence(error.errors()[0])) from None
 

@@ -6,32 +6,18 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
-import uvicorn
 from fastapi import FastAPI
 
 from taxi_assets.durations.answers import split_up
 from taxi_assets.durations.promotion import Version
-from taxi_assets.reporting.zone_names import Zone, Zones
-from taxi_assets.serving.answering import Watch
-from taxi_assets.serving.app import build_app
-from taxi_assets.serving.server import listen
+from taxi_assets.serving.app import LOCAL_HOSTS, build_app
+from taxi_assets.serving.server import listen, server_of
+from taxi_assets.serving.watch import Watch
 from taxi_assets.tlc.months import Month
 from taxi_assets.tracking.champions import Serving
 
 if TYPE_CHECKING:
     from taxi_assets.tracking.served import TripDuration
-
-ZONES = Zones(
-    {
-        "1": Zone("EWR", "Newark Airport"),
-        "56": Zone("Queens", "Corona"),
-        "57": Zone("Queens", "Corona"),
-        "132": Zone("Queens", "JFK Airport"),
-        "138": Zone("Queens", "LaGuardia Airport"),
-        "161": Zone("Manhattan", "Midtown Center"),
-        "230": Zone("Manhattan", "Times Sq/Theatre District"),
-    }
-)
 
 
 class HandModel:
@@ -72,8 +58,8 @@ class Champions:
             raise self.now
         return self.now
 
-    def app(self, zones: Zones = ZONES) -> FastAPI:
-        return build_app(self.watch, "green", zones)
+    def app(self) -> FastAPI:
+        return build_app(self.watch, "green", (*LOCAL_HOSTS, "testserver"))
 
 
 class Site(NamedTuple):
@@ -85,7 +71,7 @@ class Site(NamedTuple):
 def served(app: FastAPI) -> Iterator[Site]:
     """The application on a port of its own, for a block."""
     listening = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+    server = server_of(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     port = listening.getsockname()[1]

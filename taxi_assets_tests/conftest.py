@@ -6,18 +6,22 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, chdir
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import dagster as dg
 import mlflow
 import pytest
 import sqlalchemy
+from click.testing import CliRunner, Result
 from mlflow.entities import Run
 
+from taxi_assets.cli import main
 from taxi_assets.definitions import build_definitions
 from taxi_assets.durations import boosted, encoding
 from taxi_assets.reporting import charts, painter
@@ -87,6 +91,12 @@ def source_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def taxi_assets(*arguments: object, folder: Path | None = None) -> Result:
+    """The command ``taxi-assets`` in a folder, by default an empty one."""
+    with patch.dict(os.environ), TemporaryDirectory() as empty, chdir(folder or empty):
+        return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
 @pytest.fixture(scope="session")
 def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new MLflow database: making one takes MLflow seconds, copying it does not."""
@@ -98,12 +108,10 @@ def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def laptop(folder: Path, source_folder: Path) -> Settings:
     """A laptop's settings, with all in a folder."""
     return Settings.from_environment(
-        {
-            "TAXI_FLEET": "green",
-            "TAXI_TRIP_SOURCE": str(source_folder),
-            "TAXI_STORAGE": str(folder / "data"),
-            "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-        }
+        TAXI_FLEET="green",
+        TAXI_TRIP_SOURCE=str(source_folder),
+        TAXI_STORAGE=str(folder / "data"),
+        MLFLOW_TRACKING_URI=f"sqlite:///{folder}/mlflow.db",
     )
 
 

@@ -27,7 +27,7 @@ from taxi_assets.storage.io_managers import MonthlyIOManager
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
-from taxi_assets.tlc.zones import AIRPORTS, LAST_ZONE, MANHATTAN
+from taxi_assets.tlc.zones import AIRPORTS, LAST_ZONE, MANHATTAN, ZONES, zone_of
 from taxi_assets_tests.conftest import (
     REAL_FILES,
     changed,
@@ -188,19 +188,24 @@ def test_segments_are_places_and_hours(trips: pd.DataFrame) -> None:
         assert segments[name]["rmse_standard_error"] == pytest.approx(noise)
 
 
-def test_manhattan_has_the_zones_of_tlcs_table() -> None:
-    """By their number and a digest; what the table itself says is asked below."""
-    digest = hashlib.sha256(" ".join(map(str, sorted(MANHATTAN))).encode()).hexdigest()
-    assert (len(MANHATTAN), digest[:16]) == (69, "652ebd88be83598d")
+def test_zones_have_tlcs_names_and_boroughs() -> None:
+    assert list(ZONES) == list(range(1, LAST_ZONE + 1))
+    assert ZONES[132] == ("JFK Airport", "Queens")
+    assert ZONES[57] == ZONES[56] == ("Corona", "Queens")
+    assert ZONES[105] == ZONES[103]
+    assert [ZONES[zone].name for zone in (264, 265)] == ["Unknown", "Outside of NYC"]
+    assert (len(MANHATTAN), sum(MANHATTAN)) == (69, 10173)
+    assert zone_of(266) == ("zone 266", "unknown borough")
 
 
 @pytest.mark.real_files
-def test_zones_are_in_the_places_that_tlc_says() -> None:
-    lookup = pd.read_csv(REAL_FILES / "taxi_zone_lookup.csv")
-    assert set(lookup.loc[lookup["Borough"] == "Manhattan", "LocationID"]) == MANHATTAN
-    of_airports = lookup["service_zone"].isin(["EWR", "Airports"])
-    assert set(lookup.loc[of_airports, "LocationID"]) == AIRPORTS
-    assert lookup["LocationID"].max() == LAST_ZONE
+def test_zones_are_those_of_tlcs_table() -> None:
+    rows = pd.read_csv(REAL_FILES / "taxi_zone_lookup.csv").itertuples()
+    table = {row.LocationID: (row.Zone, row.Borough, row.service_zone) for row in rows}
+    assert {zone: of[:2] for zone, of in table.items() if zone < 264} == {
+        zone: of for zone, of in ZONES.items() if zone < 264
+    }
+    assert {zone for zone, of in table.items() if of[2] in ("EWR", "Airports")} == AIRPORTS
 
 
 def stored(settings: Settings, month: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Pictures: what is drawn in them is what they say."""
 
+import struct
 from collections.abc import Callable
 
 import numpy as np
@@ -11,11 +12,8 @@ from matplotlib.figure import Figure
 from taxi_assets.durations.boosted_month import BoostedValidation
 from taxi_assets.durations.scoring import Validation
 from taxi_assets.reporting import charts, summaries
-from taxi_assets.reporting.zone_names import Zone, Zones
-from taxi_assets.tlc.months import Month
 
 LINEAR = {"rmse": 8.0, "interval_coverage_by_fifth": [0.7, 0.8, 0.9, None, 0.75]}
-ZONES = Zones({"1": Zone("EWR", "Newark Airport"), "132": Zone("Queens", "JFK Airport")})
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +61,7 @@ def validation(*trips: tuple[str, str, float, float]) -> Validation:
 
 
 def draw(validated: Validation, name: str) -> list[Axes]:
-    return axes_of(dict(charts.model_charts(validated, ZONES, "green 2023-03"))[name])
+    return axes_of(dict(charts.model_charts(validated, "green 2023-03"))[name])
 
 
 def test_kept_trips_are_those_of_one_to_sixty_minutes() -> None:
@@ -122,21 +120,30 @@ def test_errors_are_predicted_less_actual_by_five_minutes_and_by_borough() -> No
 
 
 def test_the_seven_boroughs_with_most_trips_are_listed_the_busiest_last() -> None:
-    trips = validation(*((str(zone), "1", 2.0, 4.0) for zone in range(1, 9) for _ in range(zone)))
-    listed = summaries.errors_by_borough(trips, lambda zone: f"borough {zone}")
-    assert listed["trips"].to_dict() == {f"borough {zone}": zone for zone in range(2, 9)}
-    assert listed.index[-1] == "borough 8"
+    zones = (1, 2, 3, 4, 5, 11, 264, 265)
+    trips = validation(
+        *((str(zone), "1", 2.0, 4.0) for times, zone in enumerate(zones, 1) for _ in range(times))
+    )
+    assert summaries.errors_by_borough(trips)["trips"].to_dict() == {
+        "Queens": 2,
+        "Bronx": 3,
+        "Manhattan": 4,
+        "Staten Island": 5,
+        "Brooklyn": 6,
+        "Unknown": 7,
+        "Outside of NYC": 8,
+    }
+    assert summaries.errors_by_borough(trips).index[-1] == "Outside of NYC"
 
 
 def test_ten_pairs_are_listed_the_worst_last() -> None:
     trips = validation(
         *((str(zone), "1", 2.0, 2.0 + zone) for zone in range(1, 13) for _ in range(30))
     )
-    listed = summaries.worst_pairs(trips, lambda zone: zone)
-    assert listed["rmse"].to_dict() == pytest.approx(
-        {f"{zone} to 1 (30)": zone for zone in range(3, 13)}
-    )
-    assert listed.index[-1] == "12 to 1 (30)"
+    listed = summaries.worst_pairs(trips)
+    assert listed["rmse"].tolist() == pytest.approx(list(range(3, 13)))
+    assert listed.index[0] == "Allerton/Pelham Gardens to Newark Airport (30)"
+    assert listed.index[-1] == "Battery Park to Newark Airport (30)"
 
 
 def test_the_worst_pairs_are_those_of_thirty_trips_or_more() -> None:
@@ -183,36 +190,14 @@ def test_a_first_month_has_no_picture_of_earlier_models() -> None:
     assert list(charts.backtest_charts({}, "green 2023-03")) == []
 
 
-def test_the_trend_has_a_line_for_each_kind_of_model_and_gaps_where_there_is_none() -> None:
-    months = [
-        (Month(2023, 1), {"rmse": 8.0, "baseline_rmse": 11.0}),
-        (
-            Month(2023, 3),
-            {"rmse": 7.0, "linear_rmse": 7.5, "lookup_rmse": 6.5, "boosted_rmse": 5.0},
-        ),
-    ]
-    (axes,) = axes_of(lambda: charts.trend_chart(months))
-    drawn = {label: [y for _, y in points] for label, points in lines(axes).items()}
-    gap = np.nan
-    assert set(drawn) == {
-        "always predicting the mean",
-        "the month's own linear model",
-        "an earlier month's linear model",
-        "an earlier month's lookup table",
-        "an earlier month's boosted model",
-    }
-    assert drawn["the month's own linear model"] == [8, 7]
-    assert drawn["always predicting the mean"] == pytest.approx([11, gap], nan_ok=True)
-    assert drawn["an earlier month's linear model"] == pytest.approx([gap, 7.5], nan_ok=True)
-    assert drawn["an earlier month's lookup table"] == pytest.approx([gap, 6.5], nan_ok=True)
-    assert drawn["an earlier month's boosted model"] == pytest.approx([gap, 5], nan_ok=True)
-
-
-def test_every_picture_has_the_name_of_its_month() -> None:
+@pytest.mark.parametrize("trips", [3, 30], ids=["no busy pair", "one"])
+def test_every_picture_is_small_and_has_the_name_of_its_month(
+    trips: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     boosted = BoostedValidation(np.array([10.0]), np.array([12.0]), np.array([0]), 13)
     drawings = [
         *charts.cleaning_charts(np.arange(92), "green 2023-03"),
-        *charts.model_charts(validation(("1", "1", 2.0, 4.0)), ZONES, "green 2023-03"),
+        *charts.model_charts(validation(*[("1", "1", 2.0, 4.0)] * trips), "green 2023-03"),
         *charts.boosted_charts(boosted, "green 2023-03"),
         *charts.backtest_charts({"linear": LINEAR}, "green 2023-03"),
     ]
@@ -221,3 +206,10 @@ def test_every_picture_has_the_name_of_its_month() -> None:
         figure = drawing()
         assert isinstance(figure, Figure)
         assert "green 2023-03" in figure.get_suptitle()
+    monkeypatch.undo()
+    for _, drawing in drawings:
+        picture = drawing()
+        assert picture.startswith(b"\x89PNG")
+        # Width and height; of a size that a database can keep.
+        assert struct.unpack(">II", picture[16:24]) == (576, 324)
+        assert len(picture) < 100_000

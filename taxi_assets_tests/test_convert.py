@@ -7,21 +7,21 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from taxi_assets.durations.cleaning import clean_trips
-from taxi_assets.tlc.convert import main
 from taxi_assets.tlc.fleets import FLEETS, Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
 from taxi_assets.tlc.synthetic import write_month
+from taxi_assets_tests.conftest import taxi_assets
 
 GREEN, YELLOW = FLEETS["green"], FLEETS["yellow"]
 JANUARY = Month(2019, 1)
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+    return taxi_assets("convert", *arguments)
 
 
 def month(folder: Path, fleet: Fleet, month: Month, trips: int = 10_000) -> pd.DataFrame:

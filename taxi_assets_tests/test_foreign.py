@@ -75,8 +75,7 @@ def month(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         ),
         (
             gzip.compress(CSV * 500, mtime=0),
-            "is CSV, compressed by gzip. python -m taxi_assets.tlc.convert FILE FOLDER makes month "
-            "files of it.",
+            "is CSV, compressed by gzip. taxi-assets convert FILE FOLDER makes month files of it.",
         ),
         (
             gzip.compress(b"\0", mtime=0),
@@ -87,7 +86,7 @@ def month(tmp_path_factory: pytest.TempPathFactory) -> bytes:
             b"\x1f\x8bdamaged after two bytes",
             "is compressed by gzip, and no month file. Look at what is inside.",
         ),
-        (CSV, "is CSV. python -m taxi_assets.tlc.convert FILE FOLDER makes month files of it."),
+        (CSV, "is CSV. taxi-assets convert FILE FOLDER makes month files of it."),
         (b"PK\3\4\0\0", "is a ZIP archive. Extract the month file from it."),
         (
             b'{"error": "rate limit"}',

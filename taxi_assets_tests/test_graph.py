@@ -235,7 +235,7 @@ FIGURES = (
 def test_real_months_give_their_known_figures(
     settings: Settings, materialize: Materialize, fleet: str, month: str
 ) -> None:
-    known = Settings.from_environment({"TAXI_FLEET": fleet}).fleets
+    known = Settings.from_environment(TAXI_FLEET=fleet).fleets
     settings = changed(settings, fleets=known, trip_source=str(REAL_FILES))
     assert materialize(month, settings=settings).success
     figures = json.loads((Path(settings.storage) / fleet / f"metrics/{month}.json").read_text())

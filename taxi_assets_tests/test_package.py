@@ -24,7 +24,8 @@ def test_the_wheel_loads_in_an_empty_folder(tmp_path: Path) -> None:
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {str(path.relative_to(PROJECT)) for path in (PROJECT / "taxi_assets").rglob("*.py")}
-    assert modules | {"taxi_assets/py.typed"} <= names
+    data = {"taxi_assets/py.typed", "taxi_assets/reporting/report.html.jinja"}
+    assert modules | data <= names
     assert not [name for name in names if name.startswith("taxi_assets_tests")]
 
     target = tmp_path / "site"

@@ -1,8 +1,6 @@
 """MLflow's database after its folder has moved: it says where things are now."""
 
-import runpy
 import sqlite3
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from taxi_assets.settings import Settings
 from taxi_assets.tracking.relocate import PLACES, relocate
 from taxi_assets.tracking.servers import TrackingServer
 from taxi_assets.tracking.versions import load_version
+from taxi_assets_tests.conftest import taxi_assets
 
 pytestmark = pytest.mark.linear
 
@@ -73,39 +72,20 @@ def test_only_the_folder_that_has_moved_is_told_to_have_moved(tmp_path: Path) ->
     assert artifact_uris(database) == ["/new/1", *there[1:]]
 
 
-@pytest.fixture
-def relocate_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, str], None]:
-    """``python -m taxi_assets.tracking.relocate`` with the folder that was, and MLflow's URI."""
-
-    def run(old: str, uri: str) -> None:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        monkeypatch.setattr(sys, "argv", ["relocate", old])
-        monkeypatch.delitem(sys.modules, "taxi_assets.tracking.relocate")
-        runpy.run_module("taxi_assets.tracking.relocate", run_name="__main__")
-
-    return run
-
-
 def test_the_command_tells_the_database_where_its_folder_is_now(
-    relocate_command: Callable[[str, str], None],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_database(tmp_path / "mlflow.db", "/home/old/1", "/home/old/2", "/home/other/1")
-    relocate_command("/home/old", f"sqlite:///{tmp_path}/mlflow.db")
-    assert capsys.readouterr().out == "2 paths changed\n"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    assert taxi_assets("relocate", "/home/old", folder=tmp_path).output == "2 paths changed\n"
     assert artifact_uris(tmp_path / "mlflow.db") == [
         f"{tmp_path}/1", f"{tmp_path}/2", "/home/other/1"
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////nowhere/mlflow.db"])
-def test_what_is_no_database_here_has_not_moved(
-    relocate_command: Callable[[str, str], None], capsys: pytest.CaptureFixture[str], uri: str
-) -> None:
-    with pytest.raises(SystemExit) as ended:
-        relocate_command("/home/old", uri)
-    assert ended.value.code == 2
-    said = "MLFLOW_TRACKING_URI is not an SQLite database that exists here."
-    assert said in capsys.readouterr().err
+def test_what_is_no_database_here_has_not_moved(monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    done = taxi_assets("relocate", "/home/old")
+    assert done.exit_code == 2
+    assert "MLFLOW_TRACKING_URI is not an SQLite database that exists here." in done.stderr

@@ -43,9 +43,7 @@ def test_a_run_can_have_another_storage_than_is_configured(
 
 
 def test_resources_show_the_names_of_variables_and_none_of_their_values() -> None:
-    secret = Settings.from_environment(
-        {"TAXI_STORAGE": "s3://me:s3cret@host", "TAXI_SYNTHETIC_TRIPS": "7"}
-    )
+    secret = Settings.from_environment(TAXI_STORAGE="s3://me:s3cret@host", TAXI_SYNTHETIC_TRIPS="7")
     shown = resources(secret, ["TAXI_STORAGE", "TAXI_SYNTHETIC_TRIPS"])
     assert "s3cret" not in str(shown)
     configured = {

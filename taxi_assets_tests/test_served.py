@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import tracemalloc
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -203,7 +204,7 @@ def test_what_is_no_zone_is_refused_by_row_and_column(boosted: TripDuration, bad
 
 @pytest.mark.parametrize(
     "bad",
-    [5, 1.5, True, "noon", "2023-03-01", "08:15", "2023-02-30 08:00:00", "03/01/2023 08:15", "",
+    [5, 1.5, True, "noon", "2023-03-01", "08:15", "2023-02-30 08:00:00", "03/01/2023 08:15",
      "2023-03-01T08:15:00Z", "2023-03-01 08:15:00-05:00", datetime(2023, 3, 1, tzinfo=UTC)],
     ids=repr,
 )  # fmt: skip
@@ -212,6 +213,34 @@ def test_what_is_no_time_is_refused_by_row_and_column(boosted: TripDuration, bad
         MlflowException, match=r"Row 0, column pickup_datetime: .* New York's clock"
     ):
         ask(boosted, 132, time=bad)
+
+
+def test_blank_text_is_no_time(boosted: TripDuration) -> None:
+    for blank in ("", "  "):
+        pd.testing.assert_frame_equal(ask(boosted, 132, time=blank), ask(boosted, 132))
+
+
+@pytest.mark.parametrize("name", ["at", "tpep_pickup_datetime", "lpep_dropoff_datetime"])
+def test_a_time_under_another_name_is_refused(boosted: TripDuration, name: str) -> None:
+    record = {"PULocationID": 132, "DOLocationID": 4, name: "2023-03-01 08:15:00"}
+    for asked in (
+        [record],
+        {key: [value] for key, value in record.items()},
+        pd.DataFrame([record]),
+    ):
+        with pytest.raises(MlflowException, match=f"Column {name} is a time under another name"):
+            boosted.predict(None, asked)
+
+
+def test_other_columns_are_not_looked_at(boosted: TripDuration) -> None:
+    """A table of all keys of these records would have 25 million cells."""
+    asked = [{"PULocationID": 132, "DOLocationID": 4, f"key {at}": at} for at in range(5_000)]
+    tracemalloc.start()
+    answers = boosted.predict(None, asked)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(answers) == 5_000
+    assert peak < 20e6
 
 
 @pytest.mark.parametrize("bad", [[[132, 4]], "132", 5, pd.DataFrame({"PULocationID": [132]})])

@@ -7,8 +7,11 @@ import http.client
 import json
 import re
 import shutil
+import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,20 +20,20 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import requests
 import uvicorn
+from click.testing import CliRunner
 from fastapi.testclient import TestClient
-from mlflow.exceptions import MlflowException
+from httpx import Response
 
+from taxi_assets.cli import main
 from taxi_assets.durations import boosted as trees
 from taxi_assets.durations.boosted_month import fit_boosted_month, servable_boosted
 from taxi_assets.durations.cleaning import clean_trips
 from taxi_assets.durations.hourly_pairs import group_by_hourly_pair
 from taxi_assets.durations.window import training_window
-from taxi_assets.reporting.zone_names import Zones
 from taxi_assets.serving import server
-from taxi_assets.serving.answering import REMEMBERED, Answering
-from taxi_assets.serving.app import CHUNK
-from taxi_assets.serving.asking import LARGEST, MOST
+from taxi_assets.serving.app import LARGEST_BODY, LOCAL_HOSTS, LONGEST_LIST, build_app
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
@@ -82,25 +85,35 @@ def client(champions: Champions) -> Iterator[TestClient]:
         yield client
 
 
-def question(pickup: object, dropoff: object = 230, **more: object) -> dict[str, object]:
-    return {"PULocationID": pickup, "DOLocationID": dropoff, **more}
+def post(client: TestClient, trips: Any) -> Response:
+    headers = {"content-type": "application/json"}
+    return client.post("/durations", content=json.dumps(trips), headers=headers)
+
+
+def problems(response: Response) -> list[tuple[Any, str]]:
+    """What a refusal names, and what it says of it."""
+    assert response.status_code == 422
+    assert response.content.isascii()
+    told = response.json()["detail"]
+    assert all(set(problem) == {"type", "loc", "msg"} for problem in told)
+    return [(problem["loc"][-1], problem["msg"]) for problem in told]
 
 
 def test_a_trip_is_asked_for_by_numbers_or_names_and_a_time(client: TestClient) -> None:
     answer = {
-        "from": {"id": 132, "name": "JFK Airport"},
-        "to": {"id": 230, "name": "Times Sq/Theatre District"},
+        "from": {"id": 132, "name": "JFK Airport", "borough": "Queens"},
+        "to": {"id": 230, "name": "Times Sq/Theatre District", "borough": "Manhattan"},
         "at": "Fri 17:00",
         "minutes": 37.0,
         "minutes_p10": 23.8,
         "minutes_p90": 60.0,
-        "model": {"version": 1, "month": "2023-01", "family": "boosted"},
+        "model": {"fleet": "green", "version": 1, "month": "2023-01", "family": "boosted"},
     }
     for asked in (
         {"from": "132", "to": "230", "at": FRIDAY},
         {"from": "JFK Airport", "to": "times sq", "at": "Fri 17:00"},
         {"from": "jfk", "to": " 230 ", "at": "2023-04-07 17:59:59"},
-        {"from": "132.0", "to": "+230", "at": "friday 17"},
+        {"from": "0132", "to": "230", "at": "friday 17"},
     ):
         response = client.get("/duration", params=asked)
         assert (response.status_code, response.json()) == (200, answer)
@@ -114,22 +127,25 @@ def test_without_a_time_the_answer_is_for_the_average_hour(client: TestClient) -
         assert [answer[name] for name in ("at", "minutes", "minutes_p10")] == [None, 5.0, 4.0]
 
 
-def test_many_are_answered_in_order(client: TestClient) -> None:
-    asked = [
-        question(132, pickup_datetime=FRIDAY),
-        question(132),
-        question("10", 20.0, pickup_datetime="2023-04-08 17:00:00", fare="none"),
-    ]
-    response = client.post("/durations", json=asked)
-    assert response.headers["model-version"] == "1"
+def test_a_list_is_answered_in_order_by_either_kind_of_names(client: TestClient) -> None:
+    response = post(
+        client,
+        [
+            {"from": 132, "to": 230, "at": "Fri 17:00"},
+            {"PULocationID": 132.0, "DOLocationID": "230", "pickup_datetime": ""},
+            {"from": "10", "DOLocationID": 20, "pickup_datetime": "2023-04-08 17:00:00"},
+            {"from": "jfk", "to": "times sq", "at": None},
+        ],
+    )
+    named = [response.headers[f"model-{name}"] for name in ("fleet", "version", "month")]
+    assert named == ["green", "1", "2023-01"]
     assert response.json() == [
         {"minutes": 37.0, "minutes_p10": 23.8, "minutes_p90": 60.0},
         {"minutes": 5.0, "minutes_p10": 4.0, "minutes_p90": 6.0},
         {"minutes": 20.0, "minutes_p10": 19.0, "minutes_p90": 22.0},
+        {"minutes": 5.0, "minutes_p10": 4.0, "minutes_p90": 6.0},
     ]
-    columns = {name: [one[name] for one in asked] for name in ("PULocationID", "DOLocationID")}
-    assert [one["minutes"] for one in client.post("/durations", json=columns).json()] == [5.0] * 3
-    assert client.post("/durations", json=[]).json() == []
+    assert post(client, []).json() == []
 
 
 def test_a_week_has_an_answer_for_each_hour(client: TestClient) -> None:
@@ -140,161 +156,229 @@ def test_a_week_has_an_answer_for_each_hour(client: TestClient) -> None:
     assert week["minutes"] == [20.0 + hour for hour in range(24)] * 5 + [20.0] * 48
     friday = week["hours"].index("Fri 17:00")
     assert (week["minutes_p10"][friday], week["minutes_p90"][friday]) == (23.8, 60.0)
-    refused = client.get("/week", params={"from": 1, "to": 2, "at": "Fri 17:00"})
-    assert refused.json() == {"detail": "'at' is no parameter here: there are from, to."}
+    assert (week["from"]["id"], week["to"]["id"], week["model"]["version"]) == (132, 230, 1)
 
 
-def test_zones_have_names_as_far_as_they_are_known(champions: Champions) -> None:
-    zones = TestClient(champions.app()).get("/zones").json()
+def test_zones_have_their_names(client: TestClient) -> None:
+    zones = client.get("/zones").json()
     assert [zone["id"] for zone in zones] == list(range(1, 266))
     assert zones[131] == {"id": 132, "name": "JFK Airport", "borough": "Queens"}
-    assert zones[1] == {"id": 2, "name": "zone 2", "borough": "unknown borough"}
-    nameless = TestClient(champions.app(Zones()))
-    assert nameless.get("/duration?from=132&to=2").json()["from"]["name"] == "zone 132"
-    (refused,) = nameless.get("/duration?from=jfk&to=2").json().values()
-    assert refused.startswith("from: 'jfk' is no number, and TLC's names of the zones are not here")
+
+
+def test_head_gives_the_headers_of_get(client: TestClient) -> None:
+    for address in (
+        "/",
+        "/docs",
+        "/health",
+        "/zones",
+        "/duration?from=1&to=2",
+        "/week?from=1&to=2",
+    ):
+        head, get = client.head(address), client.get(address)
+        assert (head.status_code, head.headers["content-type"]) == (
+            200,
+            get.headers["content-type"],
+        )
 
 
 def test_answers_are_the_models_own(model: TripDuration) -> None:
     client = TestClient(Champions(version(1, model)).app())
     choice = np.random.default_rng(1)
     hours = pd.date_range("2023-04-03", periods=168, freq="h").strftime("%Y-%m-%dT%H:%M")
-    asked = [
-        question(int(pickup), int(dropoff), pickup_datetime=None if at % 4 == 0 else hours[at])
+    asked: list[dict[str, Any]] = [
+        {
+            "PULocationID": int(pickup),
+            "DOLocationID": int(dropoff),
+            "pickup_datetime": None if at % 4 == 0 else hours[at],
+        }
         for pickup, dropoff, at in zip(
             *choice.integers(1, 266, (2, 150)), choice.permutation(168)[:150], strict=True
         )
     ]
     expected = model.predict(None, pd.DataFrame(asked)).to_dict("records")
-    assert client.post("/durations", json=asked).json() == expected
+    assert post(client, asked).json() == expected
     for one, answer in zip(asked, expected, strict=True):
         address = f"/duration?from={one['PULocationID']}&to={one['DOLocationID']}"
         given = client.get(f"{address}&at={one['pickup_datetime'] or ''}").json()
         assert {name: given[name] for name in answer} == answer
     week = client.get("/week?from=132&to=230").json()
-    of_pair = [question(132, pickup_datetime=hour) for hour in hours]
-    by_hour = model.predict(None, pd.DataFrame(of_pair))
+    by_hour = model.predict(
+        None,
+        [{"PULocationID": 132, "DOLocationID": 230, "pickup_datetime": hour} for hour in hours],
+    )
     assert {name: week[name] for name in by_hour} == by_hour.to_dict("list")
 
 
-@pytest.mark.parametrize(
-    "asked",
-    [
-        [question(132), question(132.5)],
-        [question("JFK Airport")],
-        [question(0)],
-        [question(2**70)],
-        [question(True)],
-        [question(None)],
-        [question({})],
-        [question([132, 4])],
-        [question("\ud800")],
-        [question(1, 266)],
-        [{"PULocationID": 132}],
-        [question(1), {"DOLocationID": 1}],
-        [question(1, pickup_datetime="noon")],
-        [question(1, pickup_datetime=17)],
-        [question(1, pickup_datetime="2023-02-30 08:00:00")],
-        [question(1, pickup_datetime="2023-04-07T17:00Z")],
-        {},
-        {"PULocationID": [1, 2], "DOLocationID": [1]},
-        {"dataframe_records": [question(1)]},
-        [[132, 230]],
-        "132",
-        132,
-        None,
-    ],
-    ids=repr,
+TIME = "A time is on New York's clock, without an offset, such as Fri 17:00 or 2023-04-07T17:00."
+NUMBERS, ZONE = (
+    "TLC numbers its zones from 1 to 265.",
+    "A zone is a number from 1 to 265, or a name",
 )
-def test_a_list_is_refused_as_the_model_refuses_it(
-    client: TestClient, model: TripDuration, asked: Any
-) -> None:
-    with pytest.raises(MlflowException) as refused:
-        model.predict(None, asked)
-    response = client.post("/durations", content=json.dumps(asked))
-    assert response.status_code == 400
-    assert response.json() == {"detail": refused.value.message}
-
-
-def test_a_refusal_names_row_and_column(client: TestClient) -> None:
-    refused = client.post("/durations", json=[question(132), question(132, "Narnia")])
-    assert refused.json() == {
-        "detail": "Row 1, column DOLocationID: 'Narnia' is no zone: a whole number from 1 to 265."
-    }
+UNKNOWN = "Extra inputs are not permitted"
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("query", "told"),
     [
-        (b"", "This is no JSON (Expecting value: line 1 column 1 (char 0)). Ask with a list"),
-        (b'[{"PULocationID": 13', "This is no JSON (Expecting ',' delimiter"),
-        (b"\xff\xfe\xff", "This is no JSON ("),
-        (b"[" * 100_000, "This is no JSON (too deep)"),
-        (b"9" * 5_000, "This is no JSON ("),
-        (b"[1" + b",1" * MOST + b"]", "At most 10,000 questions can be asked at once."),
-        (
-            b'{"PULocationID": [' + b",".join([b"[1" + b",1" * 999 + b"]"] * 11) + b"]}",
-            "At most 10,000 questions can be asked at once.",
-        ),
-        (b" " * (LARGEST + 1), "At most 2 MB can be asked at once."),
-        (b'[{"PULocationID": NaN, "DOLocationID": 1}]', "Row 0, column PULocationID: nan is no"),
+        ("", {"from": "Field required", "to": "Field required"}),
+        ("from=132&to=", {"to": ZONE}),
+        ("from=132&from=1&to=1", {"from": "The parameter is repeated"}),
+        ("from=132&to=1&at=Fri 17:00&at=", {"at": "The parameter is repeated"}),
+        ("from=132&to=1&lpep_pickup_datetime=x", {"lpep_pickup_datetime": UNKNOWN}),
+        ("PULocationID=132&to=1", {"from": "Field required", "PULocationID": UNKNOWN}),
+        ("from=266&to=0", {"from": NUMBERS, "to": NUMBERS}),
+        ("from=1&to=132.5", {"to": NUMBERS}),
+        ("from=-1&to=1", {"from": NUMBERS}),
+        ("from=Narnia&to=xyzzy", {"from": "No zone has this name. Similar are", "to": "No zone"}),
+        ("from=1&to=airport", {"to": "Several zones have this in their names: Newark Airport (1)"}),
+        ("from=1&to=JKF Airprt", {"to": "No zone has this name. Similar are JFK Airport (132)"}),
+        ("from=%ff%00&to=1", {"from": "No zone has this name."}),
+        ("from=1&to=1&at=noon", {"at": TIME}),
+        ("from=1&to=1&at=2023-02-30T08:00", {"at": TIME}),
+        ("from=1&to=1&at=2023-04-07T17:00Z", {"at": TIME}),
+        ("from=1&to=1&at=2023-04-07T17:00-04:00", {"at": TIME}),
+        (f"from=1&to=1&{'x' * 5000}=1", {"x" * 40: UNKNOWN}),
     ],
-    ids=["nothing", "cut off", "no text", "deep", "long", "many", "many within", "large", "NaN"],
 )
-def test_what_is_no_list_is_refused_with_a_sentence(
-    client: TestClient, content: bytes, said: str
+def test_what_cannot_be_meant_is_refused_by_name(
+    client: TestClient, query: str, told: dict[str, str]
 ) -> None:
-    response = client.post("/durations", content=content)
-    assert response.status_code == 400
-    assert response.json()["detail"].startswith(said)
+    found = problems(client.get(f"/duration?{query}"))
+    assert [name for name, _ in found] == list(told)
+    assert all(said.startswith(told[name]) for name, said in found)
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("trip", "told"),
     [
-        ("", "from is missing. Ask as in /duration?from=132&to=230&at=Fri 17:00."),
-        ("from=132", "to is missing."),
-        ("from=132&to=", "to is missing."),
-        ("from=132&from=1&to=1", "from is given twice."),
-        ("from=132&to=1&at=Fri 17:00&at=", "at is given twice."),
-        ("from=132&to=1&time=noon", "'time' is no parameter here: there are from, to, at."),
-        ("from=266&to=1", "Row 0, column PULocationID: '266' is no zone: a whole number from 1"),
-        ("from=1&to=132.5", "Row 0, column DOLocationID: '132.5' is no zone: a whole number from"),
-        ("from=-1&to=1", "Row 0, column PULocationID: '-1' is no zone"),
-        ("from=Narnia&to=1", "from: 'Narnia' is no zone. No zone has a name like it."),
-        ("from=1&to=airport", "to: 'airport' may be several zones. Near are Newark Airport (1), "),
-        ("from=1&to=JKF Airprt", "to: 'JKF Airprt' is no zone. Near are JFK Airport (132)"),
-        ("from=%ff%00&to=1", "from: '\ufffd\\x00' is no zone."),
-        ("from=1&to=1&at=noon", "at: 'noon' is no time on New York's clock, such as Fri 17:00"),
-        ("from=1&to=1&at=2023-02-30T08:00", "at: '2023-02-30T08:00' is no time"),
-        ("from=1&to=1&at=2023-04-07T17:00Z", "at: '2023-04-07T17:00Z' is no time"),
+        ({"from": 132}, {"to": "Field required"}),
+        ({"from": 132.5, "to": 1}, {"from": ZONE}),
+        ({"from": True, "to": None}, {"from": ZONE, "to": ZONE}),
+        ({"from": {}, "to": [132]}, {"from": ZONE, "to": ZONE}),
+        ({"from": 2**70, "to": 10**4000}, {"from": NUMBERS, "to": NUMBERS}),
+        ({"from": "\ud800", "to": 1}, {"from": "No zone has this name."}),
+        ({"from": "x" * 100_000, "to": 1}, {"from": "No zone has this name."}),
+        ({"from": 1, "to": 1, "at": 17}, {"at": TIME}),
+        ({"from": 1, "to": 1, "at": "2023-04-07T17:00Z"}, {"at": TIME}),
+        ({"from": 1, "to": 1, "lpep_pickup_datetime": "x"}, {"lpep_pickup_datetime": UNKNOWN}),
+        ({"from": 1, "to": 1, "PULocationID": 2}, {"PULocationID": UNKNOWN}),
+        ({"from": 1, "to": 1, "fare": 5}, {"fare": UNKNOWN}),
+        ("132", {1: "Input should be a valid dictionary"}),
     ],
+    ids=lambda value: str(value)[:30],
 )
-def test_what_cannot_be_meant_is_refused_with_a_sentence(
-    client: TestClient, query: str, said: str
+def test_a_trip_of_a_list_is_refused_by_its_place_and_name(
+    client: TestClient, trip: Any, told: dict[Any, str]
 ) -> None:
-    response = client.get(f"/duration?{query}")
-    assert response.status_code == 400
-    assert response.json()["detail"].startswith(said)
+    response = post(client, [{"from": 1, "to": 2}, trip])
+    found = problems(response)
+    assert [name for name, _ in found] == list(told)
+    assert all(said.startswith(told[name]) for name, said in found)
+    assert {problem["loc"][1] for problem in response.json()["detail"]} == {1}
 
 
-def test_a_question_goes_to_the_model_once_per_version_and_band() -> None:
-    first, second = HandModel(), HandModel(more=100)
-    champions = Champions(version(1, first))
-    client = TestClient(champions.app())
-    fridays = [f"/duration?from=132&to=230&at={day} 17:{minute}" for day in ("Mon", "Fri")
-               for minute in ("00", "59")]  # fmt: skip
-    assert [client.get(address).json()["minutes"] for address in fridays] == [37.0] * 4
-    assert first.rows == [1]
-    champions.now = version(2, second)
-    champions.watch.look()
-    assert [client.get(address).json()["minutes"] for address in fridays] == [137.0] * 4
-    assert (first.rows, second.rows) == ([1], [1])
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "Field required"),
+        (b'[{"from": 13', "JSON decode error: Expecting"),
+        (b"\xff\xfe\xff", "JSON decode error: Unicode"),
+        (b"[" * 100_000, "JSON decode error: RecursionError"),
+        (b"9" * 5_000, "JSON decode error: ValueError"),
+        (b'[{"from": NaN, "to": 1}]', "JSON decode error: NaN is not JSON"),
+        (b'[{"from": 1, "from": 2, "to": 1}]', "JSON decode error: a field is given twice"),
+        (b"[{}" + b",{}" * LONGEST_LIST + b"]", "Field required"),
+        (b'{"PULocationID": [1], "DOLocationID": [1]}', "Input should be a valid list"),
+    ],
+    ids=["nothing", "cut off", "no text", "deep", "long", "NaN", "twice", "many", "no list"],
+)
+def test_what_is_no_list_of_trips_is_refused(client: TestClient, content: bytes, told: str) -> None:
+    headers = {"content-type": "application/json"}
+    ((_, said), *_) = problems(client.post("/durations", content=content, headers=headers))
+    assert said.startswith(told)
 
 
-def test_what_is_remembered_is_bounded() -> None:
-    remembered = Answering(version(1, HandModel()))._remembered
-    assert remembered.cache_info().maxsize == REMEMBERED == 100_000
+def test_a_list_has_at_most_ten_thousand_trips_and_two_megabytes(client: TestClient) -> None:
+    trips = [{"from": 1, "to": 2}] * (LONGEST_LIST + 1)
+    assert len(post(client, trips[1:]).json()) == LONGEST_LIST
+    ((_, said),) = problems(post(client, trips))
+    assert said.startswith("List should have at most 10000 items")
+    assert client.post("/durations", content=b" " * (LARGEST_BODY + 1)).status_code == 413
+
+
+def test_a_body_is_taken_as_json_only_if_it_says_so(client: TestClient) -> None:
+    """A page of another site can send forms and text, but no such header."""
+    for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
+        headers = {"content-type": kind} if kind else {}
+        response = client.post("/durations", content=b'[{"from": 1, "to": 2}]', headers=headers)
+        ((_, said),) = problems(response)
+        assert said.startswith("Input should be a valid list")
+
+
+def test_a_refusal_tells_ten_problems_at_most(client: TestClient) -> None:
+    assert len(problems(client.get("/duration?" + "&".join(f"x{at}=1" for at in range(30))))) == 10
+
+
+def test_further_lists_are_told_to_come_again_before_they_are_read(champions: Champions) -> None:
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    def wait() -> None:
+        begun.release()
+        assert go_on.wait(20)
+
+    with served(champions.app()) as site, ThreadPoolExecutor() as pool:
+        champions.watch.serving = version(1, HandModel(asked=wait))
+        url = f"{site.url}/durations"
+        trips = [{"from": 132, "to": 230, "at": "Fri 17:00"}]
+        first = [pool.submit(requests.post, url, json=trips, timeout=20) for _ in range(2)]
+        assert all(begun.acquire(timeout=20) for _ in first)
+        with socket.create_connection(("127.0.0.1", site.port), timeout=20) as unsent:
+            head = b"POST /durations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n\r\n"
+            unsent.sendall(head)
+            answer = unsent.recv(1000).decode()
+        assert answer.startswith("HTTP/1.1 503 ")
+        assert "retry-after: 1" in answer
+        assert requests.get(f"{site.url}/health", timeout=20).status_code == 200
+        go_on.set()
+        assert [sent.result().json()[0]["minutes"] for sent in first] == [37.0, 37.0]
+        assert requests.post(url, json=trips, timeout=20).status_code == 200
+
+
+def test_who_is_slow_or_silent_is_cut_off(
+    champions: Champions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "DEADLINE", 0.2)
+    begun = b"POST /durations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n\r\n["
+    with served(champions.app()) as site:
+        for sent in (b"", b"GET /hea", begun):
+            with socket.create_connection(("127.0.0.1", site.port), timeout=20) as connection:
+                connection.sendall(sent)
+                with suppress(ConnectionResetError):
+                    assert connection.recv(1000) == b""
+        with requests.Session() as kept:
+            for _ in range(3):
+                assert kept.get(f"{site.url}/health", timeout=20).status_code == 200
+
+
+def test_endless_headers_are_cut_off(champions: Champions) -> None:
+    with (
+        served(champions.app()) as site,
+        socket.create_connection(("127.0.0.1", site.port), timeout=20) as connection,
+        pytest.raises((ConnectionResetError, BrokenPipeError)),
+    ):
+        connection.sendall(b"GET /health HTTP/1.1\r\n")
+        for _ in range(200):
+            connection.sendall(b"X: " + b"x" * 50_000 + b"\r\n")
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("localhost:8080", 200), ("[::1]:8080", 200), ("taxi.example", 200), ("evil.example", 400)],
+)
+def test_only_known_hosts_are_answered(champions: Champions, host: str, status: int) -> None:
+    app = build_app(champions.watch, "green", [*LOCAL_HOSTS, "taxi.example"])
+    client = TestClient(app, base_url=f"http://{host}")
+    assert client.get("/health").status_code == status
 
 
 def test_health_says_version_and_age_and_since_when_nobody_could_look(
@@ -303,7 +387,7 @@ def test_health_says_version_and_age_and_since_when_nobody_could_look(
     healthy = {
         "status": "ok",
         "fleet": "green",
-        "model": {"version": 1, "month": "2023-01", "family": "boosted"},
+        "model": {"fleet": "green", "version": 1, "month": "2023-01", "family": "boosted"},
         "age_seconds": 4000.0,
         "serving_since": "1970-01-01T01:23:20+00:00",
         "looked_at": "1970-01-01T01:23:20+00:00",
@@ -329,7 +413,7 @@ def test_health_says_version_and_age_and_since_when_nobody_could_look(
     champions.now, champions.time = version(2, HandModel(more=1)), 5090.0
     champions.watch.look()
     assert client.get("/health").json() == healthy | {
-        "model": {"version": 2, "month": "2023-02", "family": "boosted"},
+        "model": {"fleet": "green", "version": 2, "month": "2023-02", "family": "boosted"},
         "age_seconds": 4090.0,
         "serving_since": "1970-01-01T01:24:50+00:00",
         "looked_at": "1970-01-01T01:24:50+00:00",
@@ -400,12 +484,12 @@ def test_a_list_that_has_begun_is_answered_by_the_version_it_began_with(
     champions.watch.look()
     client = TestClient(champions.app())
     champions.now = version(3, HandModel(more=3))
-    asked = [question(132, pickup_datetime=FRIDAY)] * (2 * CHUNK + 1)
-    response = client.post("/durations", json=asked)
-    assert champions.watch.answering.version.number == 3
+    trips = [{"from": 132, "to": 230, "at": FRIDAY}] * 3
+    response = post(client, trips)
+    assert champions.watch.serving.version.number == 3
     assert response.headers["model-version"] == "2"
-    assert [one["minutes"] for one in response.json()] == [39.0] * len(asked)
-    assert client.post("/durations", json=asked[:1]).json()[0]["minutes"] == 40.0
+    assert [one["minutes"] for one in response.json()] == [39.0] * 3
+    assert post(client, trips[:1]).json()[0]["minutes"] == 40.0
 
 
 def test_openapi_describes_every_address(client: TestClient) -> None:
@@ -417,24 +501,20 @@ def test_openapi_describes_every_address(client: TestClient) -> None:
         for method, operation in methods.items()
     }
     assert responses == {
-        "get /duration": ["200", "400"],
-        "post /durations": ["200", "400"],
-        "get /week": ["200", "400"],
+        "get /duration": ["200", "422"],
+        "post /durations": ["200", "422"],
+        "get /week": ["200", "422"],
         "get /zones": ["200"],
         "get /health": ["200"],
     }
-    parameters = described["paths"]["/duration"]["get"]["parameters"]
-    assert [(one["name"], one["required"]) for one in parameters] == [
+    duration = described["paths"]["/duration"]["get"]
+    assert [(one["name"], one["required"]) for one in duration["parameters"]] == [
         ("from", True),
         ("to", True),
         ("at", False),
     ]
-    answer = described["components"]["schemas"]["Answer"]["properties"]
-    assert {*answer} == {*client.get("/duration?from=1&to=2").json()}
-    health = described["components"]["schemas"]["Health"]["properties"]
-    assert {*health} == {*client.get("/health").json()}
-    week = described["components"]["schemas"]["Week"]["properties"]
-    assert {*week} == {*client.get("/week?from=1&to=2").json()}
+    example = duration["responses"]["200"]["content"]["application/json"]["example"]
+    assert example == client.get("/duration?from=132&to=230&at=Fri 17:00").json()
 
 
 @pytest.mark.parametrize("address", ["/", "/docs"])
@@ -442,6 +522,10 @@ def test_pages_load_nothing_from_anywhere_else(client: TestClient, address: str)
     response = client.get(address)
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     policy = response.headers["content-security-policy"].split("; ")
+    for script in re.findall('(?:src|href)="([^"]+)"', response.text):
+        assert script.startswith(("data:", "docs", "health", "./static/"))
+        if script.startswith("./static/"):
+            assert client.get(script[1:]).status_code == 200
     assert {"default-src 'none'", "connect-src 'self'"} <= {*policy}
     assert not [rule for rule in policy if "http" in rule or "unsafe" in rule or "*" in rule]
     assert set(re.findall(r"https?://[\w./]*", response.text)) <= {"http://www.w3.org/2000/svg"}
@@ -476,25 +560,23 @@ def registered(
 
 
 def test_the_command_serves_whom_mlflow_calls_champion(
-    registered: mlflow.MlflowClient,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    model: TripDuration,
+    registered: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch, model: TripDuration
 ) -> None:
-    expected = model.predict(None, [question(132, pickup_datetime=FRIDAY)])["minutes"][0]
+    trip = {"PULocationID": 132, "DOLocationID": 230, "pickup_datetime": FRIDAY}
+    expected = model.predict(None, [trip])["minutes"][0]
 
     def run(self: uvicorn.Server, sockets: list[Any]) -> None:
         assert (len(sockets), self.config.access_log, self.config.workers) == (1, False, 1)
-        client = TestClient(self.config.app)
+        client = TestClient(self.config.app, base_url="http://localhost")
         answer = client.get(f"/duration?from=132&to=230&at={FRIDAY}").json()
         assert (answer["minutes"], answer["model"]["version"]) == (expected, 1)
 
     monkeypatch.setattr(uvicorn.Server, "run", run)
-    server.main(["--port", "0"])
+    done = CliRunner().invoke(main, ["serve", "--port", "0"], catch_exceptions=False)
     assert re.search(
         r"Durations of green taxi trips, by version 1 \(boosted 2023-01\): "
         r"http://127\.0\.0\.1:[0-9]+    Ctrl-C stops it\.",
-        capfd.readouterr().out,
+        done.output,
     )
 
 
@@ -504,55 +586,53 @@ def test_whoever_moves_mlflows_alias_decides_who_serves(
     tracking = TrackingServer(registered.tracking_uri)
     champions = Champions(load_serving(tracking, "green"))
     champions.watch._load = lambda: load_serving(tracking, "green")
-    before = champions.watch.answering
+    before = champions.watch.serving
     champions.watch.look()
-    assert champions.watch.answering is before
+    assert champions.watch.serving is before
     registered.set_registered_model_alias(registered_name("green"), "champion", "2")
     champions.watch.look()
-    assert str(champions.watch.answering.version) == "boosted 2023-02"
+    assert str(champions.watch.serving.version) == "boosted 2023-02"
     registered.delete_model_version(registered_name("green"), "2")
     champions.watch.look()
-    assert champions.watch.answering.version.number == 2
+    assert champions.watch.serving.version.number == 2
     assert str(champions.watch.problem).startswith(
         "No model of green taxis serves. Make two months"
     )
 
 
+def refused(*arguments: str) -> str:
+    """What the command says that does not begin to serve."""
+    done = CliRunner().invoke(main, ["serve", *arguments])
+    assert (done.exit_code, done.stdout) in ((1, ""), (2, ""))
+    return done.stderr.removeprefix("Error: ").strip()
+
+
 def test_without_a_champion_the_command_ends_with_a_sentence(
     registered: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(SystemExit) as ended:
-        server.main(["--port", "0", "--fleet", "yellow"])
-    assert str(ended.value.code) == (
+    assert refused("--port", "0", "--fleet", "yellow") == (
         "No model of yellow taxis serves. Make two months that follow each other, with all assets "
-        "of yellow; or choose a version for good: python -m taxi_assets.champion --fleet yellow "
-        "--set VERSION; or for this time: --model VERSION."
+        "of yellow; or choose a version for good: taxi-assets champion --fleet yellow --set "
+        "VERSION; or for this time: --model VERSION."
     )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
-    with pytest.raises(SystemExit) as ended:
-        server.main(["--port", "0"])
-    assert str(ended.value.code).startswith("MLflow at http://127.0.0.1:9 fails (")
-    assert "secret" not in str(ended.value.code)
+    told = refused("--port", "0")
+    assert told.startswith("MLflow at http://127.0.0.1:9 fails (")
+    assert "secret" not in told
 
 
 def test_an_address_that_cannot_be_listened_at_ends_the_command_with_a_sentence() -> None:
     with server.listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(SystemExit) as ended:
-            server.main(["--port", str(port)])
-    assert ended.value.code == (
-        f"Port {port} is taken, answers need another: make serve SERVE_PORT={port + 1}, "
-        f"or --port {port + 1}."
-    )
-    for host, port in (("192.0.2.1", 0), ("127.0.0.1", 70_000)):
+        assert refused("--port", str(port)) == (
+            f"Port {port} is taken, answers need another: make serve SERVE_PORT={port + 1}, "
+            f"or --port {port + 1}."
+        )
+    for host, number in (("192.0.2.1", 0), ("127.0.0.1", 70_000)):
         with pytest.raises(server.UnusablePortError, match=f"Nothing can listen at {host}, port"):
-            server.listen(host, port)
+            server.listen(host, number)
 
 
-def test_a_setting_that_cannot_be_meant_is_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_setting_that_cannot_be_meant_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAXI_FLEET", "blue")
-    with pytest.raises(SystemExit):
-        server.main([])
-    assert "TAXI_FLEET is 'blue'; set it to one or more of" in capsys.readouterr().err
+    assert refused().startswith("TAXI_FLEET is 'blue'; set it to one or more of")

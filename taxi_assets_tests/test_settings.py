@@ -18,7 +18,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def read(**environment: str) -> Settings:
-    return Settings.from_environment(environment)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        return Settings.from_environment()
 
 
 def test_defaults_are_a_laptop_and_tlcs_site(folder: Path) -> None:

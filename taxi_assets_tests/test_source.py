@@ -279,18 +279,3 @@ def test_a_store_that_does_not_answer_is_an_outage_whatever_its_library_calls_it
 def test_partitions_begin_with_the_first_file_that_has_zones() -> None:
     first = {name: str(fleet.first_month) for name, fleet in FLEETS.items()}
     assert first == {"yellow": "2011-01", "green": "2014-01", "synthetic": "2011-01"}
-
-
-def test_the_zones_names_come_from_beside_the_months_or_from_where_tlc_has_them(
-    tmp_path: Path,
-) -> None:
-    for place in ("trip-data", "misc"):
-        (tmp_path / place).mkdir()
-    (tmp_path / "misc/taxi_zone_lookup.csv").write_text("TLC's")
-    with served(tmp_path) as url:
-        source = HttpSource(f"{url}/trip-data")
-        source.fetch_lookup(tmp_path / "names.csv")
-        assert (tmp_path / "names.csv").read_text() == "TLC's"
-        (tmp_path / "trip-data/taxi_zone_lookup.csv").write_text("a mirror's")
-        source.fetch_lookup(tmp_path / "names.csv")
-        assert (tmp_path / "names.csv").read_text() == "a mirror's"

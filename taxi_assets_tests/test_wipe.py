@@ -12,8 +12,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from taxi_assets.settings import Settings
 from taxi_assets.tlc.fleets import FLEETS
-from taxi_assets.wipe import main
-from taxi_assets_tests.conftest import LINEAR, changed, dagster_at
+from taxi_assets_tests.conftest import LINEAR, changed, dagster_at, taxi_assets
 
 REGISTERED = "nyc-taxi-trip-duration-{fleet}"
 
@@ -30,7 +29,6 @@ def wipe(
     settings: Settings,
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> Callable[..., str]:
     """The command, where the settings are; gives what it prints."""
     monkeypatch.setenv("DAGSTER_HOME", instance.root_directory)
@@ -38,10 +36,9 @@ def wipe(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.tracking_uri)
 
     def run(*arguments: str, code: int = 0) -> str:
-        capsys.readouterr()
-        assert main(arguments) == code
-        said = capsys.readouterr()
-        return said.out + said.err
+        done = taxi_assets("wipe", *arguments)
+        assert done.exit_code == code, done.output
+        return done.output
 
     return run
 
@@ -247,9 +244,9 @@ def test_without_a_dagster_home_nothing_is_removed(
     else:
         monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / home))
     said = wipe("--fleet", "green", "--yes", code=1)
-    assert said.startswith("DAGSTER_HOME is not set" if home is None else "DAGSTER_HOME has no his")
+    assert ("DAGSTER_HOME is not set" if home is None else "DAGSTER_HOME has no history") in said
 
 
 def test_months_are_asked_for_as_months(wipe: Callable[..., str]) -> None:
-    with pytest.raises(SystemExit):
-        wipe("--fleet", "green", "--month", "March")
+    said = wipe("--fleet", "green", "--month", "March", code=2)
+    assert "'March' is not a month: write it as 2023-03." in said

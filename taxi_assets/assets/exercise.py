@@ -13,7 +13,6 @@ from taxi_assets.durations.regression import TrainedModel
 from taxi_assets.reporting import charts
 from taxi_assets.reporting.gallery import Gallery
 from taxi_assets.reporting.painter import painter
-from taxi_assets.reporting.zone_names import zone_names
 from taxi_assets.runs.monthly_asset import MonthContext, monthly_asset
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.layout import month_file
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from sklearn.feature_extraction import DictVectorizer
 
     from taxi_assets.reporting.painter import Painter
-    from taxi_assets.reporting.zone_names import ZoneNames
 
 
 @monthly_asset(kinds={"pandas", "parquet"}, io_manager="frames", code_version="1")
@@ -144,7 +142,7 @@ def model(
     kinds={"json", "mlflow"},
     io_manager="figures",
     code_version="1",
-    for_run={"painter": painter, "zone_names": zone_names},
+    for_run={"painter": painter},
     for_month={"tracked_run": tracked_run},
     checks=[model_checks.better_than_mean, model_checks.rmse_of_earlier_months],
 )
@@ -156,7 +154,6 @@ def metrics(
     vectorizer: "DictVectorizer",
     model: TrainedModel,
     storage: dg.ResourceParam[Storage],
-    zone_names: "ZoneNames",
     painter: "Painter",
     tracked_run: TrackedRun,
 ) -> "dg.MaterializeResult[dict[str, float]]":
@@ -167,7 +164,7 @@ def metrics(
     """
     predictor = regression.bind(vectorizer, model)
     validation = scoring.validate_model(cleaned_trips, zone_pairs, *predictor)
-    drawn = painter.draw(charts.model_charts(validation, zone_names.zones, context.title))
+    drawn = painter.draw(charts.model_charts(validation, context.title))
     tracked_run.reopen(model["mlflow_run_id"])
     figures = {
         "records_loaded": raw_trips.metadata.num_rows,

@@ -210,7 +210,7 @@ def model_decays(month: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]])
     """The champion does as well beside a lookup table as when it was promoted.
 
     If not: it has grown old, and no challenger was let in. See the champion's decisions of the
-    last months for why; a pinned one is let go by python -m taxi_assets.champion --unpin.
+    last months for why; a pinned one is let go by taxi-assets champion --unpin.
     """
     champion, now = month["before"] or {}, month["relative_rmse"]
     when_promoted = champion.get("ratio")

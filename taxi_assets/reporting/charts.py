@@ -14,7 +14,7 @@ from taxi_assets.reporting.painter import Drawings
 from taxi_assets.reporting.summaries import MINUTES_A_BAR, WELL_TRAVELLED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     import numpy as np
     import pandas as pd
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from taxi_assets.durations.boosted_month import BoostedValidation
-    from taxi_assets.reporting.zone_names import Zones
-    from taxi_assets.tlc.months import Month
 
 DURATIONS, PREDICTIONS, ERRORS, WORST_PAIRS = PICTURES = (
     "durations",
@@ -41,11 +39,8 @@ COVERAGE = "coverage"
 """The picture of how earlier models do on the month."""
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#BBBBBB"
-SIZE, WIDE, DPI = (6.4, 3.6), (12.8, 3.6), 90
-"""Inches of a picture, and of the wide one; dots per inch."""
-
-FEW_MONTHS = 18
-"""Months that are each named on an axis."""
+SIZE, DPI = (6.4, 3.6), 90
+"""Inches of a picture; dots per inch."""
 
 COUNT = "{x:,.0f}"
 """Not powers of ten, as on logarithmic axes by default: matplotlib's parser of formulas leaves
@@ -62,7 +57,7 @@ def cleaning_charts(durations: "NDArray[np.int64]", month: str) -> Drawings:
     yield DURATIONS, partial(durations_chart, durations, f"How long taxi trips took, {month}")
 
 
-def model_charts(validation: Validation, zones: "Zones", month: str) -> Drawings:
+def model_charts(validation: Validation, month: str) -> Drawings:
     """The three pictures of how a month's model does."""
     counts = summaries.count_by_minutes(
         validation.trips[DURATION].to_numpy(), validation.trip_predictions
@@ -71,11 +66,11 @@ def model_charts(validation: Validation, zones: "Zones", month: str) -> Drawings
     yield PREDICTIONS, partial(predictions_chart, counts, title)
 
     by_duration = summaries.errors_by_duration(validation)
-    by_borough = summaries.errors_by_borough(validation, zones.borough)
+    by_borough = summaries.errors_by_borough(validation)
     title = f"Error by duration and place, {month}"
     yield ERRORS, partial(errors_chart, by_duration, by_borough, title)
 
-    worst = summaries.worst_pairs(validation, zones.name)
+    worst = summaries.worst_pairs(validation)
     title = f"Largest errors of well-travelled pairs of zones, {month}"
     yield WORST_PAIRS, partial(worst_pairs_chart, worst, title)
 
@@ -236,55 +231,18 @@ def worst_pairs_chart(worst: "pd.DataFrame", title: str) -> bytes:
     return _png(figure)
 
 
-def trend_chart(months: "Sequence[tuple[Month, Mapping[str, Any]]]") -> bytes:
-    """The RMSE by month: of each month's linear model, of earlier months' models, and of the mean.
-
-    Args:
-        months: with their figures, in order.
-    """
-    import numpy as np
-    from matplotlib.dates import AutoDateLocator, DateFormatter
-
-    figure, axes = _figure("RMSE by month", size=WIDE)
-    days = np.array([month.first_day for month, _ in months], "datetime64[D]")
-    for name, label, colour, marker in (
-        ("baseline_rmse", "always predicting the mean", GREY, "o"),
-        ("rmse", "the month's own linear model", ORANGE, "o"),
-        ("linear_rmse", "an earlier month's linear model", ORANGE, "s"),
-        ("lookup_rmse", "an earlier month's lookup table", GREY, "s"),
-        ("boosted_rmse", "an earlier month's boosted model", BLUE, "s"),
-    ):
-        values = [figures.get(name) for _, figures in months]
-        known = [float("nan") if value is None else value for value in values]
-        axes.plot(days, known, color=colour, marker=marker, markersize=3, label=label)
-    axes.set_ylabel("RMSE (minutes)")
-    axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, fontsize=8)
-    if len(days) <= FEW_MONTHS:
-        axes.set_xticks(days)
-    else:
-        axes.xaxis.set_major_locator(AutoDateLocator(maxticks=FEW_MONTHS))  # type: ignore[no-untyped-call]
-    axes.xaxis.set_major_formatter(DateFormatter("%Y-%m"))  # type: ignore[no-untyped-call]
-    figure.autofmt_xdate()
-    return _png(figure)
-
-
-def _figure(
-    title: str, left: float = 0.11, size: tuple[float, float] = SIZE
-) -> "tuple[Figure, Axes]":
-    figure, (axes,) = _figures(title, 1, left, size)
+def _figure(title: str, left: float = 0.11) -> "tuple[Figure, Axes]":
+    figure, (axes,) = _figures(title, 1, left)
     return figure, axes
 
 
-def _figures(
-    title: str, columns: int, left: float = 0.11, size: tuple[float, float] = SIZE
-) -> "tuple[Figure, list[Axes]]":
+def _figures(title: str, columns: int, left: float = 0.11) -> "tuple[Figure, list[Axes]]":
     """A figure without pyplot, which keeps global state and every figure that it ever made."""
     from matplotlib.figure import Figure
 
     # Margins that are given save the two drawings in which matplotlib would find them.
     margins = {"left": left, "right": 0.97, "bottom": 0.16, "top": 0.88, "wspace": 0.5}
-    figure = Figure(size, dpi=DPI)
+    figure = Figure(SIZE, dpi=DPI)
     grid = figure.subplots(1, columns, squeeze=False, gridspec_kw=margins)[0]
     figure.suptitle(title, fontsize=10)
     for axes in grid:

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-from taxi_assets.reporting.charts import BOOSTED_PICTURES, COVERAGE, PICTURES
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.layout import picture_file
 from taxi_assets.tlc.fleets import Fleet
@@ -30,9 +29,7 @@ class Gallery:
             for name, picture in pictures.items()
         }
 
-    def all(
-        self, names: Sequence[str] = (*PICTURES, *BOOSTED_PICTURES, COVERAGE)
-    ) -> dict[str, bytes]:
+    def all(self, names: Sequence[str]) -> dict[str, bytes]:
         """The month's pictures of these names that are stored."""
         found = {}
         for name in names:

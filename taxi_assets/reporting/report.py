@@ -1,186 +1,150 @@
-"""All stored months on one page, fleet by fleet: ``python -m taxi_assets.reporting.report``.
+"""All stored months on one page, fleet by fleet: a single HTML file that opens from disk."""
 
-The page is a single HTML file with its pictures in it, and opens from disk.
-"""
-
-from argparse import ArgumentParser
-from collections.abc import Sequence
-from html import escape
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from string import Template
+from typing import TYPE_CHECKING, Any
 
-from taxi_assets.errors import MonthError
-from taxi_assets.reporting.charts import trend_chart
-from taxi_assets.reporting.gallery import Gallery, inline
-from taxi_assets.reporting.stored_months import StoredMonth, stored_months
-from taxi_assets.settings import Settings, SettingsError
+import jinja2
+from markupsafe import Markup, escape
+
+from taxi_assets.reporting.stored_months import stored_figures
 from taxi_assets.storage.files import Storage
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tracking.registry import registered_name
-from taxi_assets.tracking.servers import TrackingServer
 
-COLUMNS = {
-    "records_loaded": ("trips", "{:,.0f}"),
-    "records_cleaned": ("kept", "{:,.0f}"),
-    "intercept": ("intercept", "{:.2f}"),
-    "rmse": ("own linear model: RMSE", "{:.3f}"),
-    "own_boosted_rmse": ("own boosted model: RMSE", "{:.3f}"),
-    "linear_rmse": ("earlier linear model: RMSE", "{:.3f}"),
-    "lookup_rmse": ("earlier lookup table: RMSE", "{:.3f}"),
-    "boosted_rmse": ("earlier boosted model: RMSE", "{:.3f}"),
-    "boosted_mae": ("MAE", "{:.3f}"),
-    "boosted_within_5_minutes": ("within 5 minutes", "{:.1%}"),
-    "boosted_interval_coverage": ("coverage", "{:.1%}"),
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMATS = {
+    "records_loaded": "{:,.0f}",
+    "records_cleaned": "{:,.0f}",
+    "version": "{:.0f}",
+    "intercept": "{:.2f}",
+    **dict.fromkeys(("baseline_rmse", "rmse", "mae", "drift"), "{:.3f}"),
+    **dict.fromkeys(("within_5_minutes", "interval_coverage"), "{:.1%}"),
 }
-"""Figures of a month, with their headings and formats."""
-
-PAGE = Template(
-    """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Taxi trip durations, by month</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem 1rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100% }
-th, td { border-bottom: 1px solid #ccc; padding: .2rem .5rem; text-align: right }
-th { vertical-align: bottom }
-th:first-child, td:first-child { text-align: left; white-space: nowrap }
-.words th, .words td { text-align: left }
-.wide { overflow-x: auto }
-.invented { background: #fff3cd; padding: .3rem .6rem }
-.changed td { font-weight: bold }
-img { max-width: 100% }
-figure { display: inline-block; margin: 0; max-width: 30rem }
-</style>
-$fleets
-</html>
-"""
-)
-
-FLEET = Template(
-    """<h1>$title</h1>
-$invented
-<p>$summary</p>
-<img alt="RMSE by month" src="$trend">
-<h2>Models</h2>
-<p>RMSE and MAE in minutes. Models of earlier months are scored on all kept trips of the month, its
-own on its validation trips. Drift is the largest distance of zones, hours and durations from the
-month before.</p>
-<div class="wide"><table>
-<tr><th>month</th>$headings<th>drift</th><th>failed checks</th></tr>
-$rows
-</table></div>
-<h2>Who serves</h2>
-<div class="wide"><table class="words">
-<tr><th>month</th><th>champion</th><th>decision</th></tr>
-$champions
-</table></div>
-<h2>$latest</h2>
-$pictures
-"""
-)
+"""How numbers are shown, by the last part of their columns' names."""
 
 
 def write_report(
     storage: Storage, fleets: Sequence[Fleet], path: Path, mlflow_pages: str | None = None
-) -> int:
-    """Write the page to ``path``, with the fleets that have months; return how many months.
+) -> tuple[int, list[str]]:
+    """Write the page to ``path``; nothing else is written, or locked.
 
     Args:
         storage: where the months are.
-        fleets: whose.
+        fleets: whose months; a fleet that has none is left out.
         path: of the page.
         mlflow_pages: address of MLflow's pages, for links; without it there are none.
+
+    Returns:
+        How many months it has, and a sentence for each stored file that cannot be read.
+
+    Raises:
+        UnreachableStorageError: the storage does not answer.
+        OSError: the page cannot be written, or a folder of the storage cannot be read.
     """
-    stored = {fleet: stored_months(storage, fleet) for fleet in fleets}
-    parts = [
-        _part(storage, fleet, months, mlflow_pages) for fleet, months in stored.items() if months
+    import pandas as pd
+
+    parts, problems = [], []
+    for fleet in fleets:
+        figures, unreadable = stored_figures(storage, fleet, FORMATS)
+        problems += unreadable
+        if len(figures):
+            cells = _cells(figures, mlflow_pages, registered_name(fleet.name))
+            # Months that are not stored are gaps in the charts.
+            calendar = pd.period_range(figures.index[0], figures.index[-1], freq="M").astype(str)
+            parts.append({"fleet": fleet, "months": list(figures.index),
+                          "figures": figures.reindex(calendar), "cells": cells})  # fmt: skip
+    templates = jinja2.Environment(
+        loader=jinja2.PackageLoader("taxi_assets", "reporting"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters |= {"by_part": _by_part, "chosen": _chosen, "table": _table}
+    page = templates.get_template("report.html.jinja").render(parts=parts, problems=problems)
+    path.write_text(page, encoding="utf-8")
+    return sum(len(part["months"]) for part in parts), problems
+
+
+def _cells(figures: "pd.DataFrame", pages: str | None, model: str) -> "pd.DataFrame":
+    """The figures as people read them, with links where MLflow's pages have an address.
+
+    Args:
+        figures: by month.
+        pages: the address.
+        model: name of the registered model.
+    """
+    import pandas as pd
+
+    texts = {
+        column: values.map(FORMATS.get(column.rpartition(".")[2], "{}").format, na_action="ignore")
+        for column, values in figures.items()
+    }
+    cells = pd.DataFrame(texts, figures.index, dtype=object)
+    cells["failed_checks"] = [
+        ", ".join(map(str, names.dropna())) or None
+        for _, names in figures.filter(like="backtest.failed_checks.").iterrows()
     ]
-    nothing = "<p>No month is stored yet.</p>"
-    path.write_text(PAGE.substitute(fleets="\n".join(parts) or nothing), encoding="utf-8")
-    return sum(map(len, stored.values()))
+    cells["serves"] = [_version(row) for _, row in cells.iterrows()]
+    places = {
+        "backtest.models.linear.rmse": ("backtest.models.linear.mlflow_run_id", "runs"),
+        "backtest.models.boosted.rmse": ("backtest.models.boosted.mlflow_run_id", "runs"),
+        "serves": ("champion.champion.version", f"models/{model}/versions"),
+    }
+    anchor = Markup('<a href="{}/#/{}/{}">{}</a>')
+    for column, (identifiers, place) in places.items():
+        if pages is not None and {column, identifiers} <= {*cells}:
+            for month, text, of in cells[[column, identifiers]].dropna().itertuples():
+                cells.at[month, column] = anchor.format(pages.rstrip("/"), place, of, text)
+    return cells
 
 
-def _part(storage: Storage, fleet: Fleet, months: Sequence[StoredMonth], pages: str | None) -> str:
-    trips = sum(stored.number("records_loaded") or 0 for stored in months)
-    span = " to ".join(dict.fromkeys(str(months[end].month) for end in (0, -1)))
-    invented = "<p class='invented'>These trips are synthetic: invented, not TLC's.</p>"
-    return FLEET.substitute(
-        title=escape(f"{fleet.name.capitalize()} taxi trip durations, by month"),
-        invented=invented if fleet.invented else "",
-        summary=escape(f"{_months(len(months))}, {span}, {trips:,.0f} trips."),
-        trend=inline(trend_chart([(one.month, one.figures) for one in months])),
-        headings="".join(f"<th>{escape(heading)}</th>" for heading, _ in COLUMNS.values()),
-        rows="\n".join(_row(stored, pages) for stored in reversed(months)),
-        champions="\n".join(_champion(fleet, stored, pages) for stored in reversed(months)),
-        latest=f"Pictures of {months[-1].month}",
-        pictures=_pictures(storage, fleet, months[-1:]),
-    )
+def _version(month: "pd.Series[Any]") -> str | None:
+    """Which version serves from a month on, in bold where it is another than before."""
+    import pandas as pd
+
+    names = [f"champion.champion.{name}" for name in ("version", "family", "month")]
+    version, family, trained = month.reindex(names)
+    if pd.isna(version):
+        return None
+    text = f"version {version}" if pd.isna(trained) else f"version {version}, {family} {trained}"
+    is_same = version == month.get("champion.before.version")
+    return text if is_same else Markup("<b>{}</b>").format(text)
 
 
-def _row(stored: StoredMonth, pages: str | None) -> str:
-    cells = [str(stored.month)]
-    for name, (_, pattern) in COLUMNS.items():
-        number = stored.number(name)
-        shown = "" if number is None else pattern.format(number)
-        run = stored.runs.get(name.removesuffix("_rmse")) if name.endswith("_rmse") else None
-        cells.append(_link(shown, pages, f"runs/{run}") if run and shown else shown)
-    cells.append(f"{max(stored.drift.values()):.3f}" if stored.drift else "")
-    cells.append(escape(", ".join(stored.failed_checks)))
-    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+def _by_part(month: "pd.Series[Any]", figure: str) -> "pd.DataFrame":
+    """A figure of the earlier models on parts of a month's trips; a column for each family.
+
+    Args:
+        month: its figures.
+        figure: pattern of the figure's name within the model, with a group for the part.
+    """
+    import pandas as pd
+
+    families: dict[str, dict[str, Any]] = {}
+    for column, value in month.items():
+        match = re.fullmatch(rf"backtest\.models\.(\w+)\.{figure}", column)
+        if match:
+            part = match[2].replace("_", " ").replace("manhattan", "Manhattan")
+            families.setdefault(match[1], {})[part] = value
+    return pd.DataFrame(families)
 
 
-def _champion(fleet: Fleet, stored: StoredMonth, pages: str | None) -> str:
-    """Who serves from a month on, in bold where it is another than before."""
-    now, before = (stored.champion.get(name) for name in ("champion", "before"))
-    shown, changed = "", ""
-    if isinstance(now, dict):
-        number = now.get("version")
-        text = f"version {number}, {now.get('family')} {now.get('month')}"
-        shown = _link(text, pages, f"models/{registered_name(fleet.name)}/versions/{number}")
-        changed = "" if now == before else ' class="changed"'
-    decision = escape(str(stored.champion.get("decision", "")))
-    return f"<tr{changed}><td>{stored.month}</td><td>{shown}</td><td>{decision}</td></tr>"
+def _chosen(figures: "pd.DataFrame", columns: Mapping[str, str]) -> "pd.DataFrame":
+    """Columns that have a value, by their names on the page."""
+    chosen = figures.reindex(columns=list(columns)).rename(columns=columns)
+    return chosen.dropna(axis="columns", how="all").infer_objects()
 
 
-def _link(text: str, pages: str | None, place: str) -> str:
-    """A text that leads to one of MLflow's pages, where they have an address."""
-    if pages is None:
-        return escape(text)
-    return f'<a href="{escape(pages.rstrip("/"))}/#/{escape(place)}">{escape(text)}</a>'
+def _table(cells: "pd.DataFrame", corner: str) -> Markup:
+    """A table of the rows that have a value, with its texts escaped; nothing if none has."""
+    import pandas as pd
 
-
-def _months(number: int) -> str:
-    return "1 month" if number == 1 else f"{number} months"
-
-
-def _pictures(storage: Storage, fleet: Fleet, months: Sequence[StoredMonth]) -> str:
-    return "\n".join(
-        f'<figure><img alt="{escape(name)}" src="{inline(picture)}"></figure>'
-        for stored in months
-        for name, picture in Gallery(storage, fleet, stored.month).all().items()
-    )
-
-
-def main() -> None:
-    """Write the report of the fleets and the storage that the environment names."""
-    parser = ArgumentParser(prog="python -m taxi_assets.reporting.report", description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("report.html"), help="the page's file")
-    output = parser.parse_args().output
-    try:
-        settings = Settings.from_environment()
-    except SettingsError as error:
-        parser.error(error.message)
-    pages = TrackingServer(settings.tracking_uri).pages or settings.mlflow_ui_url
-    try:
-        months = write_report(Storage(settings.storage), settings.fleets, output, pages)
-    except MonthError as error:
-        parser.exit(1, f"{error}\n")
-    except OSError as error:
-        parser.exit(1, f"{output} cannot be written: {error.strerror or error}\n")
-    print(f"{output}: {_months(months)}")
-
-
-if __name__ == "__main__":
-    main()
+    filled = cells.dropna(how="all")
+    escaped = filled.fillna("").map(escape).rename_axis(columns=corner)
+    with pd.option_context("display.max_colwidth", None):
+        return Markup(escaped.to_html(escape=False, border=0) if filled.size else "")

@@ -1,103 +1,108 @@
 """What is stored of each month, as far as it can be read, for the report."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from taxi_assets.durations.profiles import Profile, distances
+from taxi_assets.errors import command, first_line
 from taxi_assets.storage.files import Storage
-from taxi_assets.storage.formats import Json
-from taxi_assets.storage.layout import figures_file, folder, months_among, profile_note
+from taxi_assets.storage.formats import Json, UnreadableFileError
+from taxi_assets.storage.layout import figures_file, profile_note
+from taxi_assets.storage.stored_months import stored_months
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-@dataclass(frozen=True)
-class StoredMonth:
-    """What is stored of a month.
+ASSETS = ("metrics", "boosted_metrics", "backtest", "champion")
 
-    Attributes:
-        month: the month.
-        figures: of ``metrics`` by their names, of ``boosted_metrics`` as ``own_boosted_rmse``, of
-            ``backtest`` as ``boosted_rmse``, ``linear_rmse``, ``boosted_interval_coverage``.
-        drift: distances from the month before, by measure; empty where that is not stored.
-        failed_checks: those that bear on whether the trips are right.
-        runs: ids of MLflow runs of the scored models, by family.
-        champion: what ``champion`` says: who serves, and why.
+LARGEST = 1e15
+"""What is more is no figure of a month."""
+
+
+def stored_figures(
+    storage: Storage, fleet: Fleet, numbers: Collection[str]
+) -> "tuple[pd.DataFrame, list[str]]":
+    """A row for each month that has any of the assets, in order of the months.
+
+    Args:
+        storage: where they are.
+        fleet: whose months.
+        numbers: names of the figures that are numbers.
+
+    Returns:
+        The rows by month, with columns such as ``metrics.rmse``, ``backtest.models.linear.rmse``
+        and ``champion.decision``, and with ``drift``, the largest distance of the month's trips
+        from those of the month before; and a sentence for each file that cannot be read.
+
+    Raises:
+        UnreachableStorageError: the storage does not answer.
+        OSError: a folder of a local storage cannot be read.
     """
+    import pandas as pd
 
-    month: Month
-    figures: Mapping[str, Any]
-    drift: Mapping[str, float] = field(default_factory=dict)
-    failed_checks: tuple[str, ...] = ()
-    runs: Mapping[str, str] = field(default_factory=dict)
-    champion: Mapping[str, Any] = field(default_factory=dict)
+    rows: dict[Month, dict[str, Any]] = {}
+    problems: list[str] = []
 
-    def number(self, name: str) -> float | None:
-        """A figure, if it is a number."""
-        value = self.figures.get(name)
-        return float(value) if isinstance(value, int | float) else None
+    def read(path: str, month: Month, parse: Callable[[Mapping[str, Any]], Any]) -> Any:
+        """What is in a file; None if it is not there, or if it cannot be read."""
+        try:
+            return parse(Json().load(storage.open(path)))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            again = command(["/".join(path.split("/")[:2])], month.partition_key)
+            advice = f"Make it again: {again}"
+            if isinstance(error, PermissionError):
+                advice = "Give whoever makes the report access to it"
+            problems.append(
+                f"{storage.shown_path(path)} cannot be read: {first_line(error)}. The report "
+                f"leaves it out. {advice}"
+            )
+            return None
 
-
-def stored_months(storage: Storage, fleet: Fleet) -> list[StoredMonth]:
-    """The months that have readable metrics, in order."""
-    first = figures_file(fleet, "metrics", fleet.first_month)
-    months = []
-    before: tuple[Month, Profile] | None = None
-    for month in months_among(storage.names(folder(first)), first):
-        metrics = _read(storage, figures_file(fleet, "metrics", month))
-        profile = _profile(storage, fleet, month)
-        drift: dict[str, float] = {}
-        if before and profile and before[0] == month - 1:
-            drift = distances(before[1], profile)
-        before = (month, profile) if profile else None
-        if metrics:
-            months.append(_gather(storage, fleet, month, metrics, drift))
-    return months
-
-
-def _gather(
-    storage: Storage,
-    fleet: Fleet,
-    month: Month,
-    metrics: Mapping[str, Any],
-    drift: Mapping[str, float],
-) -> StoredMonth:
-    own = _read(storage, figures_file(fleet, "boosted_metrics", month))
-    backtest = _read(storage, figures_file(fleet, "backtest", month))
-    models = backtest.get("models")
-    scored = {
-        name: model
-        for name, model in (models if isinstance(models, dict) else {}).items()
-        if isinstance(model, dict)
+    for asset in ASSETS:
+        for month in stored_months(storage, figures_file(fleet, asset, fleet.first_month)):
+            path = figures_file(fleet, asset, month)
+            found = read(path, month, partial(_figures, asset, numbers))
+            if found is not None:
+                rows.setdefault(month, {}).update(found)
+    months = sorted(rows)
+    profiles = {
+        month: read(profile_note(fleet, month), month, Profile.from_json)
+        for month in sorted({*months, *(month - 1 for month in months)})
     }
-    figures: dict[str, Any] = {
-        f"{name}_{key}": value for name, of in scored.items() for key, value in of.items()
-    }
-    failed = backtest.get("failed_checks")
-    return StoredMonth(
-        month,
-        {**figures, **{f"own_boosted_{name}": value for name, value in own.items()}, **metrics},
-        drift,
-        tuple(map(str, failed)) if isinstance(failed, list) else (),
-        {
-            name: str(model["mlflow_run_id"])
-            for name, model in scored.items()
-            if model.get("mlflow_run_id")
-        },
-        _read(storage, figures_file(fleet, "champion", month)),
-    )
+    for month, row in rows.items():
+        before, own = profiles[month - 1], profiles[month]
+        if before and own:
+            row["drift"] = max(distances(before, own).values())
+    index = pd.Index(map(str, months))
+    return pd.DataFrame([rows[month] for month in months], index, dtype=object), problems
 
 
-def _read(storage: Storage, path: str) -> dict[str, Any]:
-    try:
-        return Json().load(storage.open(path))
-    except (OSError, ValueError, RecursionError):
-        return {}
+def _figures(asset: str, numbers: Collection[str], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """What is stored by name, such as ``backtest.models.linear.rmse``.
+
+    Raises:
+        UnreadableFileError: a figure that is to be a number is none that a month can have.
+    """
+    figures = {name: value for name, value in _leaves(stored, asset) if value is not None}
+    for name, value in figures.items():
+        above, last = name.split(".")[-2:]
+        is_number = isinstance(value, int | float) and abs(value) < LARGEST
+        is_wanted = last in numbers or above.endswith("_by_fifth")
+        if above in numbers or (is_wanted and not is_number):
+            raise UnreadableFileError(f"{name} is not a number")
+    return figures
 
 
-def _profile(storage: Storage, fleet: Fleet, month: Month) -> Profile | None:
-    try:
-        return Profile.from_json(_read(storage, profile_note(fleet, month)))
-    except (ValueError, KeyError, TypeError):
-        return None
+def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """The values within mappings and lists, by dotted names; places in lists count from 1."""
+    inner = dict(enumerate(value, 1)) if isinstance(value, list) else value
+    if isinstance(inner, dict):
+        for key, each in inner.items():
+            yield from _leaves(each, f"{name}.{key}")
+    else:
+        yield name, value

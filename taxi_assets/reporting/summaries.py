@@ -1,11 +1,11 @@
 """What pictures show of a month's trips, summed up: a few numbers, for whoever draws them."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from taxi_assets.durations.cleaning import DURATION, MAX_DURATION
 from taxi_assets.durations.scoring import Validation
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
+from taxi_assets.tlc.zones import zone_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,18 +46,15 @@ def errors_by_duration(validation: Validation) -> "pd.DataFrame":
     return means.set_index(means.index * MINUTES_A_BAR)
 
 
-def errors_by_borough(validation: Validation, borough: Callable[[str], str]) -> "pd.DataFrame":
-    """As ``mean_errors`` by the boroughs in which most trips began, the busiest last.
-
-    Args:
-        validation: of the model.
-        borough: names the borough of a zone id.
-    """
+def errors_by_borough(validation: Validation) -> "pd.DataFrame":
+    """As ``mean_errors`` by the boroughs in which most trips began, the busiest last."""
     import pandas as pd
 
     pickups = validation.trips[PICKUP_ZONE]
     errors = validation.trip_predictions - validation.trips[DURATION].to_numpy()
-    numbers, boroughs = pd.factorize(pickups.cat.categories.map(borough))
+    numbers, boroughs = pd.factorize(
+        pickups.cat.categories.map(lambda zone: zone_of(int(zone)).borough)
+    )
     means = mean_errors(numbers[pickups.cat.codes], errors)
     return means.set_index(boroughs[means.index]).sort_values("trips").tail(LISTED_BOROUGHS)
 
@@ -77,12 +74,8 @@ def mean_errors(groups: "NDArray[np.int64]", errors: "NDArray[np.float64]") -> "
     return pd.DataFrame({"trips": trips[met], **means}, index=met)
 
 
-def worst_pairs(validation: Validation, name: Callable[[str], str]) -> "pd.DataFrame":
+def worst_pairs(validation: Validation) -> "pd.DataFrame":
     """The ten well-travelled pairs of zones with the largest errors, the worst last.
-
-    Args:
-        validation: of the model.
-        name: names a zone id.
 
     Returns:
         ``rmse`` and ``bias`` (minutes), by what the pair is called.
@@ -95,7 +88,7 @@ def worst_pairs(validation: Validation, name: Callable[[str], str]) -> "pd.DataF
     )
     worst = scored[trips >= WELL_TRAVELLED].nlargest(LISTED_PAIRS, "rmse").iloc[::-1]
     names = [
-        f"{name(str(pickup))} to {name(str(dropoff))} ({trips:,})"
+        f"{zone_of(int(pickup)).name} to {zone_of(int(dropoff)).name} ({trips:,})"
         for pickup, dropoff, trips in zip(
             worst[PICKUP_ZONE], worst[DROPOFF_ZONE], worst["trips"], strict=True
         )

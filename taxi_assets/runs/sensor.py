@@ -44,15 +44,13 @@ class Cursor(NamedTuple):
     Attributes:
         source: where the fleet's first month would be.
         due: when the next look begins, or goes on. All times are in seconds since 1970.
-        asked_all: when a look last began to ask about all months.
-        all: whether the present look does.
+        asked_all: when a look last ended that asked about all months.
         next: the month with which an unfinished look goes on.
     """
 
     source: str
     due: float = 0
     asked_all: float = 0
-    all: bool = False
     next: str = ""
 
     @classmethod
@@ -63,14 +61,6 @@ class Cursor(NamedTuple):
         except (ValueError, TypeError):
             return cls(source)
         return cursor if cursor.source == source else cls(source)
-
-    def begin(self, now: float) -> "Cursor":
-        """As it is when a look begins, or goes on."""
-        begun = self._replace(due=now + HOUR)
-        if self.next:
-            return begun
-        asks_all = now - self.asked_all >= WEEK
-        return begun._replace(all=asks_all, asked_all=now if asks_all else self.asked_all)
 
 
 def new_months(fleet: Fleet, graph: Sequence[MonthlyAsset]) -> dg.SensorDefinition:
@@ -115,33 +105,32 @@ def _look(
     cursor = Cursor.read(place, context.cursor)
     if now < cursor.due:
         return dg.SkipReason(f"The next look is in {(cursor.due - now) / 60:.0f} minutes.")
-    cursor = cursor.begin(now)
+    asks_all = now - cursor.asked_all >= WEEK
     months = [Month.parse(key) for key in monthly_partitions(fleet).get_partition_keys()]
     made = [made_from(instance, asset.key(fleet), months) for asset in graph]
     first = min((month for of_asset in made for month in of_asset), default=months[0])
     failed = dg.RunsFilter(tags={SENSOR: name}, statuses=[dg.DagsterRunStatus.FAILURE])
     again = {run.tags[MONTH] for run in instance.get_runs(failed, limit=50)}
-    requests, waiting, said = list[dg.RunRequest](), list[str](), "Nothing new."
-    rest = cursor.next
-    since, cursor = max(rest, str(first)), cursor._replace(next="")
-    for month in (month for month in months if str(month) >= since):
+    requests, waiting, told = list[dg.RunRequest](), list[str](), "Nothing new."
+    left = Cursor(place, now + HOUR, now if asks_all else cursor.asked_all)
+    for month in (month for month in months if str(month) >= max(cursor.next, str(first))):
         digests = {of_asset.get(month) for of_asset in made}
         # A record without one was made when the source was not on record.
         digests = digests - {""} or digests
         is_complete = len(digests) == 1 and None not in digests
-        if is_complete and not cursor.all and str(month) not in again:
+        if is_complete and not asks_all and str(month) not in again:
             continue
         if time.monotonic() > end:
-            said, cursor = "The look goes on.", cursor._replace(next=str(month), due=now)
+            told, left = "The look goes on.", cursor._replace(due=now, next=str(month))
             break
         try:
             version = _ask(source, fleet, month)
         except (BusySourceError, UnreachableSourceError) as error:
-            if str(month) == rest:
+            if str(month) == cursor.next:
                 # The look before has ended at it, too: other months have their turn.
                 continue
-            said = f"{error} The next look goes on with {month}."
-            cursor = cursor._replace(next=str(month))
+            told = f"{error} The next look goes on with {month}."
+            left = cursor._replace(due=now + HOUR, next=str(month))
             break
         except SourceError:
             continue
@@ -156,12 +145,12 @@ def _look(
         elif all(run.is_finished for run in runs):
             requests.append(dg.RunRequest(partition_key=month.partition_key, tags=tags))
     if waiting:
-        said = f"{', '.join(waiting)} wait for a person: see their last runs. {said}"
-        context.log.warning(said)
+        told = f"{', '.join(waiting)} wait for a person: see their last runs. {told}"
+        context.log.warning(told)
     return dg.SensorResult(
         requests,
-        skip_reason=None if requests else dg.SkipReason(said),
-        cursor=json.dumps(cursor._asdict()),
+        skip_reason=None if requests else dg.SkipReason(told),
+        cursor=json.dumps(left._asdict()),
     )
 
 

@@ -1,175 +1,187 @@
-"""The addresses: one trip, many, a week of them, the zones, how things are, and two pages."""
+"""The addresses: one trip, a list of trips, a week, the zones, the health, and two pages."""
 
-import asyncio
-import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Annotated
 
-from fastapi import FastAPI
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.routing import Route
+import fastapi_offline
+from fastapi import Body, FastAPI, Query, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.routing import APIRoute
+from fastapi.staticfiles import StaticFiles
+from pydantic import FailFast
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from taxi_assets.durations.promotion import Version
-from taxi_assets.reporting.zone_names import Zones
-from taxi_assets.serving import shapes
-from taxi_assets.serving.answering import Answering, Minutes, Watch
-from taxi_assets.serving.asking import read_list, read_question, show_hour
-from taxi_assets.serving.pages import page
-from taxi_assets.serving.questions import Places, QuestionError
-from taxi_assets.tlc.zones import LAST_ZONE
-from taxi_assets.tracking.asked import RefusedError, read_cells
+from taxi_assets.serving.inference import predict_trips, predict_week
+from taxi_assets.serving.pages import page, page_file
+from taxi_assets.serving.questions import show_hour
+from taxi_assets.serving.schemas import (
+    REFUSED,
+    Answer,
+    Health,
+    Minutes,
+    Model,
+    PairQuery,
+    Place,
+    Trip,
+    TripQuery,
+    Week,
+)
+from taxi_assets.serving.strict import StrictRoute, refuse
+from taxi_assets.serving.watch import Watch
+from taxi_assets.tlc.zones import ZONES
+from taxi_assets.tracking.champions import Serving
 
-CHUNK = 100
-"""Questions of a list that are answered before others get their turn: 25 ms without times."""
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+
+LARGEST_BODY = 2 << 20
+"""Bytes of a list of trips."""
+
+LONGEST_LIST = 10_000
 
 HOURS = [show_hour(hour) for hour in range(168)]
-
-REFUSED: dict[int | str, dict[str, Any]] = {
-    400: {"model": shapes.Refusal, "description": "It cannot be meant"}
-}
+STATIC = "/static"
 
 
-def build_app(watch: Watch, fleet: str, zones: Zones) -> FastAPI:
+def build_app(watch: Watch, fleet: str, hosts: Sequence[str] = LOCAL_HOSTS) -> FastAPI:
     """The application.
 
-    Requests are read and answered on the event loop's one thread, and FastAPI validates nothing:
-    it would refuse in words of its own, and take longer than the model. It describes the
-    addresses.
-
     Args:
-        watch: has the version that answers; its looking begins and ends with the application.
+        watch: has the version that answers; it looks for another while the application runs.
         fleet: whose trips they are.
-        zones: TLC's names, as far as they are known.
+        hosts: names that requests may be addressed to.
     """
-    places = Places({number: zone.name for number, zone in zones.items()})
-    known_zones = [
-        {"id": zone, "name": places.name(zone), "borough": zones.borough(str(zone))}
-        for zone in range(1, LAST_ZONE + 1)
-    ]
 
     @asynccontextmanager
     async def looking(_: FastAPI) -> AsyncIterator[None]:
         with watch.looking():
             yield
 
-    # FastAPI's own /docs load their script and style from a CDN, and stay white without it.
     app = FastAPI(
         title=f"Durations of {fleet} taxi trips",
         version="1",
         docs_url=None,
         redoc_url=None,
         lifespan=looking,
+        max_body_size=LARGEST_BODY,
+    )
+    app.router.route_class = StrictRoute
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*hosts], www_redirect=False)
+    app.add_exception_handler(RequestValidationError, refuse)
+
+    example = answer_trip(
+        watch.serving, fleet, TripQuery.model_validate({"from": 132, "to": 230, "at": "Fri 17:00"})
+    ).model_dump(by_alias=True)
+    of_list = [{name: example[name] for name in Minutes.model_fields}]
+    shown, shown_of_list = (
+        {"content": {"application/json": {"example": each}}} for each in (example, of_list)
     )
 
-    def place(zone: int) -> dict[str, Any]:
-        return {"id": zone, "name": places.name(zone)}
-
-    @app.get("/duration", responses={200: {"model": shapes.Answer}, **REFUSED},
-             openapi_extra={"parameters": [*shapes.PAIR, shapes.TIME]})  # fmt: skip
-    async def duration(request: Request) -> Response:
+    @app.get("/duration", responses={200: shown, **REFUSED})
+    async def duration(trip: Annotated[TripQuery, Query()]) -> Answer:
         """How long a trip between two zones takes."""
-        asked = read_question(request.query_params, places)
-        answering = watch.answering
-        return respond(
-            {
-                "from": place(asked.pickup),
-                "to": place(asked.dropoff),
-                "at": None if asked.hour is None else HOURS[asked.hour],
-                **answering.one(*asked)._asdict(),
-                "model": describe(answering.version),
-            }
+        return answer_trip(watch.serving, fleet, trip)
+
+    @app.post("/durations", responses={200: shown_of_list, **REFUSED})
+    def durations(
+        trips: Annotated[list[Trip], FailFast(), Body(max_length=LONGEST_LIST)], response: Response
+    ) -> list[Minutes]:
+        """How long trips take, in order. Headers name the fleet, the version and its month."""
+        serving = watch.serving
+        model = Model.of(fleet, serving.version)
+        response.headers["Model-Fleet"] = fleet
+        response.headers["Model-Version"] = str(model.version)
+        response.headers["Model-Month"] = model.month
+        rows = predict_trips(
+            serving,
+            [trip.pickup for trip in trips],
+            [trip.dropoff for trip in trips],
+            [trip.hour for trip in trips],
         )
+        return [
+            Minutes(minutes=minutes, minutes_p10=low, minutes_p90=high)
+            for minutes, low, high in rows.tolist()
+        ]
 
-    @app.post("/durations", responses={200: {"model": list[shapes.Minutes]}, **REFUSED},
-              openapi_extra={"requestBody": shapes.QUESTIONS})  # fmt: skip
-    async def durations(request: Request) -> Response:
-        """How long many trips take, in order, all by one version, which a header names."""
-        asked = await read_list(request)
-        answering = watch.answering
-        answers = [] if asked == [] else await answer_in_turns(answering, asked)
-        version = str(answering.version.number)
-        return respond([one._asdict() for one in answers], headers={"Model-Version": version})
-
-    @app.get("/week", responses={200: {"model": shapes.Week}, **REFUSED},
-             openapi_extra={"parameters": shapes.PAIR})  # fmt: skip
-    async def week(request: Request) -> Response:
+    @app.get("/week", responses=REFUSED)
+    async def week(pair: Annotated[PairQuery, Query()]) -> Week:
         """How long a trip takes by the 168 hours of the week, from Monday midnight on."""
-        asked = read_question(request.query_params, places, timed=False)
-        answering = watch.answering
-        columns = answering.week(asked.pickup, asked.dropoff).tolist()
-        return respond(
-            {
-                "from": place(asked.pickup),
-                "to": place(asked.dropoff),
-                "hours": HOURS,
-                **dict(zip(Minutes._fields, columns, strict=True)),
-                "model": describe(answering.version),
-            }
-        )
+        return answer_week(watch.serving, fleet, pair)
 
-    @app.get("/zones", responses={200: {"model": list[shapes.ZoneWithBorough]}})
-    async def all_zones() -> Response:
-        """TLC's taxi zones, and their names as far as they are known here."""
-        return respond(known_zones)
+    places = [Place.of(zone) for zone in ZONES]
 
-    @app.get("/health", responses={200: {"model": shapes.Health}})
-    async def health() -> Response:
-        """Which version answers, how old it is, and when it was last seen who is champion."""
-        now, version = watch.clock(), watch.answering.version
-        return respond(
-            {
-                "status": "ok" if watch.problem is None else "stale",
-                "fleet": fleet,
-                "model": describe(version),
-                "age_seconds": round(now - version.created, 1),
-                "serving_since": show_time(watch.since),
-                "looked_at": show_time(watch.looked_at),
-                "seconds_since_look": round(now - watch.looked_at, 1),
-                "problem": watch.problem,
-            }
-        )
+    @app.get("/zones")
+    async def zones() -> list[Place]:
+        """TLC's taxi zones."""
+        return places
 
-    # What is asked most goes past FastAPI, which only describes it: half of an answer's time.
-    app.router.routes.insert(0, Route("/duration", duration, include_in_schema=False))
-    for address, name in {"/": "page.html", "/docs": "docs.html"}.items():
-        app.add_route(address, page(name), include_in_schema=False)
-    app.add_exception_handler(QuestionError, refuse)
-    app.add_exception_handler(RefusedError, refuse)
-    app.add_exception_handler(ClientDisconnect, refuse)
+    @app.get("/health")
+    async def health() -> Health:
+        """Which version answers, how old it is, and when the registry was last read."""
+        return describe(watch, fleet)
+
+    documents = get_swagger_ui_html(
+        openapi_url="openapi.json",
+        title=app.title,
+        swagger_js_url=f".{STATIC}/swagger-ui-bundle.js",
+        swagger_css_url=f".{STATIC}/swagger-ui.css",
+        swagger_favicon_url=f".{STATIC}/favicon.png",
+    )
+    app.add_route("/", page(page_file("page.html")), include_in_schema=False)
+    app.add_route("/docs", page(bytes(documents.body).decode()), include_in_schema=False)
+    static = Path(fastapi_offline.__file__).parent / "static"
+    app.mount(STATIC, StaticFiles(directory=static))
+    app.openapi()  # Before HEAD is added, which is the same for every GET.
+    for route in app.routes:
+        if isinstance(route, APIRoute) and route.methods == {"GET"}:
+            route.methods.add("HEAD")
     return app
 
 
-async def answer_in_turns(answering: Answering, asked: Any) -> list[Minutes]:
-    """The answers for a list of questions, a few at a time.
-
-    Raises:
-        RefusedError: a value cannot be meant; the message names its row and column.
-    """
-    cells, known = read_cells(asked)
-    answers: list[Minutes] = []
-    for first in range(0, len(cells), CHUNK):
-        chosen = slice(first, first + CHUNK)
-        answers += answering.many(cells[chosen], known[chosen])
-        await asyncio.sleep(0)
-    return answers
-
-
-async def refuse(_: Request, error: Exception) -> Response:
-    """What to say of a request that cannot be meant; nobody hears it who has hung up."""
-    return respond({"detail": str(error)}, status=400)
+def answer_trip(serving: Serving, fleet: str, trip: TripQuery) -> Answer:
+    """The answer for one trip."""
+    (row,) = predict_trips(serving, [trip.pickup], [trip.dropoff], [trip.hour]).tolist()
+    return Answer.model_validate(
+        {
+            "from": Place.of(trip.pickup),
+            "to": Place.of(trip.dropoff),
+            "at": None if trip.hour is None else HOURS[trip.hour],
+            "model": Model.of(fleet, serving.version),
+            **dict(zip(Minutes.model_fields, row, strict=True)),
+        }
+    )
 
 
-def respond(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Anything as JSON, in ASCII: what was asked may have characters that no encoding takes."""
-    return Response(json.dumps(content), status, headers, "application/json")
+def answer_week(serving: Serving, fleet: str, pair: PairQuery) -> Week:
+    """The answers for a pair of zones by the hour of the week."""
+    columns = predict_week(serving, pair.pickup, pair.dropoff).tolist()
+    return Week.model_validate(
+        {
+            "from": Place.of(pair.pickup),
+            "to": Place.of(pair.dropoff),
+            "hours": HOURS,
+            "model": Model.of(fleet, serving.version),
+            **dict(zip(Minutes.model_fields, columns, strict=True)),
+        }
+    )
 
 
-def describe(version: Version) -> dict[str, Any]:
-    """A version as answers name it."""
-    return {"version": version.number, "month": str(version.month), "family": version.family}
+def describe(watch: Watch, fleet: str) -> Health:
+    """How things are."""
+    now, version = watch.clock(), watch.serving.version
+    return Health(
+        status="ok" if watch.problem is None else "stale",
+        fleet=fleet,
+        model=Model.of(fleet, version),
+        age_seconds=round(now - version.created, 1),
+        serving_since=show_time(watch.since),
+        looked_at=show_time(watch.looked_at),
+        seconds_since_look=round(now - watch.looked_at, 1),
+        problem=watch.problem,
+    )
 
 
 def show_time(seconds: float) -> str:

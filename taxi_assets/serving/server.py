@@ -1,37 +1,28 @@
-"""The command that serves the champion's answers, and a page to ask on.
+"""The server of the champion's answers: where it listens, and how long anybody may take."""
 
-::
-
-    python -m taxi_assets.serving.server --fleet green
-
-Ctrl-C stops it.
-"""
-
-import argparse
+import asyncio
 import errno
 import gc
-import os
 import socket
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 
 import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from taxi_assets.errors import MonthError
-from taxi_assets.reporting.zone_names import ZoneNames
-from taxi_assets.serving.answering import Watch
-from taxi_assets.serving.app import build_app
-from taxi_assets.settings import Settings, SettingsError
-from taxi_assets.storage.files import Storage
-from taxi_assets.tlc.fleets import FLEETS
-from taxi_assets.tlc.sources import trip_sources
-from taxi_assets.tracking.champions import load_serving
-from taxi_assets.tracking.servers import TrackingServer, try_mlflow_briefly
+from taxi_assets.serving.app import LOCAL_HOSTS, build_app
+from taxi_assets.serving.watch import Watch
 
 KEPT = 75
 """Seconds that an idle connection is kept: longer than proxies do, so that none is cut off."""
+
+DEADLINE = 20
+"""Seconds from a connection, or from the first byte of a request, to the end of the answer."""
+
+CONNECTIONS = 500
+"""Connections at a time; further ones are told to come again."""
 
 PATIENCE = 5
 """Seconds that connections have to end when the server is stopped."""
@@ -39,6 +30,41 @@ PATIENCE = 5
 
 class UnusablePortError(MonthError):
     """The address that the server should listen at is taken, or not this machine's."""
+
+
+class PunctualProtocol(H11Protocol):
+    """uvicorn's protocol with a deadline for whoever sends, waits or reads too slowly."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin with a connection."""
+        super().connection_made(transport)
+        self._start_timer()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; the first of a request start its time."""
+        if self._timer is None:
+            self._start_timer()
+        super().data_received(data)
+
+    def on_response_complete(self) -> None:
+        """End with an answer."""
+        self._stop_timer()
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End with a connection."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def _start_timer(self) -> None:
+        self._timer = self.loop.call_later(DEADLINE, self.transport.abort)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -60,60 +86,34 @@ def listen(host: str, port: int) -> socket.socket:
         raise UnusablePortError(f"Nothing can listen at {host}, port {port} ({why}).") from None
 
 
-def serve(listening: socket.socket, watch: Watch, settings: Settings, fleet: str) -> None:
+def server_of(app: FastAPI) -> uvicorn.Server:
+    """The server of the application, with its limits."""
+    config = uvicorn.Config(
+        app,
+        http=PunctualProtocol,
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        timeout_keep_alive=KEPT,
+        timeout_graceful_shutdown=PATIENCE,
+        limit_concurrency=CONNECTIONS,
+    )
+    return uvicorn.Server(config)
+
+
+def serve(listening: socket.socket, watch: Watch, fleet: str, hosts: Sequence[str]) -> None:
     """Answer until the process is told to stop."""
-    source = trip_sources(settings.trip_source, settings.synthetic_trips).of(FLEETS[fleet])
-    app = build_app(watch, fleet, ZoneNames(source, Storage(settings.storage)).zones)
     host, port = listening.getsockname()[:2]
-    version = watch.answering.version
+    name = f"[{host}]" if ":" in host else host
+    version = watch.serving.version
     print(
         f"Durations of {fleet} taxi trips, by version {version.number} ({version}): "
-        f"http://{f'[{host}]' if ':' in host else host}:{port}    Ctrl-C stops it.",
+        f"http://{name}:{port}    Ctrl-C stops it.",
         flush=True,
     )
     # A million objects of MLflow's and Dagster's stay: to look for garbage among them stops
     # everything for a tenth of a second.
     gc.collect()
     gc.freeze()
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        timeout_keep_alive=KEPT,
-        timeout_graceful_shutdown=PATIENCE,
-    )
     with suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listening])
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Load the champion and serve it."""
-    parser = argparse.ArgumentParser(
-        prog="python -m taxi_assets.serving.server",
-        description="Serve the champion's answers, and a page to ask on.",
-    )
-    parser.add_argument("--fleet", choices=FLEETS, help="the first of TAXI_FLEET, if not given")
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at")
-    parser.add_argument("--port", type=int, default=8080, help="0 is any that is free")
-    parser.add_argument("--model", type=int, metavar="VERSION", help="instead of the champion")
-    chosen = parser.parse_args(arguments)
-    try:
-        settings = Settings.from_environment()
-    except SettingsError as error:
-        parser.error(error.message)
-    fleet = chosen.fleet or settings.fleets[0].name
-    try_mlflow_briefly()
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    try:
-        with listen(chosen.host, chosen.port) as listening:
-            server = TrackingServer(settings.tracking_uri)
-            watch = Watch(
-                partial(load_serving, server, fleet, chosen.model), partial(print, flush=True)
-            )
-            serve(listening, watch, settings, fleet)
-    except MonthError as error:
-        sys.exit(str(error))
-
-
-if __name__ == "__main__":
-    main()
+        server_of(build_app(watch, fleet, [*LOCAL_HOSTS, name, *hosts])).run(sockets=[listening])

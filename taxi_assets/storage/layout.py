@@ -19,9 +19,6 @@ in."""
 PICTURES = "pictures"
 """The folder of a fleet's pictures, by month."""
 
-ZONE_LOOKUP = "tlc/taxi_zone_lookup.csv"
-"""TLC's names of the taxi zones."""
-
 
 def stored_value(asset_key: Sequence[str], month: Month, extension: str) -> str:
     """A month of an asset, by the asset's key: ``yellow/model/2023-03.skops``."""

@@ -1,7 +1,5 @@
 """CSV files of trips, of any of TLC's years with zones, as the month files that the project reads.
 
-    python -m taxi_assets.tlc.convert FILE… FOLDER [--months 2019-01:2019-12]
-
 A file of one month stays whole, with the few trips of other months that TLC's own files have, too.
 A file of several is split by the month of pick-up. What is left out is counted.
 """
@@ -15,14 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
-from taxi_assets.errors import MonthError
 from taxi_assets.tlc import clock
 from taxi_assets.tlc.clock import read_times
 from taxi_assets.tlc.csv_files import CsvError, CsvTrips
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE, Fleet
-from taxi_assets.tlc.months import Month, months_of
+from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.numbers import read_numbers
 from taxi_assets.tlc.readings import plain
 from taxi_assets.tlc.schema import CONGESTION_PRICING, month_schema
@@ -215,26 +210,3 @@ def _say(planned: Plan, unreadable: Counter[str]) -> str:
     if lost:
         said.append(f"values that cannot be read, now empty: {', '.join(lost)}")
     return "; ".join(said)
-
-
-@click.command(help=__doc__)
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--months", metavar="FIRST:LAST", help="Only these months; others are counted.")
-def main(files: tuple[Path, ...], folder: Path, months: str | None) -> None:
-    """Convert, and say what was done."""
-    try:
-        wanted = months_of(months) if months else None
-        length = 2 * sum(path.stat().st_size for path in files)
-        with click.progressbar(length=length, label="Converting", width=30) as bar:
-            said = convert_all(files, folder, wanted, bar.update)
-    except (MonthError, ValueError) as error:
-        raise click.ClickException(str(error)) from None
-    except OSError as error:
-        raise click.ClickException(f"{error.filename or folder}: {error.strerror}.") from None
-    for line in said:
-        click.echo(line)
-
-
-if __name__ == "__main__":
-    main()

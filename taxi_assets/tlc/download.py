@@ -53,28 +53,9 @@ class HttpSource(TripSource):
         with _explained(url), path.open("xb") as file:
             return str(Transfer(url, file, report).run())
 
-    def fetch_lookup(self, path: Path) -> None:
-        """Download the file: from beside the months, or where TLC has it."""
-        try:
-            self._save_lookup("taxi_zone_lookup.csv", path)
-        except UnreachableSourceError:
-            raise
-        except SourceError:
-            self._save_lookup("../misc/taxi_zone_lookup.csv", path)
-
-    def _save_lookup(self, name: str, path: Path) -> None:
-        from taxi_assets.tlc.transfer import Transfer
-
-        url = self._below_base(name)
-        with _explained(url), path.open("wb") as file:
-            Transfer(url, file, lambda _: None).run()
-
     def _url(self, fleet: Fleet, month: Month) -> str:
-        return self._below_base(fleet.file_name(month))
-
-    def _below_base(self, name: str) -> str:
         base = urlsplit(self.base_url)
-        path = posixpath.normpath(posixpath.join(base.path or "/", name))
+        path = posixpath.normpath(posixpath.join(base.path or "/", fleet.file_name(month)))
         return urlunsplit(base._replace(path=path))
 
 

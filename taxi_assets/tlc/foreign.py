@@ -19,7 +19,7 @@ MAX_QUOTED = 80
 
 SHOWN_COLUMNS = 4
 
-CONVERT = "python -m taxi_assets.tlc.convert FILE FOLDER makes month files of it."
+CONVERT = "taxi-assets convert FILE FOLDER makes month files of it."
 
 AGAIN = "Run the month again; if it stays so, check TAXI_TRIP_SOURCE."
 

@@ -47,12 +47,12 @@ class Month:
 
 
 def months_of(span: str) -> list[Month]:
-    """The months of a span such as ``2023-01:2023-12``, in order; of ``2023-03``, that one.
+    """The months of a span, in order: ``2023-01...2023-12``, ``2023-01:2023-12`` or ``2023-03``.
 
     Raises:
         ValueError: it is none, or it ends before it begins.
     """
-    first, _, last = span.partition(":")
+    first, _, last = span.replace("...", ":").partition(":")
     month, end = Month.parse(first), Month.parse(last or first)
     if end < month:
         raise ValueError(f"{span!r} ends before it begins.")

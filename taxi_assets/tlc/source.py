@@ -76,14 +76,6 @@ class TripSource(ABC):
             SourceError: the source does not have the month, or cannot be reached.
         """
 
-    @abstractmethod
-    def fetch_lookup(self, path: Path) -> None:
-        """Write TLC's zone lookup file to ``path``.
-
-        Raises:
-            SourceError: the source does not have it.
-        """
-
 
 @dataclass(frozen=True)
 class FileSource(TripSource):
@@ -113,11 +105,6 @@ class FileSource(TripSource):
                     f"{self.location(fleet, month)} changed while it was read. Run the month again."
                 )
             return version
-
-    def fetch_lookup(self, path: Path) -> None:
-        """Copy the file, which lies beside the months."""
-        with _explained(f"{self.url.rstrip('/')}/taxi_zone_lookup.csv") as (file_system, lookup):
-            file_system.get_file(lookup, str(path))
 
     def _file(self, fleet: Fleet, month: Month) -> str:
         return f"{self.url.rstrip('/')}/{fleet.file_name(month)}"
@@ -192,7 +179,3 @@ class SyntheticSource(TripSource):
 
         write_month(path, fleet, month, self.trips)
         return self.version(fleet, month)
-
-    def fetch_lookup(self, path: Path) -> None:
-        """There are no names for made-up zones."""
-        raise SourceError("Synthetic zones have no names.")

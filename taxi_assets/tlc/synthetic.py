@@ -4,18 +4,15 @@ A synthetic month depends on the fleet, the month and the number of trips, and o
 It has the quirks of the published files: pick-ups outside the month, trips of zero, negative and
 day-long duration, unknown zones, missing passenger counts, the column types of its era.
 
-As a command it writes a folder that serves as ``TAXI_TRIP_SOURCE``::
-
-    python -m taxi_assets.tlc.synthetic FOLDER --fleet yellow --months 2023-01:2023-12
+``taxi-assets synthetic`` writes a folder of them that serves as ``TAXI_TRIP_SOURCE``.
 """
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taxi_assets.tlc.city import HOURLY_DEMAND, HOURLY_SPEED, City, build_city
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, FLEETS, PICKUP_ZONE, Fleet
-from taxi_assets.tlc.months import Month, months_of
+from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.schema import month_schema
 
 if TYPE_CHECKING:
@@ -148,35 +145,3 @@ def _column(columns: dict[str, Any], field: "pa.Field") -> "pa.Array":
     if values is None:
         values = np.zeros(trips)
     return pa.array(values).cast(field.type)
-
-
-def main() -> None:
-    """Write the months that the command line asks for, and print each file's name."""
-    parser = argparse.ArgumentParser(
-        prog="python -m taxi_assets.tlc.synthetic",
-        description="Write synthetic TLC month files into a folder.",
-    )
-    parser.add_argument("folder", type=Path, help="where the files go; made if absent")
-    parser.add_argument("--fleet", choices=FLEETS, default="yellow")
-    parser.add_argument("--months", required=True, help="2023-03, or a range 2023-01:2023-12")
-    parser.add_argument("--trips", type=int, default=200_000, help="trips in each month")
-    arguments = parser.parse_args()
-    try:
-        months = months_of(arguments.months)
-    except ValueError as error:
-        parser.error(f"--months: {error}")
-    if arguments.trips < 1:
-        parser.error(f"--trips: {arguments.trips} is not a positive number of trips.")
-
-    fleet = FLEETS[arguments.fleet]
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    for month in months:
-        path = arguments.folder / fleet.file_name(month)
-        unfinished = path.with_suffix(".part")
-        write_month(unfinished, fleet, month, arguments.trips)
-        unfinished.replace(path)
-        print(path)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,17 +1,46 @@
-"""TLC's taxi zones. Source: TLC's table of taxi zones."""
+"""TLC's taxi zones: their names and boroughs.
+
+``zones.csv`` is made from the City of New York's public shapefile of TLC's taxi zones (NYC Open
+Data), which has 260 zones. TLC's lookup table has five more ids: 57 is a part of zone 56, 104 and
+105 are parts of 103, 264 is an unknown zone, and 265 is everywhere outside New York.
+"""
+
+import csv
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import NamedTuple
 
 LAST_ZONE = 265
-"""TLC numbers its zones from 1 to 265; the last two are unknown and outside New York."""
+"""TLC numbers its zones from 1 to 265."""
 
 AIRPORTS = frozenset({1, 132, 138})
 """Newark, John F. Kennedy, LaGuardia."""
 
-MANHATTAN = frozenset(
-    {
-        *(4, 12, 13, 24, 41, 42, 43, 45, 48, 50, 68, 74, 75, 79, 87, 88, 90, 100, 103, 104, 105),
-        *(107, 113, 114, 116, 120, 125, 127, 128, 137, 140, 141, 142, 143, 144, 148, 151, 152),
-        *(153, 158, 161, 162, 163, 164, 166, 170, 186, 194, 202, 209, 211, 224, 229, 230, 231),
-        *(232, 233, 234, 236, 237, 238, 239, 243, 244, 246, 249, 261, 262, 263),
-    }
-)
+
+class Zone(NamedTuple):
+    """A taxi zone's name and borough."""
+
+    name: str
+    borough: str
+
+
+def _read_zones() -> dict[int, Zone]:
+    text = files("taxi_assets.tlc").joinpath("zones.csv").read_text("utf-8")
+    rows = csv.DictReader(text.splitlines())
+    zones = {int(row["LocationID"]): Zone(row["zone"], row["borough"]) for row in rows}
+    parts = {57: zones[56], 104: zones[103], 105: zones[103]}
+    others = {264: Zone("Unknown", "Unknown"), 265: Zone("Outside of NYC", "Outside of NYC")}
+    return dict(sorted((zones | parts | others).items()))
+
+
+ZONES: Mapping[int, Zone] = _read_zones()
+"""All zones by their ids, 1 to 265."""
+
+
+def zone_of(number: int) -> Zone:
+    """The zone of an id; one without a name of TLC's where there is no such zone."""
+    return ZONES.get(number, Zone(f"zone {number}", "unknown borough"))
+
+
+MANHATTAN = frozenset(number for number, zone in ZONES.items() if zone.borough == "Manhattan")
 """The zones of the borough of Manhattan."""

@@ -63,7 +63,7 @@ def load_serving(server: TrackingServer, fleet: str, number: int | None = None) 
     except UnusableVersionError as error:
         ways = (
             f" Make two months that follow each other, with all assets of {fleet}; or choose a "
-            f"version for good: python -m taxi_assets.champion --fleet {fleet} --set VERSION; or "
+            f"version for good: taxi-assets champion --fleet {fleet} --set VERSION; or "
             "for this time: --model VERSION."
         )
         raise UnusableVersionError(f"{error}{ways if number is None else ''}") from None
@@ -229,7 +229,7 @@ class Champions:
             if found and JUDGED_THROUGH not in model.tags:
                 self._tag(JUDGED_THROUGH, found[1])
             self._server.client.delete_registered_model_tag(self._name, OLD_RECORD)
-        again = f"python -m taxi_assets.champion --fleet {self._fleet} --pin"
+        again = f"taxi-assets champion --fleet {self._fleet} --pin"
         told = f"the pin that an earlier release has set does not hold any more; again: {again}"
         return [told] if '"pinned": true' in model.tags[OLD_RECORD] else []
 

@@ -1,15 +1,10 @@
-"""Tell MLflow's SQLite database that the folder with its artifacts has moved.
+"""Tells MLflow's SQLite database that the folder with its artifacts has moved.
 
-MLflow notes the absolute path of each artifact. In the folder's new place::
-
-    python -m taxi_assets.tracking.relocate /where/it/was
+MLflow notes the absolute path of each artifact.
 """
 
-import argparse
 import sqlite3
 from pathlib import Path
-
-from taxi_assets.settings import Settings, SettingsError
 
 PLACES = [
     ("experiments", "artifact_location"),
@@ -32,24 +27,3 @@ def relocate(database: Path, old: Path, new: Path) -> int:
                 {"old": f"{old}/", "new": f"{new}/"},
             ).rowcount
     return replaced
-
-
-def main() -> None:
-    """Replace the folder given by the current one, and print how many paths changed."""
-    parser = argparse.ArgumentParser(
-        prog="python -m taxi_assets.tracking.relocate",
-        description="Tell MLflow's SQLite database that this folder has moved.",
-    )
-    parser.add_argument("old", type=Path, help="the absolute path that the folder had")
-    old = parser.parse_args().old
-    try:
-        scheme, _, path = Settings.from_environment().tracking_uri.partition(":///")
-    except SettingsError as error:
-        parser.error(error.message)
-    if scheme != "sqlite" or not Path(path).is_file():
-        parser.error("MLFLOW_TRACKING_URI is not an SQLite database that exists here.")
-    print(f"{relocate(Path(path), old, Path.cwd())} paths changed")
-
-
-if __name__ == "__main__":
-    main()

@@ -36,6 +36,8 @@ from taxi_assets.durations.answers import (
 
 ZONE_COLUMNS = ("PULocationID", "DOLocationID")
 TIME_COLUMN = "pickup_datetime"
+COLUMNS = (*ZONE_COLUMNS, TIME_COLUMN)
+OTHER_TIME = re.compile(r"at|[tl]pep_.*", re.DOTALL)
 LAST_ZONE = 265
 
 WHOLE = re.compile(r"\s*[+]?([0-9]{1,9})(?:\.0*)?\s*", re.ASCII)
@@ -127,18 +129,27 @@ class TripDuration(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc
 
 
 def as_table(asked: Any) -> pd.DataFrame:
-    """What any of MLflow's ways to ask gives, as a table."""
+    """The columns that count, of what any of MLflow's ways to ask gives."""
     if isinstance(asked, pd.DataFrame):
-        return asked.reset_index(drop=True)
+        return asked[columns_of(asked)].reset_index(drop=True)
     try:
         if isinstance(asked, Mapping):
-            columns = {name: np.ravel(values) for name, values in asked.items()}
-            return pd.DataFrame(columns)
+            return pd.DataFrame({name: np.ravel(asked[name]) for name in columns_of(asked)})
         # MLflow makes arrays without an axis of the values in `inputs`.
-        records = [{name: np.asarray(value).item() for name, value in row.items()} for row in asked]
+        records = [
+            {name: np.asarray(row[name]).item() for name in columns_of(row)} for row in asked
+        ]
         return pd.DataFrame.from_records(records)
     except (TypeError, ValueError, AttributeError) as error:
         raise refusal(f"This is no table of questions ({error}). {HOW}") from None
+
+
+def columns_of(given: Any) -> list[str]:
+    """Those of the columns given that count; a time under another name is refused."""
+    for name in given:
+        if isinstance(name, str) and OTHER_TIME.fullmatch(name):
+            raise refusal(f"Column {name[:40]} is a time under another name. {HOW}")
+    return [name for name in COLUMNS if name in given]
 
 
 HOW = (
@@ -187,6 +198,8 @@ def read_bands(table: pd.DataFrame) -> Any:
         return unknown
     values = table[TIME_COLUMN]
     given = values.notna().to_numpy()
+    if not pd.api.types.is_datetime64_any_dtype(values.dtype):
+        given &= np.array([not (isinstance(one, str) and not one.strip()) for one in values], bool)
     if not given.any():
         return unknown
     if pd.api.types.is_datetime64_dtype(values.dtype):

@@ -90,7 +90,10 @@ class TrackingServer:
         from filelock import FileLock
 
         path = self._sqlite_path
-        return FileLock(f"{path}.lock", LONGEST_TURN) if path else threading.RLock()
+        if path is None or not os.access(Path(path).parent, os.W_OK):
+            # Who may only read the folder cannot lock it, and changes nothing.
+            return threading.RLock()
+        return FileLock(f"{path}.lock", LONGEST_TURN)
 
     @property
     def _sqlite_path(self) -> str | None:
@@ -136,13 +139,27 @@ class TrackingServer:
         ) as error:
             reason = mask(first_line(error).replace(self.uri, self.shown))
             if OUTDATED in reason:
-                raise TrackingError(
-                    f"The database of MLflow at {self.shown} was made by an older MLflow. Back it "
-                    f"up, then bring it up to date: mlflow db upgrade {self.shown}"
-                ) from None
+                raise TrackingError(self._other_version(reason)) from None
             code = getattr(error, "error_code", "INTERNAL_ERROR")
             passing = code in OUTAGES and not isinstance(error, ImportError)
             raise (UnreachableTrackingError if passing else TrackingError)(
                 f"MLflow at {self.shown} fails ({reason}). What was stored before stays. Check "
                 "MLFLOW_TRACKING_URI and the server, then try again."
             ) from None
+
+    def _other_version(self, reason: str) -> str:
+        """What to do about a database of another MLflow, by the revision that MLflow has found."""
+        import mlflow
+
+        revisions = Path(mlflow.__file__).parent / "store/db_migrations/versions"
+        found = re.search(r"found version (\w+)", reason)
+        if found and not any(revisions.glob(f"{found[1]}_*.py")):
+            return (
+                f"The database of MLflow at {self.shown} was made by a newer MLflow than "
+                f"{mlflow.__version__}. Install that one, or set MLFLOW_TRACKING_URI to another "
+                "database."
+            )
+        return (
+            f"The database of MLflow at {self.shown} was made by an older MLflow. Back it up, then "
+            f"bring it up to date: mlflow db upgrade {self.shown}"
+        )

@@ -73,6 +73,7 @@ def load_version(server: TrackingServer, fleet: str, number: int) -> "TripDurati
 @lru_cache(maxsize=3)
 def _load(tracking_uri: str, name: str, source: str) -> "TripDuration":
     import requests
+    import yaml
     from mlflow.artifacts import download_artifacts, list_artifacts
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model
@@ -96,7 +97,10 @@ def _load(tracking_uri: str, name: str, source: str) -> "TripDuration":
             )
     except requests.RequestException:
         raise
-    except (OSError, KeyError, ValueError, TypeError, MlflowException) as error:
+    except (
+        *(OSError, KeyError, ValueError, TypeError, AttributeError),
+        *(yaml.YAMLError, MlflowException),
+    ) as error:
         # What is there, and cannot be fetched.
         if isinstance(error, MlflowException) and error.error_code in OUTAGES:
             raise

@@ -1,12 +1,5 @@
-"""Remove what was made of a fleet, or of a month of it, and nothing else.
+"""Removes what was made of a fleet, or of a month of it, and nothing else."""
 
-``python -m taxi_assets.wipe --fleet synthetic`` lists it by name; ``--yes`` removes it: files,
-Dagster's records and runs, MLflow's runs, models and versions. Of a single month
-(``--month 2023-03``) Dagster's records stay, as Dagster cannot forget those of one month.
-"""
-
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,43 +9,25 @@ from taxi_assets.errors import MonthError, mask
 from taxi_assets.reporting.charts import BOOSTED_PICTURES, COVERAGE, PICTURES
 from taxi_assets.runs.dead_runs import end_dead_runs
 from taxi_assets.runs.event_log import keys_of
-from taxi_assets.settings import Settings, SettingsError
+from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.io_managers import FORMATS
 from taxi_assets.storage.layout import own_files
-from taxi_assets.tlc.fleets import FLEETS, Fleet
+from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tracking.removal import find_tracked, remove_tracked
-from taxi_assets.tracking.servers import TrackingServer, try_mlflow_briefly
+from taxi_assets.tracking.servers import TrackingServer
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Do as the command line says; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m taxi_assets.wipe", description=__doc__)
-    parser.add_argument("--fleet", choices=FLEETS, required=True)
-    parser.add_argument("--month", type=Month.parse, help="one month alone: 2023-03")
-    parser.add_argument("--yes", action="store_true", help="remove it; without, it is only listed")
-    options = parser.parse_args(arguments)
-    try_mlflow_briefly()
-    try:
-        settings = Settings.from_environment()
-    except SettingsError as error:
-        parser.error(error.message)
-    try:
-        wipe(settings, FLEETS[options.fleet], options.month, really=options.yes)
-    except MonthError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-def wipe(settings: Settings, fleet: Fleet, month: Month | None, *, really: bool) -> None:
+def wipe(
+    settings: Settings, server: TrackingServer, fleet: Fleet, month: Month | None, *, really: bool
+) -> None:
     """List what there is of a fleet, or of a month, and remove it if that is really meant.
 
     Raises:
         MonthError: a run of the fleet is under way, or a service does not do its part.
     """
-    storage, server = Storage(settings.storage), TrackingServer(settings.tracking_uri)
+    storage = Storage(settings.storage)
     with _instance() as instance:
         for line in end_dead_runs(instance):
             print(line)
@@ -140,7 +115,3 @@ def _remove_files(storage: Storage, files: Sequence[str]) -> None:
             ) from None
     for folder in sorted({str(Path(path).parent) for path in files}, key=len, reverse=True):
         storage.remove_empty(folder)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,317 @@
+"""The command ``taxi-assets``: everything that people do beside Dagster's and MLflow's pages.
+
+What a command needs is imported when it is used, so that help is quick.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from dotenv import load_dotenv
+
+from taxi_assets.errors import MonthError, mask
+from taxi_assets.settings import Settings
+from taxi_assets.tlc.fleets import FLEETS
+from taxi_assets.tlc.months import Month, months_of
+
+if TYPE_CHECKING:
+    from taxi_assets.tracking.servers import TrackingServer
+
+FOLDER, FILE = click.Path(file_okay=False, path_type=Path), click.Path(path_type=Path)
+
+
+class Span(click.ParamType[list[Month]]):
+    """A month, ``2023-03``, or a range of months, ``2023-01...2023-12``."""
+
+    name = "months"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> list[Month]:
+        """The months, in order."""
+        try:
+            return months_of(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def fleet_option(**options: Any) -> Callable[..., Any]:
+    """The option that names a fleet."""
+    return click.option("--fleet", type=click.Choice(list(FLEETS)), help="Whose trips.", **options)
+
+
+class Commands(click.Group):
+    """Commands whose errors are sentences, and that obey the ``.env`` that Dagster obeys."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        # All of it, as Dagster does: MLflow and object stores read variables of their own.
+        load_dotenv(Path.cwd() / ".env")
+        try:
+            return super().invoke(ctx)
+        except MonthError as error:
+            raise click.ClickException(str(error)) from None
+
+
+@click.group(cls=Commands, context_settings={"max_content_width": 100})
+@click.version_option(package_name="taxi_assets")
+def main() -> None:
+    """Monthly models of how long New York's taxi trips take."""
+
+
+@main.command(
+    epilog="Examples:"
+    "\n\ntaxi-assets materialize green 2023-01"
+    "\n\ntaxi-assets materialize green 2023-01...2023-03 --source ../tlc"
+)
+@click.argument("fleet", type=click.Choice(list(FLEETS)))
+@click.argument("months", type=Span())
+@click.option("--select", metavar="ASSETS", help="A part of the assets: raw_trips,cleaned_trips.")
+@click.option("--source", metavar="PLACE", help="A folder or URL, instead of TAXI_TRIP_SOURCE.")
+@click.option("--storage", metavar="PLACE", help="A folder or URL, instead of TAXI_STORAGE.")
+def materialize(
+    fleet: str, months: list[Month], select: str | None, source: str | None, storage: str | None
+) -> None:
+    """Make months of a fleet, as `dagster asset materialize` does."""
+    from taxi_assets.assets.graph import GRAPH
+    from taxi_assets.runs.partitions import monthly_partitions
+
+    for variable, place in (("TAXI_TRIP_SOURCE", source), ("TAXI_STORAGE", storage)):
+        if place is not None:
+            os.environ[variable] = place
+    os.environ["TAXI_FLEET"] = fleet
+    Settings.from_environment()
+    there = monthly_partitions(FLEETS[fleet]).get_partition_keys()
+    first, last = (months[at].partition_key for at in (0, -1))
+    if not there[0] <= first <= last <= there[-1]:
+        raise click.UsageError(
+            f"{fleet} has the months {there[0][:7]} to {there[-1][:7]}, and not all of "
+            f"{first[:7]} to {last[:7]}."
+        )
+    names = [name.strip() for name in select.split(",")] if select else []
+    for name in names:
+        if name not in (known := [asset.name for asset in GRAPH]):
+            raise click.UsageError(f"{fleet} has no asset {name!r}; it has {', '.join(known)}.")
+    selected = ",".join(f"{fleet}/{name}" for name in names) or f"group:{fleet}"
+    chosen = ["--partition", first] if first == last else ["--partition-range", f"{first}...{last}"]
+    sys.argv = ["dagster", "asset", "materialize", "-m", "taxi_assets.definitions",
+                "--select", selected, *chosen]  # fmt: skip
+    (dagster,) = entry_points(group="console_scripts", name="dagster")
+    dagster.load()()
+
+
+@main.command(
+    epilog="Examples:"
+    "\n\ntaxi-assets predict --fleet green --from JFK --to 'Times Sq' --at 'Fri 17:00'"
+    "\n\ntaxi-assets predict --fleet green trips.csv --output answers.csv"
+)
+@click.argument("trips", type=FILE, required=False)
+@fleet_option(required=True)
+@click.option("--from", "start", metavar="ZONE", help="A zone's name or number.")
+@click.option("--to", "end", metavar="ZONE", help="A zone's name or number.")
+@click.option("--at", metavar="TIME", help="Fri 17:00, or 2023-04-07T17:00; else any hour.")
+@click.option("--output", type=FILE, help="A Parquet or CSV file for the answers.")
+@click.option("--model", type=int, metavar="VERSION", help="Instead of the champion.")
+def predict(
+    trips: Path | None,
+    fleet: str,
+    start: str | None,
+    end: str | None,
+    at: str | None,
+    output: Path | None,
+    model: int | None,
+) -> None:
+    """Say how long a trip takes, or all trips of a CSV or Parquet file.
+
+    A file has the columns PULocationID, DOLocationID and, where the hour is to count,
+    pickup_datetime.
+    """
+    from taxi_assets.serving.batch import predict_file
+    from taxi_assets.serving.inference import describe_trip
+    from taxi_assets.tracking.champions import load_serving
+
+    one = start is not None or end is not None
+    if one == (trips is not None) or (one and None in (start, end)):
+        raise click.UsageError("Ask for one trip with --from and --to, or name a file of trips.")
+    if trips is not None and output is None:
+        raise click.UsageError("Name the file for the answers: --output answers.csv")
+    if (at if trips else output) is not None:
+        raise click.UsageError("--at goes with one trip, --output with a file of trips.")
+    serving = load_serving(tracking_server(Settings.from_environment()), fleet, model)
+    if trips is not None and output is not None:
+        predict_file(serving, trips, output)
+    elif start is not None and end is not None:
+        click.echo(describe_trip(serving, fleet, start, end, at))
+
+
+@main.command(
+    epilog="Examples:"
+    "\n\ntaxi-assets champion --fleet green"
+    "\n\ntaxi-assets champion --fleet green --set 4 --why 'the newest looks odd'"
+)
+@fleet_option(required=True)
+@click.option("--set", "number", type=int, metavar="VERSION", help="Have this version serve.")
+@click.option("--back", is_flag=True, help="Have the previous champion serve.")
+@click.option("--pin/--unpin", default=None, help="Keep months from moving the alias, or not.")
+@click.option("--why", default="by hand", help="The reason, which is kept.")
+def champion(fleet: str, number: int | None, back: bool, pin: bool | None, why: str) -> None:
+    """Show which version serves and why, or choose another."""
+    from taxi_assets.tracking.choosing import choose_champion
+
+    if number is not None and back:
+        raise click.UsageError("--set and --back exclude each other.")
+    settings = Settings.from_environment()
+    for line in choose_champion(
+        settings, tracking_server(settings), FLEETS[fleet], number, back, pin, why
+    ):
+        click.echo(line)
+
+
+@main.command(epilog="Example: taxi-assets serve --fleet green --port 8080")
+@fleet_option()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option("--port", default=8080, show_default=True, help="0 is any that is free.")
+@click.option("--allow-host", multiple=True, metavar="NAME", help="A name it is reached by, too.")
+@click.option("--model", type=int, metavar="VERSION", help="Instead of the champion.")
+def serve(
+    fleet: str | None, host: str, port: int, allow_host: tuple[str, ...], model: int | None
+) -> None:
+    """Serve the champion's answers, and a page to ask on; Ctrl-C stops it.
+
+    Without --fleet it serves the first fleet of TAXI_FLEET.
+    """
+    from taxi_assets.serving import server
+    from taxi_assets.serving.watch import Watch
+    from taxi_assets.tracking.champions import load_serving
+
+    settings = Settings.from_environment()
+    name = fleet or settings.fleets[0].name
+    with server.listen(host, port) as listening:
+        load = partial(load_serving, tracking_server(settings), name, model)
+        server.serve(listening, Watch(load, partial(print, flush=True)), name, allow_host)
+
+
+@main.command(epilog="Example: taxi-assets report --output report.html")
+@click.option("--output", type=FILE, default=Path("report.html"), show_default=True,
+              help="The page's file.")  # fmt: skip
+def report(output: Path) -> None:
+    """Write one page about all stored months of the fleets of TAXI_FLEET."""
+    from taxi_assets.reporting.report import write_report
+    from taxi_assets.storage.files import Storage
+
+    settings = Settings.from_environment()
+    pages = tracking_server(settings).pages or settings.mlflow_ui_url
+    with os_errors_named(output):
+        months, problems = write_report(Storage(settings.storage), settings.fleets, output, pages)
+    for problem in problems:
+        click.echo(problem, err=True)
+    click.echo(f"{output}: {months} month{'' if months == 1 else 's'}")
+
+
+@main.command(epilog="Example: taxi-assets convert yellow_tripdata_2019-01.csv.gz tlc")
+@click.argument("files", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1,
+                required=True)  # fmt: skip
+@click.argument("folder", type=FOLDER)
+@click.option("--months", type=Span(), help="Which months are wanted: 2019-01...2019-12.")
+def convert(files: tuple[Path, ...], folder: Path, months: list[Month] | None) -> None:
+    """Make the month files of CSV files of trips."""
+    from taxi_assets.tlc.convert import convert_all
+
+    length = 2 * sum(path.stat().st_size for path in files)
+    with (
+        os_errors_named(folder),
+        click.progressbar(length=length, label="Converting", width=30) as bar,
+    ):
+        lines = convert_all(files, folder, months, bar.update)
+    for line in lines:
+        click.echo(line)
+
+
+@main.command(
+    epilog="Example: taxi-assets synthetic FOLDER --fleet yellow --months 2023-01...2023-12"
+)
+@click.argument("folder", type=FOLDER)
+@fleet_option(default="yellow", show_default=True)
+@click.option("--months", type=Span(), required=True, help="2023-03, or 2023-01...2023-12.")
+@click.option("--trips", type=click.IntRange(1), default=200_000, show_default=True,
+              help="Trips in each month.")  # fmt: skip
+def synthetic(folder: Path, fleet: str, months: list[Month], trips: int) -> None:
+    """Write invented month files of TLC's schema into a folder."""
+    from taxi_assets.tlc.synthetic import write_month
+
+    with os_errors_named(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for month in months:
+            path = folder / FLEETS[fleet].file_name(month)
+            unfinished = path.with_suffix(".part")
+            write_month(unfinished, FLEETS[fleet], month, trips)
+            unfinished.replace(path)
+            click.echo(path)
+
+
+@main.command(
+    epilog="Examples:\n\ntaxi-assets wipe --fleet green\n\ntaxi-assets wipe --fleet green --yes"
+)
+@fleet_option(required=True)
+@click.option("--month", type=Span(), help="One month alone: 2023-03.")
+@click.option("--yes", is_flag=True, help="Remove it; without, it is only listed.")
+def wipe(fleet: str, month: list[Month] | None, yes: bool) -> None:
+    """Remove what was made of a fleet, or of a month of it, and nothing else.
+
+    Of a single month Dagster's records stay, as Dagster cannot forget those of one month.
+    """
+    from taxi_assets.runs.wipe import wipe as wipe_fleet
+
+    if month is not None and len(month) > 1:
+        raise click.UsageError("--month is one month, such as 2023-03.")
+    settings = Settings.from_environment()
+    chosen = month[0] if month else None
+    wipe_fleet(settings, tracking_server(settings), FLEETS[fleet], chosen, really=yes)
+
+
+@main.command(epilog="Example: taxi-assets relocate /where/it/was")
+@click.argument("old", type=FOLDER)
+def relocate(old: Path) -> None:
+    """Tell MLflow's SQLite database that this folder was at OLD before it was moved."""
+    from taxi_assets.tracking.relocate import relocate as replace_paths
+
+    scheme, _, path = Settings.from_environment().tracking_uri.partition(":///")
+    if scheme != "sqlite" or not Path(path).is_file():
+        raise click.UsageError("MLFLOW_TRACKING_URI is not an SQLite database that exists here.")
+    click.echo(f"{replace_paths(Path(path), old, Path.cwd())} paths changed")
+
+
+@main.command(
+    epilog="Example: taxi-assets tune --fleet green --months 2021-01...2021-03 --trials 40",
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True},
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def tune(arguments: tuple[str, ...]) -> None:
+    """Search hyperparameters of the boosted model on stored months."""
+    from taxi_assets.tuning import tune as command
+
+    command.main(arguments, prog_name="taxi-assets tune")
+
+
+def tracking_server(settings: Settings) -> "TrackingServer":
+    """MLflow, which is not asked for minutes while it is away, and shows no progress of its own."""
+    from taxi_assets.tracking.servers import TrackingServer
+
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    return TrackingServer(settings.tracking_uri)
+
+
+@contextmanager
+def os_errors_named(place: Path) -> Iterator[None]:
+    """Say in a sentence what the operating system has against a place."""
+    try:
+        yield
+    except OSError as error:
+        reason = mask(f"{error.filename or place}: {error.strerror or error}.")
+        raise click.ClickException(reason) from None

@@ -1,0 +1,66 @@
+"""What a version says of trips whose zones and hours are known."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from taxi_assets.durations.answers import band_of, number
+from taxi_assets.serving.questions import WEEKDAYS, QuestionError, find_zone, hour_at
+from taxi_assets.tlc.zones import ZONES
+from taxi_assets.tracking.champions import Serving
+
+
+def predict_trips(
+    serving: Serving,
+    pickups: Sequence[int],
+    dropoffs: Sequence[int],
+    hours: Sequence[int | None],
+) -> NDArray[np.float64]:
+    """Minutes, lower and upper bound of trips, shape (len(pickups), 3).
+
+    Args:
+        serving: answers.
+        pickups: zones, 1 to 265.
+        dropoffs: likewise.
+        hours: of the week, 0 to 167; None is any hour.
+    """
+    known = np.array([hour is not None for hour in hours], bool)
+    bands = band_of(np.array([hour or 0 for hour in hours], np.int64))
+    cells = number(np.array(pickups, np.int64), np.array(dropoffs, np.int64), bands)
+    return np.asarray(serving.model.answer(cells, known)).T
+
+
+def predict_week(serving: Serving, pickup: int, dropoff: int) -> NDArray[np.float64]:
+    """Minutes, lower and upper bound by the hour of the week, shape (3, 168)."""
+    bands, hours = np.unique(band_of(np.arange(168)), return_inverse=True)
+    cells = number(np.array([pickup]), np.array([dropoff]), bands)
+    return np.asarray(serving.model.answer_cells(cells))[:, hours]
+
+
+def describe_trip(serving: Serving, fleet: str, start: str, end: str, at: str | None) -> str:
+    """How long one trip takes, in words.
+
+    Raises:
+        QuestionError: a zone or the time cannot be meant; the message names the option.
+    """
+    given = {"--from": (find_zone, start), "--to": (find_zone, end), "--at": (hour_at, at)}
+    found = []
+    for option, (find, text) in given.items():
+        try:
+            found.append(find(text))
+        except QuestionError as error:
+            raise QuestionError(f"{option}: {error}") from None
+    pickup, dropoff, hour = found
+    assert pickup is not None
+    assert dropoff is not None
+    ((minutes, low, high),) = predict_trips(serving, [pickup], [dropoff], [hour])
+    when = "at an average hour"
+    if hour is not None:
+        when = f"on a {WEEKDAYS[hour // 24].capitalize()} at {hour % 24}:00"
+    version = serving.version
+    return (
+        f"From {ZONES[pickup].name} to {ZONES[dropoff].name} {when}: {minutes:.1f} minutes. "
+        f"Eight trips of ten take {low:.1f} to {high:.1f}.\n"
+        f"({version.family} model of {fleet} taxis, {version.month}, version {version.number})"
+    )

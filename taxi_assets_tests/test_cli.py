@@ -1,0 +1,146 @@
+"""``taxi-assets``: one command for everything, its settings, and the slips that people make."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import dagster as dg
+import pytest
+
+from taxi_assets import cli
+from taxi_assets.cli import main
+from taxi_assets.errors import MonthError
+from taxi_assets.settings import Settings
+from taxi_assets_tests.conftest import Command, taxi_assets
+
+COMMANDS = [
+    *("champion", "convert", "materialize", "predict", "relocate", "report", "serve", "synthetic"),
+    *("tune", "wipe"),
+]
+
+
+def test_the_commands_are_these() -> None:
+    assert sorted(main.commands) == COMMANDS
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_says_what_a_command_does_and_shows_an_example(name: str) -> None:
+    done = taxi_assets(name, "--help")
+    assert done.exit_code == 0
+    assert f"taxi-assets {name} " in done.output.partition("Example")[2]
+
+
+def test_every_command_obeys_the_env_file_that_dagster_obeys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text(
+        'TAXI_STORAGE=elsewhere\nTAXI_FLEET=green\nAWS_PROFILE="${NAME:-mine}"\n'
+    )
+    monkeypatch.setenv("TAXI_FLEET", "yellow")
+    seen: list[object] = []
+
+    @click.command()
+    def see() -> None:
+        settings = Settings.from_environment()
+        seen.extend([settings.storage, settings.fleets[0].name, os.environ["AWS_PROFILE"]])
+
+    monkeypatch.setitem(main.commands, "see", see)
+    assert taxi_assets("see", folder=tmp_path).exit_code == 0
+    assert seen == [str(tmp_path / "elsewhere"), "yellow", "mine"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (
+            MonthError("No model serves."),
+            1,
+            "Error: No model serves.",
+        ),
+        (KeyboardInterrupt(), 1, "Aborted!"),
+    ],
+)
+def test_what_goes_wrong_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, told: str
+) -> None:
+    @click.command()
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setitem(main.commands, "fail", fail)
+    done = taxi_assets("fail")
+    assert (done.exit_code, done.stderr.strip()) == (code, told)
+
+
+def test_a_pipe_that_closes_is_no_traceback() -> None:
+    """As in ``taxi-assets --help | head -0``."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "taxi_assets", "--help"],
+        stdout=writing, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    os.close(writing)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["blue", "2023-01"], "'blue' is not one of 'yellow', 'green', 'synthetic'"),
+        (["green", "2023-1"], "'2023-1' is not a month: write it as 2023-03."),
+        (["green", "2023-01-15"], "'2023-01-15' is not a month: write it as 2023-03."),
+        (["green", "2023-03...2023-01"], "'2023-03...2023-01' ends before it begins."),
+        (["green", "2013-12"], "green has the months 2014-01 to "),
+        (["green", "2023-01...2999-01"], "and not all of 2023-01 to 2999-01."),
+        (
+            ["green", "2023-01", "--select", "modle"],
+            "green has no asset 'modle'; it has raw_tr",
+        ),
+    ],
+)
+def test_what_does_not_exist_is_a_sentence(arguments: list[str], told: str) -> None:
+    done = taxi_assets("materialize", *arguments)
+    assert done.exit_code == 2
+    assert told in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("months", "chosen"),
+    [
+        ("2023-01", ["--partition", "2023-01-01"]),
+        ("2023-01-01", ["--partition", "2023-01-01"]),
+        ("2023-01...2023-03", ["--partition-range", "2023-01-01...2023-03-01"]),
+    ],
+)
+def test_materialize_is_dagsters_command(
+    monkeypatch: pytest.MonkeyPatch, months: str, chosen: list[str]
+) -> None:
+    launched: list[object] = []
+
+    class Dagster:
+        def load(self) -> object:
+            return lambda: launched.extend([*sys.argv, os.environ["TAXI_STORAGE"]])
+
+    monkeypatch.setattr(sys, "argv", [])
+    monkeypatch.setattr(cli, "entry_points", lambda **_: [Dagster()])
+    options = ["--select", "raw_trips, cleaned_trips", "--storage", "s3://bucket"]
+    assert taxi_assets("materialize", "green", months, *options).exit_code == 0
+    assert launched == [
+        *("dagster", "asset", "materialize", "-m", "taxi_assets.definitions"),
+        *("--select", "green/raw_trips,green/cleaned_trips", *chosen, "s3://bucket"),
+    ]
+
+
+def test_a_month_is_made_as_by_dagsters_command(command: Command) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "taxi_assets", "materialize", "green", "2023-01"],
+        cwd=command.folder, env=command.variables, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "metrics 2023-01: RMSE" in done.stderr
+    with dg.DagsterInstance.from_config(str(command.home)) as instance:
+        (run,) = instance.get_runs()
+    assert run.status == dg.DagsterRunStatus.SUCCESS
