@@ -487,7 +487,7 @@ def test_any_selection_runs_and_loads_what_is_not_selected_once_a_month(
         assert recorded(instance, name, result.run_id) == made
     assert {month: figures(settings, month) for month in before} == before
     # January's are loaded for February's models and backtest as well.
-    for_others = ("zone_pairs", "vectorizer", "model")
+    for_others = ("vectorizer", "model")
     again = {(name, "2023-01") for name in for_others if "backtest" in selection}
     assert {key for key, times in loaded.items() if times > (2 if key in again else 1)} == set()
     assert not {name for name, month in loaded if month == "2023-02"} & (
@@ -511,12 +511,12 @@ def test_never_two_months_trips_are_in_memory_nor_one_for_longer_than_it_is_need
         assert [frame() for frame in alive if frame() is not None] == []
         return fit(*arguments)
 
-    clean, fit = cleaning.clean_trips, exercise.regression.fit_model
+    clean, fit = cleaning.clean_trips, exercise.regression.fit_vectorizer
     monkeypatch.setattr(cleaning, "clean_trips", clean_while_alone)
     assert materialize("2023-01:2023-03").success
     assert len(alive) == 3
-    monkeypatch.setattr(exercise.regression, "fit_model", fit_without_trips)
-    assert materialize("2023-01", *NAMES[:5]).success
+    monkeypatch.setattr(exercise.regression, "fit_vectorizer", fit_without_trips)
+    assert materialize("2023-01", *NAMES[:4]).success
     assert len(alive) == 4
 
 

@@ -371,7 +371,7 @@ def test_runs_say_what_is_needed_to_do_them_again(
         f"[Dagster run {result.run_id[:8]}]({tags['dagster.url']})."
     )
     assert {"python", "dagster", "dagster-mlflow", "mlflow", "numpy", "pandas"} <= set(tags)
-    assert tags["taxi_assets.code_version"] == "2"
+    assert tags["taxi_assets.code_version"] == "3"
     assert run.data.params["random_state"] == "42"
     (dataset,) = (given.dataset for given in run.inputs.dataset_inputs)
     assert dataset.name == "green_tripdata_2023-01.parquet"
