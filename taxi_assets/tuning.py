@@ -10,6 +10,7 @@ The study is kept in a file, and MLflow has a run for each finished trial. Ctrl-
 finished, and the same command goes on. Several processes may work on one study.
 """  # noqa: D301
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
@@ -25,6 +26,7 @@ from taxi_assets.storage.files import Storage
 from taxi_assets.storage.io_managers import load_stored
 from taxi_assets.tlc.fleets import FLEETS, Fleet
 from taxi_assets.tlc.months import Month, months_of
+from taxi_assets.tracking.servers import try_mlflow_briefly
 from taxi_assets.tracking.studies import StudyTracking
 
 if TYPE_CHECKING:
@@ -75,7 +77,10 @@ def tune(fleet_name: str, span: str, trials: int, name: str | None) -> None:
     from filelock import FileLock
 
     settings, fleet = Settings.from_environment(), FLEETS[fleet_name]
-    path = Path(f"{name or f'tuning-{fleet.name}'}.db")
+    path = Path(f"{(name or f'tuning-{fleet.name}').removesuffix('.db')}.db")
+    if not re.fullmatch(r"[\w./-]+", str(path)):
+        raise click.BadParameter("use letters, digits, . _ and -", param_hint="--study")
+    try_mlflow_briefly()
     try:
         origin = RollingOrigin(_stored_sums(settings, fleet, span), settings.training_months)
         # Optuna makes its tables without a thought to processes that do the same.
@@ -83,7 +88,7 @@ def tune(fleet_name: str, span: str, trials: int, name: str | None) -> None:
             study = open_study(path, fleet, origin)
         tracking = StudyTracking(settings.tracking_uri, settings.experiment_name)
         try_values(study, origin, trials, tracking)
-        click.echo("\n".join(findings(study)))
+        found = findings(study)
     except KeyboardInterrupt:
         kept = f"{path} keeps the trials that are finished; the same command goes on."
         click.echo(f"Interrupted. {kept}", err=True)
@@ -92,13 +97,14 @@ def tune(fleet_name: str, span: str, trials: int, name: str | None) -> None:
         raise click.ClickException(str(error)) from None
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError, OSError) as error:
         raise click.ClickException(f"{path} cannot be used ({first_line(error)}).") from None
+    click.echo("\n".join(found))
 
 
 def open_study(path: Path, fleet: Fleet, origin: RollingOrigin) -> "optuna.Study":
     """The study of a fleet in a file, which has the study's name, and is made if it is not there.
 
-    Months that have been stored with other trips meanwhile are other settings: a table of means
-    does otherwise on them.
+    Months that were stored again with other trips are other settings, by the RMSE of a table of
+    means on them.
 
     Raises:
         ClickException: the file holds something else, or a study of other settings.
@@ -263,12 +269,19 @@ def _stored_sums(settings: Settings, fleet: Fleet, span: str) -> "dict[Month, pd
         raise click.BadParameter(str(error), param_hint="--months") from None
     if months[1:] == []:
         raise click.BadParameter(f"{span} is one month, two are needed.", param_hint="--months")
-    try:
-        return {month: load_stored(storage, fleet, "hourly_pairs", month) for month in months}
-    except NotStoredError as error:
-        assets = [f"{fleet.name}/{name}" for name in ("raw_trips", "cleaned_trips", "hourly_pairs")]
-        making = command(assets, months[0].partition_key, months[-1].partition_key)
-        raise NotStoredError(f"{error} All of {span}: {making}") from None
+    sums = {}
+    for month in months:
+        try:
+            sums[month] = load_stored(storage, fleet, "hourly_pairs", month)
+        except NotStoredError:
+            assets = ("raw_trips", "cleaned_trips", "hourly_pairs")
+            keys = [f"{fleet.name}/{asset}" for asset in assets]
+            making = command(keys, month.partition_key, months[-1].partition_key)
+            raise NotStoredError(
+                f"The hourly_pairs of {fleet.name} {month} are not stored in {storage.shown}. "
+                f"Materialize them, and those after it: {making}"
+            ) from None
+    return sums
 
 
 if __name__ == "__main__":

@@ -46,8 +46,9 @@ class StudyTracking(Tracking):
         with self.server.turn():
             client = self.server.client
             run_id = client.create_run(self._id, begun, run_name=name).info.run_id
+            status = "FAILED"
             try:
                 client.log_batch(run_id, figures, params)
-            finally:
                 status = "KILLED" if trial.state.name == "PRUNED" else "FINISHED"
+            finally:
                 client.set_terminated(run_id, status, ended)
