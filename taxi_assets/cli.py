@@ -299,11 +299,10 @@ def tune(arguments: tuple[str, ...]) -> None:
 
 
 def tracking_server(settings: Settings) -> "TrackingServer":
-    """MLflow, which is not asked for minutes while it is away, and shows no progress of its own."""
-    from taxi_assets.tracking.servers import TrackingServer
+    """MLflow, which is not asked for minutes while it is away."""
+    from taxi_assets.tracking.servers import TrackingServer, try_mlflow_briefly
 
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    try_mlflow_briefly()
     return TrackingServer(settings.tracking_uri)
 
 

@@ -23,6 +23,7 @@ from taxi_assets.storage.files import Storage
 from taxi_assets.storage.io_managers import load_stored
 from taxi_assets.tlc.fleets import FLEETS, Fleet
 from taxi_assets.tlc.months import Month, months_of
+from taxi_assets.tracking.servers import try_mlflow_briefly
 from taxi_assets.tracking.studies import StudyTracking
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def tune(fleet_name: str, span: str, trials: int, name: str | None) -> None:
     path = Path(f"{(name or f'tuning-{fleet.name}').removesuffix('.db')}.db")
     if not re.fullmatch(r"[\w./-]+", str(path)):
         raise click.BadParameter("use letters, digits, . _ and -", param_hint="--study")
+    try_mlflow_briefly()
     try:
         origin = RollingOrigin(_stored_sums(settings, fleet, span), settings.training_months)
         # Optuna makes its tables without a thought to processes that do the same.

@@ -38,7 +38,8 @@ class UnreachableTrackingError(TrackingError, OutageError):
 
 
 def try_mlflow_briefly() -> None:
-    """Have MLflow not try for minutes a server that is away."""
+    """Have MLflow not try for minutes a server that is away, nor draw bars of its progress."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 
 
