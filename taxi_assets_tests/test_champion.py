@@ -465,12 +465,16 @@ def test_months_that_die_before_a_write_are_finished_by_themselves_or_by_the_nex
     assert year.files == files
 
 
-def test_tags_and_aliases_are_written_in_this_order(year: Year) -> None:
-    year.play("make 1 2; die nothing make 3")
+@pytest.mark.parametrize(
+    ("steps", "month"), [("die nothing make 3", 3), ("begin 3; die nothing make 4", 4)]
+)
+def test_tags_and_aliases_are_written_in_this_order(year: Year, steps: str, month: int) -> None:
+    """The version is tagged by the month that promotes it, not by one that goes on from a death."""
+    year.play(f"make 1 2; {steps}")
+    promoted = [("promoted", f"2023-03: {year.files[3]['decision']}")] if month == 3 else []
     assert year.written == [
-        ("promoted", f"2023-03: {year.files[3]['decision']}"),
-        ("previous_champion", "1"), ("champion", "2"), ("followed", "2"),
-        ("judged_through", "2023-03"),
+        *promoted, ("previous_champion", "1"), ("champion", "2"), ("followed", "2"),
+        ("judged_through", f"2023-0{month}"),
     ]  # fmt: skip
 
 
