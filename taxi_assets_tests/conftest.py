@@ -65,6 +65,13 @@ def no_telemetry() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dagster takes the addresses of pages from the project's ``.env``, where a run is launched."""
+    for name in ("DAGSTER_UI_URL", "MLFLOW_UI_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
 def forget_when_the_power_fails(connection: Any, _: object) -> None:
     """Dagster and MLflow wait for the disk some hundred times a month, which no test needs."""
