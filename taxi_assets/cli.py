@@ -141,7 +141,7 @@ def predict(
         raise click.UsageError("Name the file for the answers: --output answers.csv")
     if (at if trips else output) is not None:
         raise click.UsageError("--at goes with one trip, --output with a file of trips.")
-    serving = load_serving(tracking_server(Settings.from_environment()), fleet, model)
+    serving = load_serving(existing_server(Settings.from_environment()), fleet, model)
     if trips is not None and output is not None:
         predict_file(serving, trips, output)
     elif start is not None and end is not None:
@@ -166,7 +166,7 @@ def champion(fleet: str, number: int | None, back: bool, pin: bool | None, why: 
     if number is not None and back:
         raise click.UsageError("--set and --back exclude each other.")
     settings = Settings.from_environment()
-    storage, server = Storage(settings.storage), tracking_server(settings)
+    storage, server = Storage(settings.storage), existing_server(settings)
     for line in choose_champion(storage, server, FLEETS[fleet], number, back, pin, why):
         click.echo(line)
 
@@ -191,7 +191,7 @@ def serve(
     settings = Settings.from_environment()
     name = fleet or settings.fleets[0].name
     with server.listen(host, port) as listening:
-        load = partial(load_serving, tracking_server(settings), name, model)
+        load = partial(load_serving, existing_server(settings), name, model)
         server.serve(listening, Watch(load, partial(print, flush=True)), name, allow_host)
 
 
@@ -298,6 +298,17 @@ def tracking_server(settings: Settings) -> "TrackingServer":
 
     try_mlflow_briefly()
     return TrackingServer(settings.tracking_uri)
+
+
+def existing_server(settings: Settings) -> "TrackingServer":
+    """MLflow, for commands that read: they make no database where there is none."""
+    server = tracking_server(settings)
+    if server.database is not None and not Path(server.database).exists():
+        raise click.ClickException(
+            f"There is no MLflow database at {server.shown}, so that no model serves. Materialize "
+            "two months first, or set MLFLOW_TRACKING_URI to where it is."
+        )
+    return server
 
 
 @contextmanager

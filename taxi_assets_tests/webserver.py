@@ -130,6 +130,18 @@ def have_ended(runs: Sequence[dict[str, Any]], *, before: float) -> bool:
     return all(run["endTime"] and run["endTime"] < before for run in runs)
 
 
+def failure_of(url: str, run: dict[str, Any]) -> tuple[str, list[str]]:
+    """Which run failed, and what its log says of it."""
+    logs = ask(
+        url,
+        """query($run: ID!) { logsForRun(runId: $run) { ... on EventConnection { events {
+             __typename ... on MessageEvent { message level timestamp } } } } }""",
+        run=run["runId"],
+    )["logsForRun"]
+    told = [event for event in logs["events"] if event.get("level") in ("ERROR", "WARNING")]
+    return run["runId"], [f"{event['timestamp']} {event['message']}" for event in told]
+
+
 def cancel_backfill(url: str, backfill: str) -> None:
     """Cancel a backfill, as its page does."""
     ask(
