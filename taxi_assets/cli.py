@@ -222,6 +222,7 @@ def convert(files: tuple[Path, ...], folder: Path, months: list[Month] | None) -
 
     with os_errors_named(folder):
         for path in files:
+            click.echo(f"Converting {path}", err=True)
             click.echo(convert.convert(path, folder, months))
 
 

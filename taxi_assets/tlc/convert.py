@@ -132,24 +132,27 @@ def _read(path: Path, lost: Counter[str]) -> "Iterator[tuple[Fleet, dict[str, pa
     """The fleet and the columns of a file, a batch at a time, by TLC's present names."""
     import pyarrow as pa
 
-    try:
-        for batch in _parquet(path) if path.is_dir() else _csv(path, lost):
-            given = batch.schema.names
-            fleets = [f for f in FLEETS.values() if f.pickup_time in standard_names(given, f)]
-            fleet = fleets[0] if fleets else FLEETS["yellow"]
-            names = standard_names(given, fleet)
-            if problem := describe_columns(names, fleet):
-                raise ConversionError(f"{path} {problem}")
-            yield fleet, dict(zip(names, batch.columns, strict=True))
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise ConversionError(f"{path} cannot be read: {first_line(error)}.") from None
+    parts = [path]
+    if path.is_dir():
+        # What else Spark and Dask put beside the parts begins with one of these.
+        parts = sorted(part for part in path.iterdir() if part.name[0] not in "._")
+    for part in parts:
+        try:
+            for batch in _parquet(part) if path.is_dir() else _csv(part, lost):
+                given = batch.schema.names
+                fleets = [f for f in FLEETS.values() if f.pickup_time in standard_names(given, f)]
+                fleet = fleets[0] if fleets else FLEETS["yellow"]
+                names = standard_names(given, fleet)
+                if problem := describe_columns(names, fleet):
+                    raise ConversionError(f"{part} {problem}")
+                yield fleet, dict(zip(names, batch.columns, strict=True))
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise ConversionError(f"{part} cannot be read: {first_line(error)}.") from None
 
 
-def _parquet(folder: Path) -> "Iterator[pa.RecordBatch]":
-    # What else Spark and Dask put beside the parts begins with one of these.
-    for part in sorted(part for part in folder.iterdir() if part.name[0] not in "._"):
-        with open_parquet(part) as opened:
-            yield from decoded_batches(opened, opened.schema_arrow.names)
+def _parquet(path: Path) -> "Iterator[pa.RecordBatch]":
+    with open_parquet(path) as opened:
+        yield from decoded_batches(opened, opened.schema_arrow.names)
 
 
 def _csv(path: Path, lost: Counter[str]) -> "Iterator[pa.RecordBatch]":
