@@ -213,22 +213,17 @@ def report(output: Path) -> None:
 
 
 @main.command(epilog="Example: taxi-assets convert yellow_tripdata_2019-01.csv.gz tlc")
-@click.argument("files", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1,
-                required=True)  # fmt: skip
+@click.argument("files", type=click.Path(exists=True, path_type=Path), nargs=-1, required=True)
 @click.argument("folder", type=FOLDER)
 @click.option("--months", type=Span(), help="Which months are wanted: 2019-01...2019-12.")
 def convert(files: tuple[Path, ...], folder: Path, months: list[Month] | None) -> None:
-    """Make the month files of CSV files of trips."""
-    from taxi_assets.tlc.convert import convert_all
+    """Make month files of CSV files of trips, or of folders of Parquet part files."""
+    from taxi_assets.tlc import convert
 
-    length = 2 * sum(path.stat().st_size for path in files)
-    with (
-        os_errors_named(folder),
-        click.progressbar(length=length, label="Converting", width=30) as bar,
-    ):
-        lines = convert_all(files, folder, months, bar.update)
-    for line in lines:
-        click.echo(line)
+    with os_errors_named(folder):
+        for path in files:
+            click.echo(f"Converting {path}", err=True)
+            click.echo(convert.convert(path, folder, months))
 
 
 @main.command(
