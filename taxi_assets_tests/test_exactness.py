@@ -26,7 +26,7 @@ from taxi_assets.durations.regression import (
     vocabulary,
 )
 from taxi_assets.durations.scoring import _r2, score_model, validate_model
-from taxi_assets.durations.zone_pairs import group_by_zone_pair
+from taxi_assets.durations.sums import group_by_zone_pair
 from taxi_assets.tlc.fleets import FLEETS, Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.synthetic import write_month

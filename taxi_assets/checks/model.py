@@ -18,7 +18,7 @@ from taxi_assets.checks.thresholds import (
     MIN_GAIN_ON_MEAN,
     THIN_ZONE_TRIPS,
 )
-from taxi_assets.durations.zone_pairs import TRAIN, split
+from taxi_assets.durations.sums import TRAIN, split
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.zones import LAST_ZONE

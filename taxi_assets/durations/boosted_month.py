@@ -8,12 +8,8 @@ from taxi_assets.durations.answers import BANDS, Boosted, BoostedPairs, Encoding
 from taxi_assets.durations.cleaning import DURATION, HOUR, VALIDATES
 from taxi_assets.durations.intervals import calibrate
 from taxi_assets.durations.models import ENCODING, fit_models, join, read_models
-from taxi_assets.durations.window import (
-    WEIGHT_OF_A_MONTH_AGO,
-    Window,
-    cells_of,
-    distinct,
-)
+from taxi_assets.durations.sums import distinct
+from taxi_assets.durations.window import WEIGHT_OF_A_MONTH_AGO, Window, cells_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

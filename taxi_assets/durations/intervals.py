@@ -57,7 +57,7 @@ def calibrate(
         cells: of each trip.
         actual: how long each took (minutes).
     """
-    from taxi_assets.durations.window import distinct
+    from taxi_assets.durations.sums import distinct
 
     met, trip, _ = distinct(cells)
     minutes, spread = model.predict_with_spread(met)

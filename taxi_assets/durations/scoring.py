@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from taxi_assets.durations.cleaning import DURATION, FEATURES, VALIDATES
 from taxi_assets.durations.regression import predict
-from taxi_assets.durations.zone_pairs import TRAIN, VALIDATION, number_cells, split
+from taxi_assets.durations.sums import TRAIN, VALIDATION, number_cells, split
 
 if TYPE_CHECKING:
     import numpy as np
