@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from taxi_assets.durations import boosted, window
 from taxi_assets.durations.answers import LONGEST, SHORTEST, Encoding
-from taxi_assets.durations.baselines import Lookup
 from taxi_assets.durations.encoding import fit_encoding
+from taxi_assets.durations.models import Lookup
 from taxi_assets.durations.scoring import squared_error
 from taxi_assets.durations.sums import distinct
 

@@ -75,12 +75,12 @@ def score_model(
         "intercept": float(model.intercept_),
         "rmse": float(np.sqrt(mse)),
         "mae": float(np.abs(errors).mean()),
-        "r2": _r2(mse * trips, squared_error(held_out, validation_mean)),
+        "r2": r_squared(mse * trips, squared_error(held_out, validation_mean)),
         "baseline_rmse": float(np.sqrt(squared_error(held_out, training_mean) / trips)),
     }
 
 
-def _r2(squared_error: float, squared_deviation: float) -> float:
+def r_squared(squared_error: float, squared_deviation: float) -> float:
     """R²; as scikit-learn defines it where all trips last equally long."""
     if squared_deviation == 0:
         return float(squared_error == 0)
