@@ -30,7 +30,7 @@ from taxi_assets.cli import main
 from taxi_assets.durations import boosted as trees
 from taxi_assets.durations.boosted_month import fit_boosted_month, servable_boosted
 from taxi_assets.durations.cleaning import clean_trips
-from taxi_assets.durations.hourly_pairs import group_by_hourly_pair
+from taxi_assets.durations.sums import group_by_hourly_pair
 from taxi_assets.durations.window import training_window
 from taxi_assets.serving import server
 from taxi_assets.serving.app import LARGEST_BODY, LOCAL_HOSTS, LONGEST_LIST, build_app
