@@ -1,7 +1,7 @@
 """A web server that plays a CDN on its bad days."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -65,13 +65,26 @@ def serving(*steps: Callable[[Handler], None]) -> Iterator[Script]:
 
 
 def status(code: int, **headers: str) -> Callable[[Handler], None]:
-    """Answer with a status and an empty body."""
+    """Answer with a status, and headers whose names have ``_`` for ``-``."""
 
     def answer(request: Handler) -> None:
         request.send_response(code)
-        for name, value in {"Content-Length": "0", **headers}.items():
+        for name, value in headers.items():
             request.send_header(name.replace("_", "-"), value)
         request.end_headers()
+        request.close_connection = True
+
+    return answer
+
+
+def endless(code: int, **headers: str) -> Callable[[Handler], None]:
+    """Answer with a status, and a body that does not end."""
+
+    def answer(request: Handler) -> None:
+        status(code, **headers)(request)
+        with suppress(ConnectionError):
+            while True:
+                request.wfile.write(bytes(50_000))
 
     return answer
 

@@ -153,7 +153,7 @@ class Stamp:
 
     def range_from(self, position: int) -> dict[str, str]:
         """The headers that ask for the rest of the same file; none where nothing tells it."""
-        if not position or not self.size or not str(self):
+        if not 0 < position < (self.size or 0) or not str(self):
             return {}
         # A weak ETag is not allowed in If-Range (RFC 9110, 13.1.5).
         strong = self.etag if self.etag and not self.etag.startswith("W/") else self.changed
@@ -187,6 +187,13 @@ class Retries(Retry):
 
 
 class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Where a redirect leads; its body, which may be endless, is not read."""
+        target = super().get_redirect_target(resp)
+        if target is not None:
+            resp.close()
+        return target
+
     def rebuild_auth(
         self, prepared_request: requests.PreparedRequest, response: requests.Response
     ) -> None:
