@@ -19,7 +19,7 @@ from taxi_assets.storage.stored_months import earlier_profiles, note_profile
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
-from taxi_assets_tests.conftest import REAL_FILES
+from taxi_assets_tests.conftest import REAL_FILES, write_json
 
 GREEN = FLEETS["green"]
 MONTH = Month(2023, 3)
@@ -227,8 +227,13 @@ def test_profiles_are_noted_beside_the_trips_and_damaged_ones_passed_over(tmp_pa
     note_profile(storage, GREEN, MONTH, counted())
     folder = tmp_path / "green/cleaned_trips"
     (folder / "2023-01.profile.json").write_text("{}")
-    (folder / "2022-12.profile.json").write_text('{"hours": "many"}')
-    assert earlier_profiles(storage, GREEN, MONTH) == {MONTH - 1: counted()}
+    write_json(folder / "2022-12.profile.json", {"hours": "many"})
+    reported: list[str] = []
+    assert earlier_profiles(storage, GREEN, MONTH, reported.append) == {MONTH - 1: counted()}
+    assert [line.split(":")[0] for line in reported] == [
+        "the profile of 2022-12 is passed over",
+        "the profile of 2023-01 is passed over",
+    ]
 
 
 def test_a_month_is_compared_with_the_one_before_and_with_the_same_of_last_year(
