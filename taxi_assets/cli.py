@@ -236,15 +236,15 @@ def convert(files: tuple[Path, ...], folder: Path, months: list[Month] | None) -
               help="Trips in each month.")  # fmt: skip
 def synthetic(folder: Path, fleet: str, months: list[Month], trips: int) -> None:
     """Write invented month files of TLC's schema into a folder."""
+    from taxi_assets.tlc.atomic import replacing
     from taxi_assets.tlc.synthetic import write_month
 
     with os_errors_named(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for month in months:
             path = folder / FLEETS[fleet].file_name(month)
-            unfinished = path.with_suffix(".part")
-            write_month(unfinished, FLEETS[fleet], month, trips)
-            unfinished.replace(path)
+            with replacing(path) as unfinished:
+                write_month(unfinished, FLEETS[fleet], month, trips)
             click.echo(path)
 
 
