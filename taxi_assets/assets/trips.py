@@ -103,7 +103,7 @@ def cleaned_trips(
     context.when_stored(lambda: pictures.add(drawn()))
     counts = profiles.profile(cleaned.trips)
     context.when_stored(partial(note_profile, storage, context.fleet, context.month, counts))
-    earlier = earlier_profiles(storage, context.fleet, context.month)
+    earlier = earlier_profiles(storage, context.fleet, context.month, context.report)
     return dg.MaterializeResult(
         value=cleaned.trips,
         metadata={

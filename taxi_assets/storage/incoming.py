@@ -8,7 +8,7 @@ from typing import NamedTuple
 import dagster as dg
 
 from taxi_assets.storage.files import Storage
-from taxi_assets.storage.layout import folder, month_file
+from taxi_assets.storage.layout import stored_file
 from taxi_assets.storage.origins import stored_origin
 from taxi_assets.tlc.fetch import FetchedMonth, TripSources, fetch_month, refused_if_damaged
 from taxi_assets.tlc.fleets import Fleet
@@ -39,11 +39,11 @@ def fetched_months(
     """
     source = trip_source.of(fleet)
 
-    def path_for(month: Month) -> Path:
-        return storage.temporary_file(folder(month_file(fleet, month)))
+    def path_for(_month: Month) -> Path:
+        return storage.temporary_file(f"{fleet.name}/raw_trips")
 
     def fetch(month: Month, path: Path, report: Report) -> Incoming:
-        file = month_file(fleet, month)
+        file = stored_file(fleet.name, "raw_trips", month)
         fetched = fetch_month(source, fleet, month, path, report, stored_origin(storage, file))
         with (
             refused_if_damaged(fetched.origin.location, fetched.path),

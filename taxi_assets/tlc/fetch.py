@@ -8,9 +8,9 @@ from pathlib import Path
 
 from taxi_assets.errors import writing_to
 from taxi_assets.tlc.fleets import Fleet
-from taxi_assets.tlc.foreign import BEGINNING, describe_file
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import NoParquetError, ParquetError, open_parquet
+from taxi_assets.tlc.sniffing import BEGINNING, describe_file
 from taxi_assets.tlc.source import (
     FileSource,
     Report,

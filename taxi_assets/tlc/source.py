@@ -97,7 +97,11 @@ class FileSource(TripSource):
         with _explained(self._file(fleet, month), path) as (file_system, source_path):
             info = file_system.info(source_path)
             if info.get("type") == "directory":
-                raise SourceError(f"{self.location(fleet, month)} is a folder, not a file.")
+                raise SourceError(
+                    f"{self.location(fleet, month)} is a folder, not a file. Where Spark or Dask "
+                    "wrote it, `taxi-assets convert PARTS FOLDER` makes one file of its parts; "
+                    "PARTS is this folder, or a local copy of it."
+                )
             version = _file_version(info)
             file_system.get_file(source_path, str(path))
             if _file_version(file_system.info(source_path)) != version:
