@@ -2,9 +2,10 @@
 
 import errno
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -141,29 +142,44 @@ def explained_error(error: Exception) -> Exception:
 _END = r"(?=[\"'>)\]}]*[.,;:!]?(?:\s|$))"
 """Where a word ends, without the quotes, brackets and stops around it."""
 
+_CLAUSE_END = (
+    r"(?=[\"'>)\]}]*(?:[.,;:!]?(?:\n|$)|[.,;:!]\s)|[\"'>)\]}]+\s|\s+(?:[\"'<(\[{]|[\w-]+\s?=))"
+)
+"""Where a value ends that may have blanks in it: there, or before the next ``name=``."""
 
-def _without_login(address: re.Match[str]) -> str:
-    scheme, _, rest = address[0].partition("://")
-    _, at, place = rest.rpartition("@")
-    return f"{scheme}://***@{place}" if at else address[0]
+_NAMES = (
+    r"[\w-]{0,40}(?:password|passwd|pwd|secret|token|signature|credential|"
+    r"(?:api|access|account)_?key)[\w-]{0,40}|sig"
+)
 
-
-_SECRETS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
-    # user:password@ after a scheme; passwords hold all kinds of characters, escaped or not.
-    (re.compile(r"(?<!\S)\S*://\S*"), _without_login),
-    # The same without a scheme; an image's digest is no password.
+_SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
+    # user:password@ after a scheme; passwords hold all kinds of characters, also blanks.
+    (
+        re.compile(
+            r"(?<!\S)((?>\S*?://))(?:[^\s/@:]{0,200}:(?:(?!://)[^\n]){0,200}@)?(?:\S*@)?(?<=@)"
+        ),
+        r"\1***@",
+    ),
+    # The @ may have been in a query, the rest of which follows.
+    (re.compile(rf"(://\*\*\*@[^\s?&;]*[&;])\S+?{_END}"), r"\1***"),
+    # user:password@ without a scheme; an image's digest is no password.
     (re.compile(r"(?<!\S)(?!\S*://)(?!sha\d+:)[^\s:]+:\S+(?=@)"), "***"),
     # ?signature=…&expires=…, but neither <?xml …?> nor the end of a question.
     (re.compile(rf"(?<=[^\s<\"'?]\?)(?![\s>)\"'.,;:!])\S+?{_END}"), "***"),
+    # Authorization: Bearer …
+    (re.compile(rf"(?i)(\bauthorization[\"']?\s?[:=]\s?[\"']?)(?:[\w-]+ +)?\S+?{_END}"), r"\1***"),
+    (re.compile(rf"\b(Bearer +)\S+?{_END}"), r"\1***"),
     # password=…, "token": "…", and whatever such names begin or end with.
     (
         re.compile(
-            r"(?i)\b([\w-]{0,40}(?:password|passwd|pwd|secret|token|api_?key|access_?key)[\w-]{0,40}"
-            rf"(?:\s?=\s?|[\"']\s?:\s?))(?:\"[^\"]*\"|'[^']*'|\S+?{_END})"
+            rf"(?i)\b((?:{_NAMES})(?:\s?=\s?|[\"']\s?:\s?))"
+            rf"(?:\"[^\"]*\"|'[^']*'|[^\n]+?{_CLAUSE_END})"
         ),
         r"\1***",
     ),
 )
+
+_WORD = re.compile(r"[^\s\"'<>()\[\]{}]+")
 
 
 def mask(text: str) -> str:
@@ -171,6 +187,19 @@ def mask(text: str) -> str:
 
     In doubt more is masked than need be.
     """
+    return _mask_plain(_WORD.sub(_mask_escaped, text))
+
+
+def _mask_escaped(word: re.Match[str]) -> str:
+    """A word, masked if it has a secret once its percent signs are resolved."""
+    if "%" not in word[0]:
+        return word[0]
+    resolved = re.sub(r"[\s\"'<>()\[\]{}]", "_", unquote(unquote(word[0])))
+    masked = _mask_plain(resolved)
+    return word[0] if masked == resolved else masked
+
+
+def _mask_plain(text: str) -> str:
     for secret, stars in _SECRETS:
         text = secret.sub(stars, text)
     return text

@@ -28,6 +28,7 @@ from taxi_assets.reporting import charts, painter
 from taxi_assets.reporting.charts import BOOSTED_PICTURES, COVERAGE, DURATIONS, PICTURES
 from taxi_assets.runs import months
 from taxi_assets.settings import Settings
+from taxi_assets.storage.formats import Json
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.synthetic import write_month
@@ -170,6 +171,17 @@ def copy_made(made: Path, folder: Path) -> Path:
     shutil.copytree(made, folder, dirs_exist_ok=True)
     relocate(folder / "mlflow.db", made, folder)
     return folder
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Store figures, decisions or a note, with their checksum, as the package stores them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Json().dump(dict(value), path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What is stored there, without its checksum."""
+    return Json().load(path.open("rb"))
 
 
 LINEAR = (

@@ -28,7 +28,13 @@ from taxi_assets.tracking.client import SharingClient
 from taxi_assets.tracking.registry import Registry
 from taxi_assets.tracking.servers import TrackingError, TrackingServer, UnreachableTrackingError
 from taxi_assets.tracking.versions import UnusableVersionError, load_version, registered_versions
-from taxi_assets_tests.conftest import latest_record, step_failures, taxi_assets
+from taxi_assets_tests.conftest import (
+    latest_record,
+    read_json,
+    step_failures,
+    taxi_assets,
+    write_json,
+)
 
 Materialize = Callable[..., dg.ExecuteInProcessResult]
 NAME = "nyc-taxi-trip-duration-green"
@@ -303,10 +309,8 @@ class Year:
 
     def command(self, *options: object) -> int:
         """The command; returns its exit code, and keeps what it shows."""
-        place = self.folder / "green/champion"
-        place.mkdir(parents=True, exist_ok=True)
         for month, of in self.files.items():
-            (place / f"2023-0{month}.json").write_text(json.dumps(of))
+            write_json(self.folder / f"green/champion/2023-0{month}.json", of)
         self.patch.setenv("TAXI_STORAGE", str(self.folder))
         self.patch.setenv("MLFLOW_TRACKING_URI", self.server.uri)
         done = taxi_assets("champion", "--fleet", "green", *options)
@@ -580,9 +584,7 @@ def test_what_cannot_be_meant_is_refused_and_changes_nothing(
 
 
 def stored(settings: Settings, month: int, asset: str = "champion") -> dict[str, Any]:
-    path = Path(settings.storage) / f"green/{asset}/2023-0{month}.json"
-    read: dict[str, Any] = json.loads(path.read_text())
-    return read
+    return read_json(Path(settings.storage) / f"green/{asset}/2023-0{month}.json")
 
 
 def written(settings: Settings) -> tuple[Any, ...]:

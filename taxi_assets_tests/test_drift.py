@@ -108,17 +108,23 @@ def test_without_the_other_month_there_is_nothing_to_compare_with() -> None:
 
 def test_profiles_are_noted_beside_the_trips_and_damaged_ones_passed_over(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
+    reported: list[str] = []
     for back in (0, 1, 2, 11, 12, 13):
         note_profile(storage, GREEN, MONTH - back, counted((back, 1)))
-    assert earlier_profiles(storage, GREEN, MONTH) == {
+    assert earlier_profiles(storage, GREEN, MONTH, reported.append) == {
         MONTH - back: counted((back, 1)) for back in (1, 12)
     }
+    assert reported == []
     other_zones = counted() | {"hours": [1] * 25}
     with pytest.raises(ValueError, match="it has other categories"):
         parse_profile(other_zones)
     note_profile(storage, GREEN, MONTH - 1, other_zones)
     (tmp_path / "green/cleaned_trips/2022-03.profile.json").write_text("{}")
-    assert earlier_profiles(storage, GREEN, MONTH) == {}
+    assert earlier_profiles(storage, GREEN, MONTH, reported.append) == {}
+    assert [line.split(":")[0] for line in reported] == [
+        "the profile of 2023-02 is passed over",
+        "the profile of 2022-03 is passed over",
+    ]
 
 
 def test_a_month_is_compared_with_the_one_before_and_with_the_same_of_last_year(

@@ -1,5 +1,6 @@
 """What a month is compared with: months before it, never itself, and no further back than said."""
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -7,6 +8,7 @@ import pytest
 
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Json
+from taxi_assets.storage.io_managers import load_stored
 from taxi_assets.storage.stored_months import (
     Training,
     earlier_rmses,
@@ -15,6 +17,7 @@ from taxi_assets.storage.stored_months import (
 )
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
+from taxi_assets_tests.conftest import write_json
 
 GREEN = FLEETS["green"]
 MARCH = Month(2023, 3)
@@ -42,10 +45,17 @@ def test_earlier_figures_are_those_of_the_half_year_before(storage: Storage) -> 
     for back in range(-1, 9):
         with storage.replacing(f"green/metrics/{MARCH - back}.json") as temporary:
             Json().dump({"rmse": 5.0 + back}, temporary)
-    (Path(storage.url) / f"green/metrics/{MARCH - 4}.json").write_text('{"mae": 3}')
-    assert earlier_rmses(storage, GREEN, MARCH) == {
-        MARCH - back: 5.0 + back for back in (6, 5, 3, 2, 1)
-    }
+    write_json(Path(storage.url) / f"green/metrics/{MARCH - 4}.json", {"mae": 3})
+    (Path(storage.url) / f"green/metrics/{MARCH - 3}.json").write_text('{"rmse": 8.0}')
+    reported: list[str] = []
+    found = earlier_rmses(MARCH, partial(load_stored, storage, GREEN), reported.append)
+    assert found == {MARCH - back: 5.0 + back for back in (6, 5, 2, 1)}
+    assert reported == [
+        "the RMSE of 2022-11 is passed over: 'rmse'",
+        "the RMSE of 2022-12 is passed over: metrics 2022-12 is stored, and cannot be read: it has "
+        "no checksum, as an earlier version wrote it. Make it anew: dagster asset materialize -m "
+        "taxi_assets.definitions --select 'green/metrics' --partition 2022-12-01",
+    ]
 
 
 def test_a_model_of_three_months_is_trained_on_two_before_its_own() -> None:

@@ -25,6 +25,20 @@ from taxi_assets.tracking.servers import TrackingServer
         "AWS_SECRET_ACCESS_KEY=s3cret",
         "https://host/x, token=s3cret.",
         '{"access_token": "s3cret", "user": "me"}',
+        "https://host/x?GoogleAccessId=me@a.gserviceaccount.com&Expires=1&Signature=s3cret",
+        "AccountName=a;AccountKey=s3cret==;EndpointSuffix=core.windows.net",
+        "Expires=1&Signature=s3cret",
+        "sv=2022&sig=s3cret",
+        "Authorization: Bearer s3cret",
+        "{'Authorization': 'Basic s3cret'}",
+        "refused with Bearer s3cret.",
+        "http://me:my s3cret@host/x",
+        "http://me:p@ my s3cret@host/x",
+        "password=my s3cret host=db",
+        "https%3A%2F%2Fme%3As3cret%40host%2Fx",
+        "https%3A%2F%2Fhost%2Fx%3Fsig%3Ds3cret",
+        "http%253A%252F%252Fme%253As3cret%2540host",
+        "https://me%3As3cret%40host/x",
     ],
 )
 def test_no_form_of_a_secret_is_shown(text: str) -> None:
@@ -43,6 +57,7 @@ def test_no_form_of_a_secret_is_shown(text: str) -> None:
         "It begins with '<?php echo?>'. Run the month again (or why?).",
         "image@sha256:0123, sha256:0123abc@host/image",
         "The token is refused; a password: none is needed.",
+        "https://host/a%20folder/green_tripdata_2023-01.parquet: 50%, for --partition-key=2023-01",
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:

@@ -315,6 +315,14 @@ def test_a_body_is_taken_as_json_only_if_it_says_so(client: TestClient) -> None:
         assert said.startswith("Input should be a valid list")
 
 
+@pytest.mark.parametrize("address", ["/health", "/zones", "/week", "/durations"])
+def test_no_address_takes_a_parameter_that_it_does_not_know(
+    client: TestClient, address: str
+) -> None:
+    ask = client.post if address == "/durations" else client.get
+    assert ("x", UNKNOWN) in problems(ask(address, params={"x": 1}))
+
+
 def test_a_refusal_tells_ten_problems_at_most(client: TestClient) -> None:
     assert len(problems(client.get("/duration?" + "&".join(f"x{at}=1" for at in range(30))))) == 10
 

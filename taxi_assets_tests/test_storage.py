@@ -240,6 +240,29 @@ def test_what_other_programs_left_stays(tmp_path: Path, monkeypatch: pytest.Monk
     assert all(path.exists() for path in theirs)
 
 
+@pytest.mark.parametrize("taken", ["mode", "owner", "link", "file"])
+def test_nobody_else_can_replace_what_is_made_ready_for_upload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: str
+) -> None:
+    """Where the folder of temporary files is somebody else's, a fresh one is made."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    usual = tmp_path / f"taxi_assets-{os.getuid()}"
+    if taken == "owner":
+        usual = tmp_path / "taxi_assets-4711"
+        monkeypatch.setattr(os, "getuid", lambda: 4711)
+    if taken == "link":
+        (tmp_path / "theirs").mkdir()
+        usual.symlink_to(tmp_path / "theirs")
+    elif taken == "file":
+        usual.touch()
+    else:
+        usual.mkdir()
+        usual.chmod(0o777)
+    folder = Storage("memory://stored").temporary_file("green/model").parent
+    assert (folder == usual) == (taken == "mode")
+    assert (folder.stat().st_mode & 0o777, folder.is_symlink()) == (0o700, False)
+
+
 def test_what_is_removed_is_gone_and_its_neighbour_stays(storage: Storage) -> None:
     for path in (
         "green/model/2023-01.json",

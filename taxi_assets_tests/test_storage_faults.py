@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -27,7 +28,7 @@ from taxi_assets.storage.io_managers import FORMATS, MonthFileIOManager, Monthly
 from taxi_assets.storage.origins import announce_origin, is_altered, stored_origin
 from taxi_assets.tlc.fetch import FetchedMonth, Origin
 from taxi_assets.tlc.months import Month
-from taxi_assets_tests.conftest import step_failures
+from taxi_assets_tests.conftest import read_json, step_failures, write_json
 
 Materialize = Callable[..., dg.ExecuteInProcessResult]
 VECTORIZERS = Skops("DictVectorizer")
@@ -38,11 +39,42 @@ def test_long_or_deep_json_is_refused(tmp_path: Path) -> None:
     (tmp_path / "long.json").write_text(json.dumps("x" * (1 << 21)))
     with pytest.raises(UnreadableFileError, match="more than 1,048,576 bytes"):
         Json().load((tmp_path / "long.json").open("rb"))
-    (tmp_path / "full.json").write_text(json.dumps({"rmse": 8.15}).ljust(1 << 20))
+    write_json(tmp_path / "full.json", {"rmse": 8.15})
+    full = (tmp_path / "full.json").read_text()
+    (tmp_path / "full.json").write_text(full.ljust(1 << 20))
     assert Json().load((tmp_path / "full.json").open("rb")) == {"rmse": 8.15}
-    (tmp_path / "full.json").write_text(json.dumps({"rmse": 8.15}).ljust((1 << 20) + 1))
+    (tmp_path / "full.json").write_text(full.ljust((1 << 20) + 1))
     with pytest.raises(UnreadableFileError, match="more than 1,048,576 bytes"):
         Json().load((tmp_path / "full.json").open("rb"))
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(UnreadableFileError, match="nested too deeply"):
+        Json().load((tmp_path / "deep.json").open("rb"))
+
+
+def test_no_flipped_bit_of_stored_json_is_believed(tmp_path: Path) -> None:
+    """Only what changes no value may pass, such as the E of 1e-07."""
+    path, value = tmp_path / "figures", {"rmse": 4.559, "tiny": 1e-7, "models": {"é": [None, "x"]}}
+    write_json(path, value)
+    good = path.read_bytes()
+    for bit in range(8 * len(good)):
+        content = bytearray(good)
+        content[bit // 8] ^= 1 << bit % 8
+        try:
+            assert Json().load(io.BytesIO(content)) == value
+        except ValueError:
+            continue
+
+
+def test_who_edits_stored_json_by_hand_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    path.write_text('{"rmse": 6.559, "checksum": "edited"}')
+    assert read_json(path) == {"rmse": 6.559}
+    path.write_text('{"rmse": 6.559}')
+    with pytest.raises(UnreadableFileError, match="it has no checksum, as an earlier version"):
+        read_json(path)
+    path.write_text('{"rmse": 6.559, "checksum": "a5"}')
+    with pytest.raises(UnreadableFileError, match='without "checksum": "edited"'):
+        read_json(path)
 
 
 def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
@@ -175,11 +207,11 @@ def test_a_planted_note_of_the_origin_is_no_note(tmp_path: Path) -> None:
     beside.parent.mkdir(parents=True)
     (tmp_path / path).write_bytes(b"trips")
     sound = {"location": "x", "version": "1", "trips": 1, "size": 1, "sha256": digest}
-    beside.write_text(json.dumps(sound))
+    write_json(beside, sound)
     assert stored_origin(Storage(str(tmp_path)), path) == Origin(**sound)
     for text in (
-        *("", "[" * 100_000, "7", '{"sha256": 1}', "null"),
-        *(json.dumps(sound | {name: None}) for name in sound),
+        *("", "[" * 100_000, "7", '{"sha256": 1}', "null", json.dumps(sound)),
+        *(json.dumps(sound | {name: None, "checksum": "edited"}) for name in sound),
     ):
         beside.write_text(text)
         assert stored_origin(Storage(str(tmp_path)), path) is None

@@ -36,7 +36,13 @@ from taxi_assets.tracking.resource import active_run
 from taxi_assets.tracking.runs import BOOSTED, LINEAR, DeletedRunError, Tracking
 from taxi_assets.tracking.servers import TrackingError, TrackingServer
 from taxi_assets.tracking.tracked_run import TrackedRun
-from taxi_assets_tests.conftest import changed, latest_record, step_failures, tracked_runs
+from taxi_assets_tests.conftest import (
+    changed,
+    latest_record,
+    read_json,
+    step_failures,
+    tracked_runs,
+)
 
 pytestmark = pytest.mark.linear
 
@@ -70,7 +76,7 @@ def test_each_month_of_a_span_has_a_complete_run_of_its_own(
             for name, value in run.data.metrics.items()
             if not name.startswith("backtest_")
         }
-        assert logged == json.loads(figures.read_text())
+        assert logged == read_json(figures)
         assert len(run.outputs.model_outputs) == 1
         own = spanned.run_id
         assert [tag for tag, value in run.data.tags.items() if value == own] == ["dagster.run_id"]

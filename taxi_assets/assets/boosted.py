@@ -12,7 +12,7 @@ from taxi_assets.reporting.gallery import Gallery
 from taxi_assets.reporting.painter import painter
 from taxi_assets.runs.monthly_asset import MonthContext, data_version, monthly_asset
 from taxi_assets.storage.files import Storage
-from taxi_assets.storage.layout import month_file
+from taxi_assets.storage.layout import stored_file
 from taxi_assets.storage.origins import stored_origin
 from taxi_assets.storage.stored_months import (
     Training,
@@ -105,7 +105,7 @@ def boosted_model(
         storage, context.fleet, context.month, context.load, training, hourly_pairs
     )
     arrays = fit_boosted_month(trained.window, cleaned_trips)
-    origin = stored_origin(storage, month_file(context.fleet, context.month))
+    origin = stored_origin(storage, stored_file(context.fleet.name, "raw_trips", context.month))
     boosted_run.begin(
         {
             **month_parameters(context),

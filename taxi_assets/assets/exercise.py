@@ -14,7 +14,7 @@ from taxi_assets.reporting.gallery import Gallery
 from taxi_assets.reporting.painter import painter
 from taxi_assets.runs.monthly_asset import MonthContext, monthly_asset
 from taxi_assets.storage.files import Storage
-from taxi_assets.storage.layout import month_file
+from taxi_assets.storage.layout import stored_file
 from taxi_assets.storage.origins import stored_origin
 from taxi_assets.storage.stored_months import earlier_rmses
 from taxi_assets.tracking.runs import LINEAR, Tracking
@@ -109,7 +109,7 @@ def model(
 
     fitted = regression.fit_model(zone_pairs, vectorizer)
     servable = intervals.servable_linear(vectorizer, fitted, cleaned_trips)
-    origin = stored_origin(storage, month_file(context.fleet, context.month))
+    origin = stored_origin(storage, stored_file(context.fleet.name, "raw_trips", context.month))
     tracked_run.begin({"model_type": regression.MODEL_TYPE, **month_parameters(context)}, origin)
     tracked_run.log_vectorizer(vectorizer)
     tracked_run.log_model(servable)
@@ -176,7 +176,7 @@ def metrics(
     context.when_stored(lambda: pictures.add(drawn()))
     context.when_stored(lambda: tracked_run.log_pictures(pictures.all(charts.PICTURES)))
     context.when_stored(partial(tracked_run.complete, figures["rmse"]))
-    earlier = earlier_rmses(storage, context.fleet, context.month)
+    earlier = earlier_rmses(context.month, context.load, context.report)
     return dg.MaterializeResult(
         value=figures,
         metadata={

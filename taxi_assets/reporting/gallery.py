@@ -40,7 +40,7 @@ class Gallery:
         return found
 
     def _path(self, name: str) -> str:
-        return picture_file(self._fleet, self._month, name)
+        return picture_file(self._fleet.name, self._month, name)
 
 
 def inline(picture: bytes) -> str:

@@ -8,8 +8,8 @@ from taxi_assets.durations.profiles import distances, parse_profile
 from taxi_assets.errors import command, first_line
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Json, UnreadableFileError
-from taxi_assets.storage.layout import figures_file, profile_note
-from taxi_assets.storage.stored_months import stored_months
+from taxi_assets.storage.layout import stored_file
+from taxi_assets.storage.stored_months import profile_note, stored_months
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 
@@ -52,7 +52,7 @@ def stored_figures(
             return parse(Json().load(storage.open(path)))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             again = command(["/".join(path.split("/")[:2])], month.partition_key)
             advice = f"Make it again: {again}"
             if isinstance(error, PermissionError):
@@ -64,8 +64,8 @@ def stored_figures(
             return None
 
     for asset in ASSETS:
-        for month in stored_months(storage, figures_file(fleet, asset, fleet.first_month)):
-            path = figures_file(fleet, asset, month)
+        for month in stored_months(storage, fleet, asset):
+            path = stored_file(fleet.name, asset, month)
             found = read(path, month, partial(_figures, asset, numbers))
             if found is not None:
                 rows.setdefault(month, {}).update(found)

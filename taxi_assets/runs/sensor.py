@@ -18,12 +18,12 @@ from taxi_assets.runs.event_log import made_from
 from taxi_assets.runs.monthly_asset import MonthlyAsset
 from taxi_assets.runs.partitions import monthly_partitions
 from taxi_assets.storage.files import Storage
-from taxi_assets.storage.layout import month_file
+from taxi_assets.storage.layout import stored_file
 from taxi_assets.storage.origins import noted_origin
+from taxi_assets.tlc.fetch import TripSources
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.source import BusySourceError, SourceError, TripSource, UnreachableSourceError
-from taxi_assets.tlc.sources import TripSources
 
 HOUR, WEEK = 60 * 60, 7 * 24 * 60 * 60
 """Seconds between two looks, and between two that also ask about months that are complete."""
@@ -135,7 +135,11 @@ def _look(
         except SourceError:
             continue
         file = f"{source.location(fleet, month)} {version}"
-        stored = noted_origin(storage, month_file(fleet, month), *digests) if is_complete else None
+        stored = (
+            noted_origin(storage, stored_file(fleet.name, "raw_trips", month), *digests)
+            if is_complete
+            else None
+        )
         if stored and f"{stored.location} {stored.version}" == file:
             continue
         tags = {FILE: file, MONTH: str(month), SENSOR: name}

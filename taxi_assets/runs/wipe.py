@@ -11,8 +11,7 @@ from taxi_assets.runs.dead_runs import end_dead_runs
 from taxi_assets.runs.event_log import keys_of
 from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
-from taxi_assets.storage.io_managers import FORMATS
-from taxi_assets.storage.layout import own_files
+from taxi_assets.storage.layout import EXTENSIONS, own_files
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tracking.removal import find_tracked, remove_tracked
@@ -31,16 +30,14 @@ def wipe(
     with _instance() as instance:
         for line in end_dead_runs(instance):
             print(line)
-        formats = {name: one for group in FORMATS.values() for name, one in group.items()}
-        extensions = {name: one.extension for name, one in formats.items()}
-        ours = {dg.AssetKey([fleet.name, name]) for name in extensions}
+        ours = {dg.AssetKey([fleet.name, name]) for name in EXTENSIONS}
         made = {run.run_id: keys_of(instance, run) for run in instance.get_runs()}
         runs = [run for run in instance.get_runs() if ours & made.get(run.run_id, set())]
         _refuse_live_runs(fleet, runs)
         own_runs = [run for run in runs if made[run.run_id] <= ours]
         keys = sorted(ours & set(instance.all_asset_keys()))
         drawn = (*PICTURES, *BOOSTED_PICTURES, COVERAGE)
-        files, others = own_files(storage.names, fleet, extensions, drawn, month)
+        files, others = own_files(storage.names, fleet.name, drawn, month)
         tracked = find_tracked(server, fleet, month)
         mlflow_runs = [run for run in tracked.runs if run.info.lifecycle_stage != "deleted"]
         title = fleet.name if month is None else f"{fleet.name} {month}"

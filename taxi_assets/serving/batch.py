@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import click
 
@@ -18,6 +17,7 @@ from taxi_assets.durations.answers import band_of, number
 from taxi_assets.durations.predictions import MINUTES
 from taxi_assets.errors import first_line
 from taxi_assets.serving.questions import QuestionError
+from taxi_assets.tlc.atomic import replacing
 from taxi_assets.tlc.clock import read_times
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, FLEETS, PICKUP_ZONE
 from taxi_assets.tlc.parquet import open_parquet
@@ -266,20 +266,16 @@ def _write(path: Path, blocks: "Iterator[pa.RecordBatch]", label: str) -> int:
     if path.suffix == ".csv":
         open_writer, blocks = pyarrow.csv.CSVWriter, map(_harmless, blocks)
     first = next(blocks)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     rows = 0
-    with _errors_named(path, "written"):
-        try:
-            with (
-                open_writer(str(temporary), first.schema) as writer,
-                click.progressbar(chain([first], blocks), label=label, file=sys.stderr) as bar,
-            ):
-                for block in bar:
-                    writer.write_batch(block)
-                    rows += len(block)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with (
+        _errors_named(path, "written"),
+        replacing(path) as temporary,
+        open_writer(str(temporary), first.schema) as writer,
+        click.progressbar(chain([first], blocks), label=label, file=sys.stderr) as bar,
+    ):
+        for block in bar:
+            writer.write_batch(block)
+            rows += len(block)
     return rows
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from taxi_assets.durations.regression import VocabularyError, bind
 from taxi_assets.errors import MonthError, NotStoredError, UnusableValueError, command
 from taxi_assets.storage.files import Storage
-from taxi_assets.storage.layout import boosted_file, model_file
 from taxi_assets.storage.stored_months import Load, Report, stored_months
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
@@ -72,59 +71,46 @@ def earlier_models(
         MonthError: a model's vectorizer is another's.
         ServiceError: the storage does not answer.
     """
-    linear, boosted = (
-        [each for each in reversed(stored_months(storage, file(fleet, month))) if each < month]
-        for file in (model_file, boosted_file)
-    )
-    return _newest_linear(fleet, linear, load, report) | _newest_boosted(boosted, load, report)
+    from taxi_assets.durations.answers import TreesError
+
+    found: dict[str, EarlierModel] = {}
+    for asset, read in (("model", _linear), ("boosted_model", _boosted)):
+        for before in reversed(stored_months(storage, fleet, asset)):
+            if before >= month:
+                continue
+            try:
+                found |= read(fleet, before, load)
+                break
+            except (NotStoredError, UnusableValueError, TreesError, KeyError) as error:
+                report(f"{asset} {before} is passed over: {error}")
+    return found
 
 
-def _newest_linear(
-    fleet: Fleet, newest_first: Sequence[Month], load: Load, report: Report
-) -> dict[str, EarlierModel]:
+def _linear(fleet: Fleet, month: Month, load: Load) -> dict[str, EarlierModel]:
     from taxi_assets.durations.answers import Interval, Linear
     from taxi_assets.durations.intervals import linear_arrays
 
-    for month in newest_first:
-        try:
-            vectorizer, trained = load("vectorizer", month), load("model", month)
-            arrays = linear_arrays(*bind(vectorizer, trained))
-        except (NotStoredError, UnusableValueError, FileNotFoundError) as error:
-            report(f"the linear model of {month} is passed over: {error}")
-            continue
-        except VocabularyError as error:
-            assets = [f"{fleet.name}/{asset}" for asset in error.remake]
-            again = command(assets, month.partition_key)
-            raise MonthError(f"The model of {month}: {error} Make it again: {again}") from None
-        interval = Interval(trained["interval"])
-        run_id = trained["mlflow_run_id"]
-        return {"linear": EarlierModel(month, [str(month)], run_id, Linear(arrays), interval)}
-    return {}
+    vectorizer, trained = load("vectorizer", month), load("model", month)
+    try:
+        model = Linear(linear_arrays(*bind(vectorizer, trained)))
+    except VocabularyError as error:
+        assets = [f"{fleet.name}/{asset}" for asset in error.remake]
+        again = command(assets, month.partition_key)
+        raise MonthError(f"The model of {month}: {error} Make it again: {again}") from None
+    run_id, interval = trained["mlflow_run_id"], Interval(trained["interval"])
+    return {"linear": EarlierModel(month, [str(month)], run_id, model, interval)}
 
 
-def _newest_boosted(
-    newest_first: Sequence[Month], load: Load, report: Report
-) -> dict[str, EarlierModel]:
-    from taxi_assets.durations.answers import Interval, TreesError, part
+def _boosted(_fleet: Fleet, month: Month, load: Load) -> dict[str, EarlierModel]:
+    from taxi_assets.durations.answers import Interval, part
     from taxi_assets.durations.models import read_models
 
-    for month in newest_first:
-        try:
-            arrays: Mapping[str, Any] = load("boosted_model", month)
-            models, interval = read_models(arrays), Interval(part(arrays, "interval"))
-        except (NotStoredError, UnusableValueError, TreesError, KeyError) as error:
-            report(f"the boosted model of {month} is passed over: {error}")
-            continue
-        months = [str(trained) for trained in arrays["training_months"]]
-        run_id = str(arrays["mlflow_run_id"])
-        return {
-            name: EarlierModel(
-                month,
-                months,
-                run_id if name == "boosted" else None,
-                model,
-                interval if name == "boosted" else None,
-            )
-            for name, model in models.items()
-        }
-    return {}
+    arrays: Mapping[str, Any] = load("boosted_model", month)
+    models, interval = read_models(arrays), Interval(part(arrays, "interval"))
+    months = [str(trained) for trained in arrays["training_months"]]
+    recorded = {"boosted": (str(arrays["mlflow_run_id"]), interval)}
+    return {
+        name: EarlierModel(month, months, run_id, model, bounds)
+        for name, model in models.items()
+        for run_id, bounds in [recorded.get(name, (None, None))]
+    }

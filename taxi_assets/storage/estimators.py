@@ -5,7 +5,6 @@ that the file names are compared with a list: those that the estimators kept her
 """
 
 import importlib
-import io
 import json
 import warnings
 import zipfile
@@ -19,8 +18,9 @@ from taxi_assets.storage.formats import (
     LAYOUT,
     Format,
     UnreadableFileError,
-    check_array,
     check_layout,
+    read_archive,
+    read_bytes,
 )
 
 TRUSTED_TYPES = frozenset(
@@ -65,8 +65,7 @@ class Skops(Format):
         """Read the estimator, if it consists of trusted types and fits scikit-learn's version."""
         from sklearn.exceptions import InconsistentVersionWarning
 
-        with file:
-            content = file.read(MAX_BYTES + 1)
+        content = read_bytes(file, MAX_BYTES)
         _check(content)
         with warnings.catch_warnings():
             warnings.simplefilter("error", InconsistentVersionWarning)
@@ -92,14 +91,8 @@ def _check(content: bytes) -> None:
         UnreadableFileError: it is no skops file, too big, or has untrusted types.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
-                raise UnreadableFileError(f"it claims more than {MAX_BYTES:,} bytes")
-            schema = json.loads(archive.read(_SCHEMA))
-            layout = archive.read(_LAYOUT) if _LAYOUT in archive.namelist() else None
-            for member in archive.infolist():
-                if member.filename.endswith(".npy"):
-                    check_array(archive.read(member))
+        members = read_archive(content, MAX_BYTES)
+        schema = json.loads(members[_SCHEMA])
     except (zipfile.BadZipFile, KeyError) as error:
         raise UnreadableFileError(f"it is not a skops file ({error})") from None
     untrusted = sorted(
@@ -112,7 +105,7 @@ def _check(content: bytes) -> None:
     )
     if untrusted:
         raise UnreadableFileError(f"it has types that are not trusted ({'; '.join(untrusted)})")
-    check_layout(layout)
+    check_layout(members.get(_LAYOUT))
 
 
 def _nodes(part: Any) -> Iterator[dict[str, Any]]:

@@ -2,18 +2,18 @@
 
 import os
 import re
-import socket
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
-from uuid import uuid4
 
 from taxi_assets.errors import StorageError, UnreachableStorageError, mask, writing_to
-from taxi_assets.storage.processes import was_alive
+from taxi_assets.storage.processes import Process
+from taxi_assets.tlc.atomic import replacing, temporary_file, temporary_name
 from taxi_assets.tlc.source import when_changed
 
 if TYPE_CHECKING:
@@ -103,10 +103,11 @@ class Storage:
         """Whether the file is there."""
         return self.version(path) is not None
 
-    def version(self, path: str) -> tuple[str, int] | None:
-        """What changes whenever the file does, its size included; None if there is no file.
+    def version(self, path: str) -> str | None:
+        """What changes whenever the file does; None if there is no file.
 
-        It is the object store's ETag, or the local time of change.
+        It is the object store's ETag, or the time of change, and the size; empty where the store
+        says neither.
         """
         try:
             with self._reached(path):
@@ -115,7 +116,8 @@ class Storage:
             return None
         if info.get("type") != "file":
             return None
-        return str(when_changed(info)), int(info["size"])
+        changed = when_changed(info)
+        return f"{changed}, {info['size']} bytes" if changed else ""
 
     def shown_path(self, path: str) -> str:
         """The file's path in its file system, for people to read."""
@@ -174,18 +176,15 @@ class Storage:
         Raises:
             StorageError: the file cannot be written.
         """
+        folder = self._local_folder(path.rpartition("/")[0])
         with writing_to(self.shown_path(path)):
-            temporary = self.temporary_file(path.rpartition("/")[0])
-            try:
-                yield temporary
-                if self.is_local:
-                    _flush_to_disk(temporary)
-                    temporary.replace(self.full_path(path))
-                    _flush_to_disk(temporary.parent)
-                else:
+            if self.is_local:
+                with replacing(Path(self.full_path(path))) as temporary:
+                    yield temporary
+            else:
+                with temporary_file(folder) as temporary:
+                    yield temporary
                     self._upload(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
 
     def _upload(self, file: Path, path: str) -> None:
         file_system, target = self._place[0], self.full_path(path)
@@ -209,20 +208,43 @@ class Storage:
     def temporary_file(self, folder: str) -> Path:
         """A local path, nothing there yet, for a file that shall become one of ``folder``'s.
 
-        It lies where becoming one costs least: for local storage in the folder itself. What
-        processes that were killed have left there is removed.
+        It lies where becoming one costs least: for local storage in the folder itself.
 
         Raises:
             StorageError: the folder cannot be made or read.
         """
-        target = self.full_path(folder)
-        elsewhere = Path(tempfile.gettempdir()) / f"taxi_assets-{os.getuid()}"
-        local_folder = Path(target) if self.is_local else elsewhere
-        with writing_to(mask(str(local_folder))):
-            local_folder.mkdir(parents=True, exist_ok=True)
-            _remove_litter(local_folder)
-        name = f".taxi_assets-{socket.gethostname()}-{os.getpid()}-{uuid4().hex}.tmp"
-        return local_folder / name
+        return self._local_folder(folder) / temporary_name()
+
+    def _local_folder(self, folder: str) -> Path:
+        """The folder of temporary files, without what processes that were killed have left there.
+
+        Raises:
+            StorageError: the folder cannot be made or read.
+        """
+        target = Path(self.full_path(folder) if self.is_local else tempfile.gettempdir())
+        with writing_to(mask(str(target))):
+            target.mkdir(parents=True, exist_ok=True)
+            path = target if self.is_local else _private_folder(target)
+            _remove_litter(path)
+        return path
+
+
+def _private_folder(parent: Path) -> Path:
+    """A folder in which nobody else can replace a file before it is uploaded."""
+    folder = parent / f"taxi_assets-{os.getuid()}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
+        folder.chmod(0o700)
+        return folder
+    return _fresh_folder(parent)
+
+
+@cache
+def _fresh_folder(parent: Path) -> Path:
+    """A folder of this process alone, where somebody else has taken the usual name."""
+    return Path(tempfile.mkdtemp(prefix="taxi_assets-", dir=parent))
 
 
 def _remove_litter(folder: Path) -> None:
@@ -234,16 +256,6 @@ def _remove_litter(folder: Path) -> None:
         # Somebody else may remove it first, or have put something else there.
         with suppress(OSError):
             written = path.stat().st_mtime
-            here = name["host"] == socket.gethostname()
-            ended = here and not was_alive(int(name["pid"]), written)
-            if ended or time.time() - written > FORGOTTEN:
+            writer = Process(name["host"], int(name["pid"]), written)
+            if writer.is_gone or time.time() - written > FORGOTTEN:
                 path.unlink()
-
-
-def _flush_to_disk(path: Path) -> None:
-    """Have the operating system write what it holds back, so that a power cut loses nothing."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

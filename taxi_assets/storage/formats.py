@@ -1,5 +1,6 @@
 """The file formats of stored assets. Reading any of them executes no code."""
 
+import hashlib
 import io
 import json
 import math
@@ -8,7 +9,7 @@ import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from taxi_assets.tlc.parquet import open_parquet
 
@@ -26,6 +27,9 @@ MAX_JSON_BYTES = 1 << 20
 
 MAX_ARRAY_BYTES = 128 << 20
 """Bytes of a file of arrays; TLC's largest month takes some 10 MB."""
+
+CHECKSUM, EDITED = "checksum", "edited"
+"""The name in stored JSON of what shows that nothing is damaged, and what people write there."""
 
 _LAYOUT_NAME = "taxi_assets.layout"
 
@@ -45,13 +49,7 @@ def check_layout(found: bytes | None) -> None:
 
 
 class Format(ABC):
-    """How one kind of value is kept in a file.
-
-    Attributes:
-        extension: of the file's name, with its dot.
-    """
-
-    extension: ClassVar[str]
+    """How one kind of value is kept in a file."""
 
     @abstractmethod
     def dump(self, value: Any, path: Path) -> None:
@@ -72,8 +70,6 @@ class MonthFile(Format):
     Dumped from the path of a complete local file, which is moved; loaded as an open
     ``ParquetFile``, of which nothing but the footer has been read.
     """
-
-    extension = ".parquet"
 
     def dump(self, value: Path, path: Path) -> None:
         """Move the file."""
@@ -98,8 +94,6 @@ def _pandas_type(kind: "pa.DataType") -> str:
 
 class ParquetFrame(Format):
     """A pandas DataFrame without its index; categories stay categories."""
-
-    extension = ".parquet"
 
     def __init__(self, columns: Mapping[str, str]) -> None:
         """Keep frames of these columns, given with their pandas types."""
@@ -137,30 +131,42 @@ class ParquetFrame(Format):
 
 
 class Json(Format):
-    """Numbers and text by name, for people and programs alike."""
+    """Numbers and text by name, for people and programs alike; the last is a checksum of the rest.
 
-    extension = ".json"
+    Who edits a file by hand writes ``"checksum": "edited"``.
+    """
 
     def dump(self, value: dict[str, Any], path: Path) -> None:
         """Write the value, indented."""
-        path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        marked = value | {CHECKSUM: _checksum(value)}
+        path.write_text(json.dumps(marked, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
     def load(self, file: BinaryIO) -> dict[str, Any]:
-        """Read the value."""
-        with file:
-            text = file.read(MAX_JSON_BYTES + 1)
-        if len(text) > MAX_JSON_BYTES:
-            raise UnreadableFileError(f"it has more than {MAX_JSON_BYTES:,} bytes")
-        value = json.loads(text)
+        """Read the value, without its checksum."""
+        try:
+            value = json.loads(read_bytes(file, MAX_JSON_BYTES))
+        except RecursionError:
+            raise UnreadableFileError("its values are nested too deeply") from None
         if not isinstance(value, dict):
             raise UnreadableFileError("it has no figures by name")
+        found = value.pop(CHECKSUM, None)
+        if found is None:
+            raise UnreadableFileError("it has no checksum, as an earlier version wrote it")
+        if found not in (EDITED, _checksum(value)):
+            raise UnreadableFileError(
+                "its checksum is of other values, as it is damaged, or was edited without "
+                f'"{CHECKSUM}": "{EDITED}"'
+            )
         return value
+
+
+def _checksum(value: dict[str, Any]) -> str:
+    """The sha256 of a value in JSON, whatever the order of its names."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 class Arrays(Format):
     """NumPy arrays by name, in a zip file; of numbers and text, never of objects."""
-
-    extension = ".npz"
 
     def dump(self, value: Mapping[str, Any], path: Path) -> None:
         """Write the arrays."""
@@ -177,32 +183,47 @@ class Arrays(Format):
         """Read the arrays, which are as long as they claim to be."""
         import numpy as np
 
-        with file:
-            content = file.read(MAX_ARRAY_BYTES + 1)
-        if len(content) > MAX_ARRAY_BYTES:
-            raise UnreadableFileError(f"it has more than {MAX_ARRAY_BYTES:,} bytes")
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            if sum(member.file_size for member in archive.infolist()) > MAX_ARRAY_BYTES:
-                raise UnreadableFileError(f"it claims more than {MAX_ARRAY_BYTES:,} bytes")
-            for member in archive.infolist():
-                check_array(archive.read(member))
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            value = dict(arrays)
+        members = read_archive(read_bytes(file, MAX_ARRAY_BYTES), MAX_ARRAY_BYTES)
+        value = {
+            name.removesuffix(".npy"): np.lib.format.read_array(io.BytesIO(content))
+            for name, content in members.items()
+        }
         check_layout(str(value.pop(_LAYOUT_NAME, "")).encode())
         return value
 
 
-def check_array(content: bytes) -> None:
-    """Make sure that an array in NumPy's format is as long as it claims to be.
+def read_bytes(file: BinaryIO, most: int) -> bytes:
+    """All that is in a file, which is closed.
 
     Raises:
-        UnreadableFileError: it is not.
+        UnreadableFileError: there are more bytes than ``most``.
+    """
+    with file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise UnreadableFileError(f"it has more than {most:,} bytes")
+    return content
+
+
+def read_archive(content: bytes, most: int) -> dict[str, bytes]:
+    """What is in a zip file, by name; NumPy's arrays in it are as long as they claim to be.
+
+    Raises:
+        UnreadableFileError: it claims more bytes than ``most``, or an array is not.
+        zipfile.BadZipFile: it is no zip file, or damaged.
     """
     import numpy as np
 
-    file = io.BytesIO(content)
-    np.lib.format.read_magic(file)
-    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    claimed = math.prod(shape) * dtype.itemsize
-    if dtype.hasobject or claimed != len(content) - file.tell():
-        raise UnreadableFileError(f"an array in it claims {claimed:,} bytes, or objects")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if sum(member.file_size for member in archive.infolist()) > most:
+            raise UnreadableFileError(f"it claims more than {most:,} bytes")
+        members = {name: archive.read(name) for name in archive.namelist()}
+    for name, member in members.items():
+        if name.endswith(".npy"):
+            file = io.BytesIO(member)
+            np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            claimed = math.prod(shape) * dtype.itemsize
+            if dtype.hasobject or claimed != len(member) - file.tell():
+                raise UnreadableFileError(f"an array in it claims {claimed:,} bytes, or objects")
+    return members

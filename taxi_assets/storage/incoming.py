@@ -8,15 +8,14 @@ from typing import NamedTuple
 import dagster as dg
 
 from taxi_assets.storage.files import Storage
-from taxi_assets.storage.layout import folder, month_file
+from taxi_assets.storage.layout import stored_file
 from taxi_assets.storage.origins import stored_origin
-from taxi_assets.tlc.ahead import FetchAhead
-from taxi_assets.tlc.fetch import FetchedMonth, fetch_month
+from taxi_assets.tlc.fetch import FetchedMonth, TripSources, fetch_month, refused_if_damaged
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
+from taxi_assets.tlc.prefetch import Prefetch
 from taxi_assets.tlc.source import Report
-from taxi_assets.tlc.sources import TripSources
 from taxi_assets.tlc.survey import Survey, survey_trips
 
 
@@ -33,24 +32,24 @@ def fetched_months(
     months: Sequence[Month],
     trip_source: dg.ResourceParam[TripSources],
     storage: dg.ResourceParam[Storage],
-) -> Iterator[FetchAhead[Incoming]]:
+) -> Iterator[Prefetch[Incoming]]:
     """Fetch and survey months, each when the one before is taken.
 
     A fetch that fails does so when its month is taken.
     """
     source = trip_source.of(fleet)
 
-    def path_for(month: Month) -> Path:
-        return storage.temporary_file(folder(month_file(fleet, month)))
+    def path_for(_month: Month) -> Path:
+        return storage.temporary_file(f"{fleet.name}/raw_trips")
 
     def fetch(month: Month, path: Path, report: Report) -> Incoming:
-        file = month_file(fleet, month)
+        file = stored_file(fleet.name, "raw_trips", month)
         fetched = fetch_month(source, fleet, month, path, report, stored_origin(storage, file))
         with (
-            fetched.refused_if_damaged(),
+            refused_if_damaged(fetched.origin.location, fetched.path),
             open_parquet(fetched.path or storage.open(file)) as opened,
         ):
             return Incoming(fetched, survey_trips(opened, fleet, month))
 
-    with closing(FetchAhead(months, fetch, path_for)) as ahead:
+    with closing(Prefetch(months, fetch, path_for)) as ahead:
         yield ahead

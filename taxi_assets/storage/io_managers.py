@@ -26,8 +26,8 @@ from taxi_assets.storage.formats import (
     ParquetFrame,
     UnreadableFileError,
 )
-from taxi_assets.storage.layout import stored_value
-from taxi_assets.storage.origins import announce_origin, is_altered
+from taxi_assets.storage.layout import stored_file
+from taxi_assets.storage.origins import announce_origin, is_altered, note_version
 from taxi_assets.tlc.fetch import FetchedMonth
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
@@ -51,7 +51,8 @@ class MonthlyIOManager(dg.IOManager):
 
     def path(self, asset_key: dg.AssetKey, month: Month) -> str:
         """Where a month is kept, relative to the storage."""
-        return stored_value(asset_key.path, month, self._format(asset_key).extension)
+        fleet, asset = asset_key.path
+        return stored_file(fleet, asset, month)
 
     def _format(self, asset_key: dg.AssetKey) -> Format:
         return self._formats[asset_key.path[-1]]
@@ -120,6 +121,8 @@ class MonthFileIOManager(MonthlyIOManager):
             try:
                 announce_origin(self._storage, path, value.origin)
                 super().store(asset_key, month, value.path)
+                version = self._storage.version(path)
+                note_version(self._storage, path, version, value.origin.sha256)
             finally:
                 value.path.unlink(missing_ok=True)
         return {
@@ -129,7 +132,10 @@ class MonthFileIOManager(MonthlyIOManager):
 
     def _read(self, asset_key: dg.AssetKey, month: Month) -> Any:
         if is_altered(self._storage, self.path(asset_key, month)):
-            raise UnreadableFileError("its bytes are not those that were fetched")
+            raise UnreadableFileError(
+                "its bytes are not those that were fetched, or the note of its origin is damaged "
+                "or has no checksum"
+            )
         return super()._read(asset_key, month)
 
 

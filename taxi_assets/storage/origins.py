@@ -7,23 +7,26 @@ whoever else writes another, the file's own note is there.
 
 import hashlib
 from dataclasses import asdict
-from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from taxi_assets.storage import layout
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Json
+from taxi_assets.storage.layout import note
 from taxi_assets.tlc.fetch import Origin, digest
+
+SOURCE, STORED = "source.", "stored"
+"""Notes beside a month file: where its bytes came from, and the store's version that has them."""
 
 
 def stored_origin(storage: Storage, path: str) -> Origin | None:
     """The origin of the month file at ``path``; None if nothing, or something else, is there."""
     try:
-        digest = _digest(storage, path) if storage.exists(path) else None
+        sha256 = _digest(storage, path)
     except OSError:
         return None
-    origin = digest and _read(storage, layout.origin_note(path, digest))
-    return origin if origin and origin.sha256 == digest else None
+    origin = _read(storage, path, sha256)
+    return origin if origin and origin.sha256 == sha256 else None
 
 
 def is_altered(storage: Storage, path: str) -> bool:
@@ -32,17 +35,24 @@ def is_altered(storage: Storage, path: str) -> bool:
     A file without a note of its origin counts as unaltered. So do all on object stores, which
     have checksums of their own.
     """
+    folder, _, name = note(path, SOURCE).removesuffix(".json").rpartition("/")
     return (
         storage.is_local
         and storage.exists(path)
         and stored_origin(storage, path) is None
-        and bool(layout.origin_notes(path, storage.names(layout.folder(path))))
+        and any(each.startswith(name) for each in storage.names(folder))
     )
 
 
 def announce_origin(storage: Storage, path: str, origin: Origin) -> None:
     """Note the origin of the month file that is about to be stored at ``path``."""
-    _write(storage, layout.origin_note(path, origin.sha256), origin)
+    _write(storage, note(path, f"{SOURCE}{origin.sha256[:16]}"), asdict(origin))
+
+
+def note_version(storage: Storage, path: str, version: str | None, sha256: str) -> None:
+    """Note which bytes a version of a remote file has, so that it is not downloaded to know."""
+    if version and not storage.is_local:
+        _write(storage, note(path, STORED), {"version": version, "sha256": sha256})
 
 
 def noted_origin(storage: Storage, path: str, sha256: str | None) -> Origin | None:
@@ -50,40 +60,41 @@ def noted_origin(storage: Storage, path: str, sha256: str | None) -> Origin | No
 
     Records of earlier releases do not say the digest: then, that of the file that is stored.
     """
-    if not sha256:
-        return stored_origin(storage, path)
-    return _read(storage, layout.origin_note(path, sha256))
+    return _read(storage, path, sha256) if sha256 else stored_origin(storage, path)
 
 
-def _write(storage: Storage, path: str, origin: Origin) -> None:
+def _write(storage: Storage, path: str, value: dict[str, Any]) -> None:
     with storage.replacing(path) as temporary:
-        Json().dump(asdict(origin), temporary)
+        Json().dump(value, temporary)
 
 
-def _read(storage: Storage, path: str) -> Origin | None:
+def _read(storage: Storage, path: str, sha256: str) -> Origin | None:
+    """What is noted of the origin of these bytes, if everything in the note is of its type."""
     try:
-        origin = Origin(**Json().load(storage.open(path)))
-    except (OSError, ValueError, TypeError, RecursionError):
+        origin = Origin(**Json().load(storage.open(note(path, f"{SOURCE}{sha256[:16]}"))))
+    except (OSError, ValueError, TypeError):
         return None
-    return origin if _is_sound(origin) else None
-
-
-def _is_sound(origin: Origin) -> bool:
-    """Whether everything in a note is of its type; anybody could have written it."""
-    texts = (origin.location, origin.version, origin.sha256)
-    numbers = (origin.trips, origin.size)
-    return all(isinstance(text, str) for text in texts) and all(type(n) is int for n in numbers)
+    kinds = Origin.__annotations__.items()
+    return origin if all(type(getattr(origin, name)) is kind for name, kind in kinds) else None
 
 
 def _digest(storage: Storage, path: str) -> str:
+    """The sha256 of a file, which is downloaded if no note says what its present version has.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     if storage.is_local:
         storage.open(path).close()  # Not a pipe, which would be waited for.
         return digest(Path(storage.full_path(path)))
-    return _remote_digest(storage, path, storage.version(path))
-
-
-@lru_cache(maxsize=16)
-def _remote_digest(storage: Storage, path: str, _version: object) -> str:
-    """The sha256 of a file elsewhere, which is downloaded once for each of its versions."""
+    version = storage.version(path)
+    try:
+        noted = Json().load(storage.open(note(path, STORED)))
+    except (OSError, ValueError):
+        noted = {}
+    if version and noted.get("version") == version:
+        return str(noted.get("sha256"))
     with storage.open(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    note_version(storage, path, version, sha256)
+    return sha256

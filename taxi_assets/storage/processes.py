@@ -9,7 +9,7 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Process:
-    """A process: its host's name, its number there, and its start, in seconds since 1970."""
+    """A process: its host's name, its number there, and when it lived, in seconds since 1970."""
 
     host: str
     pid: int
@@ -36,19 +36,16 @@ class Process:
 
     @property
     def is_gone(self) -> bool:
-        """Whether it has ended for certain; of another host's nobody can tell."""
-        return self.host == socket.gethostname() and not was_alive(self.pid, self.started)
+        """Whether it has ended for certain; of another host's nobody can tell.
 
+        A number is given again to later processes. Clocks of file systems and of the process table
+        differ by less than two seconds.
+        """
+        import psutil
 
-def was_alive(pid: int, moment: float) -> bool:
-    """Whether a process of this number lives here, and lived at a moment already.
-
-    A number is given again to later processes. Clocks of file systems and of the process table
-    differ by less than two seconds.
-    """
-    import psutil
-
-    try:
-        return bool(psutil.Process(pid).create_time() < moment + 2)
-    except (psutil.NoSuchProcess, OverflowError):
-        return False
+        if self.host != socket.gethostname():
+            return False
+        try:
+            return bool(psutil.Process(self.pid).create_time() >= self.started + 2)
+        except (psutil.NoSuchProcess, OverflowError):
+            return True

@@ -11,18 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taxi_assets.checks.thresholds import DECAY_MONTHS, EARLIER_MONTHS
 from taxi_assets.durations.profiles import Profile, parse_profile
-from taxi_assets.errors import NotStoredError, UnusableValueError
+from taxi_assets.errors import NotStoredError, UnusableValueError, command
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Json
-from taxi_assets.storage.layout import (
-    boosted_file,
-    figures_file,
-    folder,
-    hourly_file,
-    month_file,
-    months_among,
-    profile_note,
-)
+from taxi_assets.storage.layout import months_among, note, stored_file
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import ParquetError, open_parquet
@@ -44,22 +36,32 @@ def neighbouring_trips(storage: Storage, fleet: Fleet, month: Month) -> dict[Mon
     trips = {}
     for near in (month - 1, month + 1):
         try:
-            with open_parquet(storage.open(month_file(fleet, near))) as opened:
+            with open_parquet(storage.open(stored_file(fleet.name, "raw_trips", near))) as opened:
                 trips[near] = opened.metadata.num_rows
         except (OSError, ParquetError):
             continue
     return trips
 
 
-def earlier_rmses(storage: Storage, fleet: Fleet, month: Month) -> dict[Month, float]:
-    """RMSEs (minutes) of the months before, where they are stored and readable."""
+def earlier_rmses(month: Month, load: Load, report: Report) -> dict[Month, float]:
+    """RMSEs (minutes) of the months before, where they are stored and readable.
+
+    Args:
+        month: the month itself.
+        load: loads an asset's value of a month.
+        report: takes a sentence of each that cannot be read.
+
+    Raises:
+        ServiceError: the storage does not answer.
+    """
     found = {}
-    for back in range(EARLIER_MONTHS, 0, -1):
+    for before in (month - back for back in range(EARLIER_MONTHS, 0, -1)):
         try:
-            with storage.open(figures_file(fleet, "metrics", month - back)) as file:
-                found[month - back] = float(Json().load(file)["rmse"])
-        except (OSError, ValueError, KeyError, TypeError):
+            found[before] = float(load("metrics", before)["rmse"])
+        except NotStoredError:
             continue
+        except (UnusableValueError, ValueError, KeyError, TypeError) as error:
+            report(f"the RMSE of {before} is passed over: {error}")
     return found
 
 
@@ -82,8 +84,8 @@ def stored_decisions(
         through: the newest month that the aliases have followed: of the months up to it only the
             last few are given.
     """
-    like = figures_file(fleet, "champion", fleet.first_month)
-    months = [month for month in stored_months(storage, like) if until is None or month <= until]
+    stored = stored_months(storage, fleet, "champion")
+    months = [month for month in stored if until is None or month <= until]
     waiting = sum(str(month) > through for month in months)
     found = {}
     for month in months[-max(waiting + 1, DECAY_MONTHS) - 1 :]:
@@ -100,14 +102,31 @@ def note_profile(storage: Storage, fleet: Fleet, month: Month, profile: Profile)
         Json().dump(profile, temporary)
 
 
-def earlier_profiles(storage: Storage, fleet: Fleet, month: Month) -> dict[Month, Profile]:
-    """What kind of months the one before and the one a year before are, if that is readable."""
+def profile_note(fleet: Fleet, month: Month) -> str:
+    """Where that is noted, beside the month's cleaned trips."""
+    return note(stored_file(fleet.name, "cleaned_trips", month), "profile")
+
+
+def earlier_profiles(
+    storage: Storage, fleet: Fleet, month: Month, report: Report
+) -> dict[Month, Profile]:
+    """What kind of months the one before and the one a year before are, if that is readable.
+
+    Args:
+        storage: where it is noted.
+        fleet: whose months.
+        month: the month itself.
+        report: takes a sentence of each that cannot be read.
+    """
     found = {}
     for before in (month - 1, month - 12):
         try:
             found[before] = parse_profile(Json().load(storage.open(profile_note(fleet, before))))
-        except (OSError, ValueError, KeyError, TypeError):
+        except FileNotFoundError:
             continue
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            again = command([f"{fleet.name}/cleaned_trips"], before.partition_key)
+            report(f"the profile of {before} is passed over: {error}. Make it anew: {again}")
     return found
 
 
@@ -168,7 +187,7 @@ def training_months(
         yield own, hourly_pairs
 
     window = training_window(own, months())
-    alone = not any(month < own for month in stored_months(storage, hourly_file(fleet, own)))
+    alone = not any(month < own for month in stored_months(storage, fleet, "hourly_pairs"))
     versions = {str(month): _sha256(storage, fleet, month) for month in [*trained, own]}
     return TrainingMonths(window, versions, missing, alone)
 
@@ -200,7 +219,7 @@ def later_windows(
 ) -> Iterator[LaterWindow]:
     """The stored models of later months whose windows a month belongs to, in order."""
     later = {month + ahead for ahead in range(1, training.months)}
-    for each in sorted(later & set(stored_months(storage, boosted_file(fleet, month)))):
+    for each in sorted(later & set(stored_months(storage, fleet, "boosted_model"))):
         try:
             model: Mapping[str, Any] = load("boosted_model", each)
             versions = dict(
@@ -210,7 +229,7 @@ def later_windows(
             continue
         since, missing = [], []
         for before in window_before(fleet, each, training):
-            if not storage.exists(hourly_file(fleet, before)):
+            if not storage.exists(stored_file(fleet.name, "hourly_pairs", before)):
                 missing.append(before)
             elif _sha256(storage, fleet, before) != versions.get(str(before)):
                 since.append(before)
@@ -219,10 +238,10 @@ def later_windows(
 
 def _sha256(storage: Storage, fleet: Fleet, month: Month) -> str:
     """The digest of what is stored of a month's hourly pairs."""
-    with storage.open(hourly_file(fleet, month)) as file:
+    with storage.open(stored_file(fleet.name, "hourly_pairs", month)) as file:
         return hashlib.sha256(file.read()).hexdigest()
 
 
-def stored_months(storage: Storage, like: str) -> list[Month]:
-    """The months that are stored of the asset that a path is of, in order."""
-    return months_among(storage.names(folder(like)), like)
+def stored_months(storage: Storage, fleet: Fleet, asset: str) -> list[Month]:
+    """The months that are stored of an asset, in order."""
+    return months_among(storage.names(f"{fleet.name}/{asset}"), asset)
