@@ -114,19 +114,6 @@ def test_trips_between_two_zones_only_cannot_be_learnt_from(tmp_path: Path) -> N
         fit_model(pairs, fit_vectorizer(pairs))
 
 
-def test_zone_pairs_count_and_sum_each_split(tmp_path: Path) -> None:
-    """Ten trips of one pair: eight train, two validate, and sums say which."""
-    minutes = list(range(1, 11))
-    trips = clean_trips(month_file(tmp_path, [60.0 * m for m in minutes]), GREEN, JANUARY).trips
-    held_out = trips.loc[trips["validates"], "duration"]
-    pairs = group_by_zone_pair(trips)
-    assert pairs["split"].tolist() == ["train", "validation"]
-    assert pairs["trips"].tolist() == [8, 2]
-    assert pairs["duration_sum"].tolist() == [55 - held_out.sum(), held_out.sum()]
-    assert pairs["duration_sum_of_squares"].sum() == sum(m * m for m in minutes)
-    assert pairs["PULocationID"].tolist() == ["132", "132"]
-
-
 def test_no_memory_is_not_taken_for_damaged_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

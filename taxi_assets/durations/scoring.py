@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from taxi_assets.durations.cleaning import DURATION, FEATURES, VALIDATES
 from taxi_assets.durations.regression import predict
-from taxi_assets.durations.sums import TRAIN, VALIDATION, number_cells, split
+from taxi_assets.durations.sums import TRAIN, VALIDATION, split
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,9 +102,9 @@ def spread(
     # Pairs of values that no trip has are nobody's.
     met = np.all([code >= 0 for code in codes], axis=0)
     by_cell = np.full(np.prod(shape), np.nan)
-    by_cell[number_cells(shape, *(code[met] for code in codes))] = predicted[met]
-    cells = number_cells(shape, *(trips[feature].cat.codes for feature in FEATURES))
-    return np.asarray(by_cell[cells])
+    by_cell[np.ravel_multi_index([code[met] for code in codes], shape)] = predicted[met]
+    trip_codes = [trips[feature].cat.codes for feature in FEATURES]
+    return np.asarray(by_cell[np.ravel_multi_index(trip_codes, shape)])
 
 
 def squared_error(pairs: "pd.DataFrame", predicted: "NDArray[np.float64] | float") -> float:

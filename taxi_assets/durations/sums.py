@@ -12,8 +12,6 @@ from taxi_assets.durations.cleaning import DURATION, FEATURES, HOUR, VALIDATES
 from taxi_assets.tlc.fleets import DISTANCE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
@@ -78,7 +76,7 @@ def _sum_up(cleaned_trips: "pd.DataFrame", columns: dict[str, str]) -> "pd.DataF
     zones = [cleaned_trips[feature].cat for feature in FEATURES]
     shape = [len(SPLITS), *(len(zone.categories) for zone in zones)]
     codes = [cleaned_trips[VALIDATES], *(zone.codes for zone in zones)]
-    pairs, cell, _ = distinct(number_cells(shape, *codes))
+    pairs, cell, _ = distinct(np.ravel_multi_index(codes, shape))
     duration = cleaned_trips[DURATION].to_numpy()
     factors = {
         "trips": [],
@@ -105,25 +103,6 @@ def _sum_up(cleaned_trips: "pd.DataFrame", columns: dict[str, str]) -> "pd.DataF
     for name, of in factors.items():
         values[name] = add_up(cell, size, *of)[used].astype(columns[name])
     return pd.DataFrame({name: values[name] for name in columns})
-
-
-def number_cells(shape: "Sequence[int]", *codes: "pd.Series[int]") -> "NDArray[np.int32]":
-    """The number of each row's cell in a table with an axis for each column of codes.
-
-    It is what NumPy's ``ravel_multi_index`` gives, in place, as there are millions of rows.
-
-    Args:
-        shape: length of each axis.
-        codes: for each axis where each row is on it.
-    """
-    import numpy as np
-
-    first, *others = codes
-    cell: NDArray[np.int32] = first.to_numpy().astype(np.int32)
-    for code, length in zip(others, shape[1:], strict=True):
-        cell *= length
-        cell += code.to_numpy()
-    return cell
 
 
 def add_up(
