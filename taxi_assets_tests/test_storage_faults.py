@@ -24,7 +24,7 @@ from taxi_assets.settings import Settings
 from taxi_assets.storage.estimators import Skops
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Json, ParquetFrame, UnreadableFileError
-from taxi_assets.storage.io_managers import FORMATS, MonthFileIOManager, MonthlyIOManager
+from taxi_assets.storage.io_managers import MonthFileIOManager, MonthlyIOManager
 from taxi_assets.storage.origins import announce_origin, is_altered, stored_origin
 from taxi_assets.tlc.fetch import FetchedMonth, Origin
 from taxi_assets.tlc.months import Month
@@ -174,7 +174,7 @@ def test_a_month_file_takes_its_place_after_the_note_of_its_origin(
 ) -> None:
     """If either cannot be written the old month stays, and what is there has its note."""
     storage, key = Storage(str(tmp_path / "data")), dg.AssetKey(["green", "raw_trips"])
-    manager = MonthFileIOManager(storage, FORMATS["month_files"])
+    manager = MonthFileIOManager(storage)
     fetched = []
     for content in (b"old", b"new"):
         path = tmp_path / content.decode()
@@ -290,7 +290,7 @@ def test_a_month_that_is_not_stored_is_named_with_the_command_that_makes_it(
 def test_what_an_asset_of_somebodys_own_cannot_store_is_named(tmp_path: Path) -> None:
     """In a run of this project's assets the run says which it was."""
     (tmp_path / "green").touch()
-    manager = MonthlyIOManager(Storage(str(tmp_path)), {"metrics": Json()})
+    manager = MonthlyIOManager(Storage(str(tmp_path)))
     context = dg.build_output_context(
         asset_key=dg.AssetKey(["green", "metrics"]), partition_key="2023-01-01"
     )

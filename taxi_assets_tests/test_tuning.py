@@ -25,7 +25,7 @@ from taxi_assets.durations.sums import group_by_hourly_pair
 from taxi_assets.durations.window import cells_of
 from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
-from taxi_assets.storage.io_managers import FORMATS, MonthlyIOManager
+from taxi_assets.storage.io_managers import MonthlyIOManager
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
@@ -95,7 +95,7 @@ def run(
     settings: Settings, sums: Trips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Result]:
     """The command, in a folder where three months are stored."""
-    frames = MonthlyIOManager(Storage(settings.storage), FORMATS["frames"])
+    frames = MonthlyIOManager(Storage(settings.storage))
     for month, rows in sums.items():
         frames.store(dg.AssetKey(["green", "hourly_pairs"]), month, rows)
     monkeypatch.setenv("TAXI_STORAGE", settings.storage)
@@ -262,7 +262,7 @@ def test_a_study_is_not_mixed_with_another(
     Path("odd.db").write_text("no database")
     assert "odd.db cannot be used (" in refused("odd")
     # The month has been stored with other trips meanwhile.
-    frames = MonthlyIOManager(Storage(settings.storage), FORMATS["frames"])
+    frames = MonthlyIOManager(Storage(settings.storage))
     frames.store(dg.AssetKey(["green", "hourly_pairs"]), MARCH, sums[MARCH].iloc[:-50])
     assert "other settings: RMSE of means on 2023-03 " in refused()
 

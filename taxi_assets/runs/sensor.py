@@ -135,11 +135,8 @@ def _look(
         except SourceError:
             continue
         file = f"{source.location(fleet, month)} {version}"
-        stored = (
-            noted_origin(storage, stored_file(fleet.name, "raw_trips", month), *digests)
-            if is_complete
-            else None
-        )
+        path = stored_file(fleet.name, "raw_trips", month)
+        stored = noted_origin(storage, path, *map(str, digests)) if is_complete else None
         if stored and f"{stored.location} {stored.version}" == file:
             continue
         tags = {FILE: file, MONTH: str(month), SENSOR: name}

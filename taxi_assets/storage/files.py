@@ -80,7 +80,7 @@ class Storage:
         return f"{self._place[1]}/{path}"
 
     @contextmanager
-    def _reached(self, path: str) -> Iterator[None]:
+    def _reached(self, path: str, trouble: str = "{} cannot be reached") -> Iterator[None]:
         """Explain what keeps a file system on other machines from answering.
 
         Raises:
@@ -94,9 +94,9 @@ class Storage:
             if self.is_local or isinstance(error, (FileNotFoundError, StorageError)):
                 raise
             raise UnreachableStorageError(
-                f"{self.shown_path(path)} cannot be reached ({type(error).__name__}: "
-                f"{mask(str(error))}). Check TAXI_STORAGE, its credentials and the network, then "
-                "run the month again."
+                f"{trouble.format(self.shown_path(path))} ({type(error).__name__}: "
+                f"{mask(str(error))}). What was there before stays. Check TAXI_STORAGE, its "
+                "credentials and the network, then run the month again."
             ) from None
 
     def exists(self, path: str) -> bool:
@@ -190,7 +190,7 @@ class Storage:
         file_system, target = self._place[0], self.full_path(path)
         protocols = file_system.protocol
         whole = {protocols} if isinstance(protocols, str) else set(protocols)
-        try:
+        with self._reached(path, "Nothing can be stored in {}"):
             if whole & OBJECT_STORES:
                 file_system.put_file(str(file), target)
             else:
@@ -198,12 +198,6 @@ class Storage:
                 file_system.makedirs(halfway.rpartition("/")[0], exist_ok=True)
                 file_system.put_file(str(file), halfway)
                 file_system.mv(halfway, target)
-        except Exception as error:
-            raise UnreachableStorageError(
-                f"Nothing can be stored in {self.shown_path(path)} ({type(error).__name__}: "
-                f"{mask(str(error))}). What was there before stays. Check TAXI_STORAGE, then run "
-                "the month again."
-            ) from None
 
     def temporary_file(self, folder: str) -> Path:
         """A local path, nothing there yet, for a file that shall become one of ``folder``'s.

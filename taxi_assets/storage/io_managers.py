@@ -44,18 +44,14 @@ class MonthlyIOManager(dg.IOManager):
     ``yellow/model``, March 2023, is stored as ``yellow/model/2023-03.skops``.
     """
 
-    def __init__(self, storage: Storage, formats: Mapping[str, Format]) -> None:
-        """Keep assets in the storage, each in the format that is given by its name."""
+    def __init__(self, storage: Storage) -> None:
+        """Keep assets in the storage, each in its format."""
         self._storage = storage
-        self._formats = formats
 
     def path(self, asset_key: dg.AssetKey, month: Month) -> str:
         """Where a month is kept, relative to the storage."""
         fleet, asset = asset_key.path
         return stored_file(fleet, asset, month)
-
-    def _format(self, asset_key: dg.AssetKey) -> Format:
-        return self._formats[asset_key.path[-1]]
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Store a value in the place of the month's older one."""
@@ -74,7 +70,7 @@ class MonthlyIOManager(dg.IOManager):
         """Store a month's value in the place of an older one, and return metadata about it."""
         path = self.path(asset_key, month)
         with self._storage.replacing(path) as temporary:
-            self._format(asset_key).dump(value, temporary)
+            FORMATS[asset_key.path[-1]].dump(value, temporary)
             stored_bytes = temporary.stat().st_size
         return {
             "path": dg.MetadataValue.path(self._storage.shown_path(path)),
@@ -108,7 +104,7 @@ class MonthlyIOManager(dg.IOManager):
 
     def _read(self, asset_key: dg.AssetKey, month: Month) -> Any:
         file = self._storage.open(self.path(asset_key, month))
-        return self._format(asset_key).load(file)
+        return FORMATS[asset_key.path[-1]].load(file)
 
 
 class MonthFileIOManager(MonthlyIOManager):
@@ -153,40 +149,32 @@ class FrameIOManager(MonthlyIOManager):
         }
 
 
-FORMATS: Mapping[str, Mapping[str, Format]] = {
-    "month_files": {"raw_trips": MonthFile()},
-    "frames": {
-        "cleaned_trips": ParquetFrame(cleaning.COLUMNS),
-        "zone_pairs": ParquetFrame(sums.ZONE_PAIRS),
-        "hourly_pairs": ParquetFrame(sums.HOURLY_PAIRS),
-        "predictions": ParquetFrame(predictions.COLUMNS),
-    },
-    "estimators": {
-        "vectorizer": Skops("DictVectorizer"),
-        "model": Skops(
-            {
-                "model": regression.MODEL_TYPE,
-                "vocabulary": "str",
-                "interval": "dict",
-                "mlflow_run_id": "str",
-            }
-        ),
-    },
-    "arrays": {"boosted_model": Arrays()},
-    "figures": dict.fromkeys(("metrics", "boosted_metrics", "backtest", "champion"), Json()),
+FORMATS: Mapping[str, Format] = {
+    "raw_trips": MonthFile(),
+    "cleaned_trips": ParquetFrame(cleaning.COLUMNS),
+    "zone_pairs": ParquetFrame(sums.ZONE_PAIRS),
+    "hourly_pairs": ParquetFrame(sums.HOURLY_PAIRS),
+    "predictions": ParquetFrame(predictions.COLUMNS),
+    "vectorizer": Skops("DictVectorizer"),
+    "model": Skops(
+        {
+            "model": regression.MODEL_TYPE,
+            "vocabulary": "str",
+            "interval": "dict",
+            "mlflow_run_id": "str",
+        }
+    ),
+    "boosted_model": Arrays(),
+    **dict.fromkeys(("metrics", "boosted_metrics", "backtest", "champion"), Json()),
 }
-"""How each asset is kept, by the key of its IO manager."""
-
-KINDS = {"month_files": MonthFileIOManager, "frames": FrameIOManager}
-"""IO managers that do more than keep."""
+"""How each asset is kept, by its name."""
 
 
 def io_managers() -> dict[str, dg.IOManagerDefinition]:
     """The IO managers by the keys under which assets name them; all take ``storage``."""
-    return {
-        key: _in_storage(KINDS.get(key, MonthlyIOManager), formats)
-        for key, formats in FORMATS.items()
-    }
+    more = {"month_files": MonthFileIOManager, "frames": FrameIOManager}
+    keys = (*more, "estimators", "arrays", "figures")
+    return {key: _in_storage(more.get(key, MonthlyIOManager)) for key in keys}
 
 
 def load_stored(storage: Storage, fleet: Fleet, asset: str, month: Month) -> Any:
@@ -195,16 +183,13 @@ def load_stored(storage: Storage, fleet: Fleet, asset: str, month: Month) -> Any
     Raises:
         NotStoredError, UnusableValueError, ServiceError: as ``MonthlyIOManager.load``.
     """
-    formats = next(formats for formats in FORMATS.values() if asset in formats)
-    return MonthlyIOManager(storage, formats).load(dg.AssetKey([fleet.name, asset]), month)
+    return MonthlyIOManager(storage).load(dg.AssetKey([fleet.name, asset]), month)
 
 
-def _in_storage(
-    kind: type[MonthlyIOManager], formats: Mapping[str, Format]
-) -> dg.IOManagerDefinition:
+def _in_storage(kind: type[MonthlyIOManager]) -> dg.IOManagerDefinition:
     """An IO manager that asks for the resource, and does not hold one: a run may change it."""
     return dg.IOManagerDefinition(
-        lambda context: kind(context.resources.storage, formats),
+        lambda context: kind(context.resources.storage),
         required_resource_keys={"storage"},
         description=inspect.getdoc(kind),
     )

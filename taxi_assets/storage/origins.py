@@ -25,7 +25,7 @@ def stored_origin(storage: Storage, path: str) -> Origin | None:
         sha256 = _digest(storage, path)
     except OSError:
         return None
-    origin = _read(storage, path, sha256)
+    origin = noted_origin(storage, path, sha256)
     return origin if origin and origin.sha256 == sha256 else None
 
 
@@ -55,21 +55,18 @@ def note_version(storage: Storage, path: str, version: str | None, sha256: str) 
         _write(storage, note(path, STORED), {"version": version, "sha256": sha256})
 
 
-def noted_origin(storage: Storage, path: str, sha256: str | None) -> Origin | None:
-    """The origin of a month file at ``path`` whose digest begins so, as far as it is noted.
-
-    Records of earlier releases do not say the digest: then, that of the file that is stored.
-    """
-    return _read(storage, path, sha256) if sha256 else stored_origin(storage, path)
-
-
 def _write(storage: Storage, path: str, value: dict[str, Any]) -> None:
     with storage.replacing(path) as temporary:
         Json().dump(value, temporary)
 
 
-def _read(storage: Storage, path: str, sha256: str) -> Origin | None:
-    """What is noted of the origin of these bytes, if everything in the note is of its type."""
+def noted_origin(storage: Storage, path: str, sha256: str) -> Origin | None:
+    """The origin of a month file whose digest begins so; without one, of the file that is stored.
+
+    None if it is not noted, or not everything in the note is of its type.
+    """
+    if not sha256:
+        return stored_origin(storage, path)
     try:
         origin = Origin(**Json().load(storage.open(note(path, f"{SOURCE}{sha256[:16]}"))))
     except (OSError, ValueError, TypeError):
