@@ -20,14 +20,12 @@ from hypothesis import strategies as st
 
 from taxi_assets.durations.cleaning import clean_trips
 from taxi_assets.errors import MonthError
-from taxi_assets.tlc.clock import read_times
+from taxi_assets.tlc.coercion import is_text, read_times, read_zone_ids
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import ParquetError, open_parquet
-from taxi_assets.tlc.readings import is_text
 from taxi_assets.tlc.survey import survey_trips
 from taxi_assets.tlc.synthetic import write_month
-from taxi_assets.tlc.zone_ids import read_zone_ids
 
 GREEN, MARCH = FLEETS["green"], Month(2023, 3)
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
@@ -50,7 +48,7 @@ def clean(content: bytes) -> pd.DataFrame | None:
     assert trips["duration"].dtype == np.float64
     for zone in ("PULocationID", "DOLocationID"):
         assert isinstance(trips[zone].dtype, pd.CategoricalDtype)
-        assert trips[zone].astype(str).str.fullmatch(r"-?\d+").all()
+        assert trips[zone].astype(str).str.fullmatch(r"[1-9]\d*").all()
     assert 0 < trips["validates"].sum() < len(trips) <= cleaned.loaded
     return trips
 
@@ -169,7 +167,7 @@ def test_zone_ids_are_read_as_python_reads_them(written: list[str]) -> None:
         if read.is_valid:
             assert int(float(text)) == read.as_py()
         else:
-            assert not re.fullmatch(r"[+-]?[0-9]{1,15}(\.0+)?", text)
+            assert not re.fullmatch(r"\+?0*[1-9][0-9]{0,11}(\.0+)?", text)
 
 
 @fuzzed

@@ -178,6 +178,52 @@ def test_a_small_file_of_many_bytes_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("column", "options", "message"),
+    [
+        pytest.param(
+            pa.DictionaryArray.from_arrays(
+                np.zeros(300_000, np.int32), pa.array(["x" * 1_000_000])
+            ),
+            {"compression": "zstd", "store_schema": False},
+            "column PULocationID has a text of 1,000,000 bytes, more than 64",
+            id="300 GB of a megabyte in a dictionary",
+        ),
+        pytest.param(
+            pa.array(["132"] * 20 + ["x" * 65]),
+            {"row_group_size": 10},
+            "column PULocationID has a text of 65 bytes",
+            id="a later row group",
+        ),
+        pytest.param(
+            pa.array(["x" * rows for rows in range(50)]),
+            {"use_dictionary": False, "column_encoding": {"PULocationID": "DELTA_BYTE_ARRAY"}},
+            "column PULocationID is damaged, or encoded as DELTA_BYTE_ARRAY",
+            id="a page that repeats what came before",
+        ),
+        pytest.param(pa.array([b"x" * 65], pa.binary(65)), {}, "values over 64 bytes", id="bytes"),
+        pytest.param(pa.array([["132"]]), {}, "column PULocationID has lists", id="lists"),
+    ],
+)
+def test_text_that_grows_when_it_is_decoded_is_refused(
+    tmp_path: Path, column: pa.Array, options: dict[str, object], message: str
+) -> None:
+    pq.write_table(pa.table({"PULocationID": column}), tmp_path / "bomb.parquet", **options)
+    with pytest.raises(ParquetError, match=message):
+        open_parquet(tmp_path / "bomb.parquet")
+
+
+@pytest.mark.parametrize("encoding", ["PLAIN", "DELTA_LENGTH_BYTE_ARRAY"])
+def test_text_of_64_bytes_is_not_refused(tmp_path: Path, encoding: str) -> None:
+    table = pa.table({"PULocationID": ["132", "x" * 64], "notes": ["x" * 65] * 2})
+    options = {
+        "use_dictionary": False,
+        "column_encoding": dict.fromkeys(table.schema.names, encoding),
+    }
+    pq.write_table(table, tmp_path / "month.parquet", **options)
+    assert open_parquet(tmp_path / "month.parquet").read() == table
+
+
+@pytest.mark.parametrize(
     "path",
     ["../outside.json", "/etc/passwd", "green/../../outside.json", "green//x", "~/x", "", "a\n",
      ".hidden", "green/model/2023-01.skops\0.json"],

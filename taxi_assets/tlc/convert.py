@@ -13,15 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taxi_assets.tlc import clock
-from taxi_assets.tlc.clock import read_times
+from taxi_assets.tlc.coercion import TIMES, plain, read_numbers, read_times, read_zone_ids
 from taxi_assets.tlc.csv_files import CsvError, CsvTrips
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE, Fleet
 from taxi_assets.tlc.months import Month
-from taxi_assets.tlc.numbers import read_numbers
-from taxi_assets.tlc.readings import plain
 from taxi_assets.tlc.schema import CONGESTION_PRICING, month_schema
-from taxi_assets.tlc.zone_ids import read_zone_ids
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -94,7 +90,7 @@ def plan(file: CsvTrips, wanted: Sequence[Month] | None, progress: Callable[[int
     if not found:
         raise CsvError(
             f"{file.path}: no time in column {column} can be read. The first is {example}. "
-            f"Understood is {clock.UNDERSTOOD}.{clock.advise(example or '')}"
+            f"Understood are {TIMES}."
             if example
             else f"{file.path} has no trips."
         )
