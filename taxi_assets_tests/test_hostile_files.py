@@ -1,9 +1,9 @@
 """Files that somebody with write access to the storage has prepared: refused, and never run."""
 
 import hashlib
+import io
 import os
 import pickle
-import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sklearn
 import skops.io
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LinearRegression
@@ -78,24 +79,6 @@ def test_a_pickled_array_within_a_logged_model_is_refused(tmp_path: Path, marker
     assert not marker.exists()
 
 
-def test_a_pickled_array_within_a_skops_file_is_refused(tmp_path: Path, marker: Path) -> None:
-    path = tmp_path / "model.skops"
-    Skops("LinearRegression").dump(LinearRegression().fit(np.eye(2), [3.0, 5.0]), path)
-    objects = np.array([Bomb(marker)], dtype=object)
-    with zipfile.ZipFile(path) as old:
-        members = {name: old.read(name) for name in old.namelist()}
-    with zipfile.ZipFile(path, "w") as new:
-        for name, content in members.items():
-            if name.endswith(".npy"):
-                with new.open(name, "w") as file:
-                    np.save(file, objects, allow_pickle=True)
-            else:
-                new.writestr(name, content)
-    with pytest.raises(UnreadableFileError, match="an array in it claims 8 bytes, or objects"):
-        Skops("LinearRegression").load(path.open("rb"))
-    assert not marker.exists()
-
-
 @pytest.mark.parametrize(
     "value",
     [
@@ -122,7 +105,8 @@ def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
 def test_an_estimator_of_another_scikit_learn_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "vectorizer.skops"
     VECTORIZERS.dump(vectorizer(), path)
-    rewrite(path, "schema.json", lambda text: text.replace(*version_and("0.24.2")))
+    present, other = (rf"\"{of}\"".encode() for of in (sklearn.__version__, "0.24.2"))
+    rewrite(path, "schema.json", lambda schema: schema.replace(present, other))
     with pytest.raises(UnreadableFileError, match=r"written by scikit-learn 0\.24\.2, and this is"):
         VECTORIZERS.load(path.open("rb"))
 
@@ -135,20 +119,12 @@ def test_values_of_another_version_of_this_project_are_refused(tmp_path: Path) -
             file_format.load((tmp_path / name).open("rb"))
 
 
-def version_and(other: str) -> tuple[str, str]:
-    import sklearn
-
-    return f'\\"{sklearn.__version__}\\"', f'\\"{other}\\"'
-
-
-def rewrite(path: Path, member: str, change: Callable[[str], str]) -> None:
+def rewrite(path: Path, ending: str, change: Callable[[bytes], bytes]) -> None:
     with zipfile.ZipFile(path) as old:
         members = {name: old.read(name) for name in old.namelist()}
-    changed = change(members[member].decode())
-    assert changed != members[member].decode()
     with zipfile.ZipFile(path, "w") as new:
-        for name, content in (members | {member: changed.encode()}).items():
-            new.writestr(name, content)
+        for name, content in members.items():
+            new.writestr(name, change(content) if name.endswith(ending) else content)
 
 
 def test_a_small_file_of_billions_of_rows_is_refused(tmp_path: Path) -> None:
@@ -178,6 +154,52 @@ def test_a_small_file_of_many_bytes_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("column", "options", "message"),
+    [
+        pytest.param(
+            pa.DictionaryArray.from_arrays(
+                np.zeros(300_000, np.int32), pa.array(["x" * 1_000_000])
+            ),
+            {"compression": "zstd", "store_schema": False},
+            "column PULocationID has a text of 1,000,000 bytes, more than 64",
+            id="300 GB of a megabyte in a dictionary",
+        ),
+        pytest.param(
+            pa.array(["132"] * 20 + ["x" * 65]),
+            {"row_group_size": 10},
+            "column PULocationID has a text of 65 bytes",
+            id="a later row group",
+        ),
+        pytest.param(
+            pa.array(["x" * rows for rows in range(50)]),
+            {"use_dictionary": False, "column_encoding": {"PULocationID": "DELTA_BYTE_ARRAY"}},
+            "column PULocationID is damaged, or encoded as DELTA_BYTE_ARRAY",
+            id="a page that repeats what came before",
+        ),
+        pytest.param(pa.array([b"x" * 65], pa.binary(65)), {}, "values over 64 bytes", id="bytes"),
+        pytest.param(pa.array([["132"]]), {}, "column PULocationID has lists", id="lists"),
+    ],
+)
+def test_text_that_grows_when_it_is_decoded_is_refused(
+    tmp_path: Path, column: pa.Array, options: dict[str, object], message: str
+) -> None:
+    pq.write_table(pa.table({"PULocationID": column}), tmp_path / "bomb.parquet", **options)
+    with pytest.raises(ParquetError, match=message):
+        open_parquet(tmp_path / "bomb.parquet")
+
+
+@pytest.mark.parametrize("encoding", ["PLAIN", "DELTA_LENGTH_BYTE_ARRAY"])
+def test_text_of_64_bytes_is_not_refused(tmp_path: Path, encoding: str) -> None:
+    table = pa.table({"PULocationID": ["132", "x" * 64], "notes": ["x" * 65] * 2})
+    options = {
+        "use_dictionary": False,
+        "column_encoding": dict.fromkeys(table.schema.names, encoding),
+    }
+    pq.write_table(table, tmp_path / "month.parquet", **options)
+    assert open_parquet(tmp_path / "month.parquet").read() == table
+
+
+@pytest.mark.parametrize(
     "path",
     ["../outside.json", "/etc/passwd", "green/../../outside.json", "green//x", "~/x", "", "a\n",
      ".hidden", "green/model/2023-01.skops\0.json"],
@@ -196,16 +218,21 @@ def test_partition_keys_that_are_no_months_are_refused(key: str) -> None:
         Month.parse(key)
 
 
-def test_an_array_that_claims_more_than_there_is_is_refused(tmp_path: Path) -> None:
+def test_arrays_of_objects_or_of_more_than_there_is_are_refused(
+    tmp_path: Path, marker: Path
+) -> None:
     path = tmp_path / "model.skops"
     Skops("LinearRegression").dump(LinearRegression().fit(np.eye(2), [3.0, 5.0]), path)
-    with zipfile.ZipFile(path) as old:
-        members = {name: old.read(name) for name in old.namelist()}
-    with zipfile.ZipFile(path, "w") as new:
-        for name, content in members.items():
-            new.writestr(name, content.replace(b"(2,), }" + b" " * 8, b"(999999999,), }"))
-    with pytest.raises(UnreadableFileError, match="an array in it claims 7,999,999,992 bytes"):
-        Skops("LinearRegression").load(path.open("rb"))
+    pickled = io.BytesIO()
+    np.save(pickled, np.array([Bomb(marker)], dtype=object), allow_pickle=True)
+    for change, claimed in (
+        (lambda array: array.replace(b"(2,), }" + b" " * 8, b"(999999999,), }"), "7,999,999,992"),
+        (lambda array: pickled.getvalue(), "8 bytes, or objects"),
+    ):
+        rewrite(path, ".npy", change)
+        with pytest.raises(UnreadableFileError, match=f"an array in it claims {claimed}"):
+            Skops("LinearRegression").load(path.open("rb"))
+    assert not marker.exists()
 
 
 def test_a_small_frame_of_long_texts_is_refused_by_its_types(tmp_path: Path) -> None:
@@ -220,45 +247,32 @@ def test_a_small_frame_of_long_texts_is_refused_by_its_types(tmp_path: Path) -> 
         FRAMES.load((tmp_path / "frame.parquet").open("rb"))
 
 
-def test_values_of_another_asset_are_refused(materialize: Materialize, settings: Settings) -> None:
-    assert materialize("2023-01").success
-    data = Path(settings.storage) / "green"
-    for asset, other, reader, why in (
-        ("cleaned_trips", "zone_pairs", "zone_pairs", "the columns of something else"),
-        ("zone_pairs", "cleaned_trips", "vectorizer", "the columns of something else"),
-        ("model", "vectorizer", "metrics", "something else in it: DictVectorizer"),
-        ("vectorizer", "model", "model", "something else in it: {'model': 'LinearRegression'"),
-    ):
-        path, source = (next((data / of).glob("*[!n]")) for of in (asset, other))
-        good = path.read_bytes()
-        shutil.copy(source, path)
-        (message,) = step_failures(materialize("2023-01", reader))
-        assert f": {asset} 2023-01 is stored, and cannot be read: it has {why}" in message
-        path.write_bytes(good)
-
-
 PLANTED = {
-    "cleaned_trips": ("cleaned_trips/2023-01.parquet", "zone_pairs"),
-    "vectorizer": ("vectorizer/2023-01.skops", "model"),
-    "model": ("model/2023-01.skops", "metrics"),
+    "cleaned_trips": ("zone_pairs", "zone_pairs", "the columns of something else"),
+    "zone_pairs": ("vectorizer", "cleaned_trips", "the columns of something else"),
+    "model": ("metrics", "vectorizer", "something else in it: DictVectorizer"),
+    "vectorizer": ("model", "model", "something else in it: {'model': 'LinearRegression'"),
 }
+"""By asset: the asset that reads it, the one whose file is put in its place, and what is said."""
 
 
 def test_what_is_planted_names_itself_and_the_command_that_makes_it_anew(
     materialize: Materialize, settings: Settings, marker: Path
 ) -> None:
-    """Damaged or hostile: the step that would read it fails in a sentence, and nothing runs."""
+    """Hostile, or of another asset: the step that would read it fails, and nothing runs."""
     assert materialize("2023-01").success
     data = Path(settings.storage) / "green"
-    for asset, (name, reader) in PLANTED.items():
-        good = (data / name).read_bytes()
-        (data / name).write_bytes(pickle.dumps(Bomb(marker)))
-        (message,) = step_failures(materialize("2023-01", reader))
-        assert f": {asset} 2023-01 is stored, and cannot be read: " in message
+    stored = {asset: next((data / asset).glob("*[!n]")) for asset in PLANTED}
+    contents = {asset: path.read_bytes() for asset, path in stored.items()}
+    for asset, (reader, other, why) in PLANTED.items():
+        for content, said in ((contents[other], f"it has {why}"), (pickle.dumps(Bomb(marker)), "")):
+            stored[asset].write_bytes(content)
+            (message,) = step_failures(materialize("2023-01", reader))
+            assert f": {asset} 2023-01 is stored, and cannot be read: {said}" in message
         assert message.endswith(
             "Make it anew: dagster asset materialize -m taxi_assets.definitions "
             f"--select 'green/{asset}' --partition 2023-01-01"
         )
-        (data / name).write_bytes(good)
+        stored[asset].write_bytes(contents[asset])
     assert not marker.exists()
     assert materialize("2023-01", "metrics").success

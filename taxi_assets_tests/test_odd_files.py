@@ -50,39 +50,6 @@ def clean(tmp_path: Path) -> Clean:
     return clean
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param(pa.int64(), id="TLC until January 2023"),
-        pytest.param(pa.int32(), id="TLC since February 2023"),
-        pytest.param(pa.float64(), id="TLC's months with unknown zones, 2011 on"),
-        pytest.param(pa.uint16(), id="a tool that saves space"),
-        pytest.param(pa.dictionary(pa.int32(), pa.int64()), id="a tool that writes categories"),
-    ],
-)
-def test_zone_ids_of_any_number_type_are_the_same_zones(clean: Clean, kind: pa.DataType) -> None:
-    values = pa.array(ZONES, pa.int64())
-    column = values.dictionary_encode() if pa.types.is_dictionary(kind) else values.cast(kind)
-    trips = clean(PULocationID=column).trips
-    assert trips["PULocationID"].tolist() == [str(zone) for zone in ZONES]
-    assert trips["duration"].tolist() == MINUTES
-
-
-@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
-@pytest.mark.parametrize("zone", [None, "UTC", "America/New_York"])
-def test_times_of_any_unit_and_zone_are_the_same_durations(
-    clean: Clean, unit: str, zone: str | None
-) -> None:
-    kind = pa.timestamp(unit, zone)
-    trips = clean(**{PICKUP: times([0.0] * TRIPS).cast(kind), DROPOFF: times(MINUTES).cast(kind)})
-    assert trips.trips["duration"].tolist() == MINUTES
-
-
-def test_two_units_in_one_file_are_the_same_durations(clean: Clean) -> None:
-    trips = clean(**{DROPOFF: times(MINUTES).cast(pa.timestamp("ns"))}).trips
-    assert trips["duration"].tolist() == MINUTES
-
-
 def test_a_fraction_of_a_second_counts_in_any_unit(clean: Clean) -> None:
     """A nanosecond over an hour is over the limit."""
     late = times(MINUTES).cast(pa.timestamp("ns")).to_pylist()
@@ -91,8 +58,9 @@ def test_a_fraction_of_a_second_counts_in_any_unit(clean: Clean) -> None:
     assert cleaned.trips["duration"].tolist() == MINUTES[1:]
 
 
-@pytest.mark.parametrize("codec", ["zstd", "snappy", "gzip", "none"])
-@pytest.mark.parametrize("rows", [1, 7, 1000])
+@pytest.mark.parametrize(
+    ("codec", "rows"), [("zstd", 1), ("snappy", 7), ("gzip", 1000), ("none", 7)]
+)
 def test_compression_and_row_groups_make_no_difference(clean: Clean, codec: str, rows: int) -> None:
     trips = clean(write={"compression": codec, "row_group_size": rows}).trips
     assert trips["duration"].tolist() == MINUTES
@@ -164,9 +132,6 @@ def test_trips_without_a_zone_or_a_time_are_counted_and_left_out(clean: Clean) -
     assert cleaned.trips["duration"].tolist() == MINUTES[3:]
 
 
-FAR = pd.Timestamp("2203-03-04")
-
-
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
@@ -175,11 +140,6 @@ FAR = pd.Timestamp("2203-03-04")
             f"None of the 30 values in column {PICKUP} can be read. The first is 1677931260000000, "
             "of type int64. Understood are timestamps, or text",
             id="times as numbers",
-        ),
-        pytest.param(
-            {DROPOFF: times(MINUTES).cast(pa.date32())},
-            f"30 values in column {DROPOFF} can be read. The first is 2023-03-04, of type date32",
-            id="days",
         ),
         pytest.param(
             {PICKUP: pa.array(["01/02/2023 0:30"] * TRIPS)},
@@ -203,24 +163,9 @@ FAR = pd.Timestamp("2203-03-04")
             id="zones as names",
         ),
         pytest.param(
-            {"DOLocationID": pa.array([132.5] * TRIPS)},
-            "values in column DOLocationID can be read. The first is 132.5, of type double",
-            id="half a zone",
-        ),
-        pytest.param(
-            {"DOLocationID": pa.array([True] * TRIPS)},
-            "column DOLocationID can be read. The first is True, of type bool",
-            id="zones as yes or no",
-        ),
-        pytest.param(
             {"DOLocationID": pa.nulls(TRIPS)},
             "0 of its 30 trips .* 30 have no zone in PULocationID or DOLocationID",
             id="a column of the null type",
-        ),
-        pytest.param(
-            {PICKUP: pa.nulls(TRIPS, pa.timestamp("us"))},
-            f"30 no time in {PICKUP} or {DROPOFF}",
-            id="no times",
         ),
         pytest.param(
             {DROPOFF: times([0.5] * TRIPS)},
@@ -228,17 +173,11 @@ FAR = pd.Timestamp("2203-03-04")
             id="no trip of a minute",
         ),
         pytest.param(
-            {PICKUP: times([0.0] * TRIPS, FAR), DROPOFF: times(MINUTES, FAR)},
-            f"None of its 30 trips was picked up within a year of 2023-03, by {PICKUP}",
-            id="dates of another century",
-        ),
-        pytest.param(
             {
                 PICKUP: pa.array([-(1 << 62)] * TRIPS, pa.timestamp("us")),
                 DROPOFF: times(MINUTES).cast(pa.timestamp("ns")),
             },
-            f"None of the 30 values in column {PICKUP} can be read. The first is a time before "
-            "1700-01-01 or after 2250-01-01",
+            f"None of the 30 values in column {PICKUP} can be read. The first is unprintable",
             id="dates before the Big Bang",
         ),
     ],
@@ -266,7 +205,7 @@ def test_too_many_zones_are_not_tlcs(clean: Clean) -> None:
         return {
             PICKUP: times([0.0] * zones),
             DROPOFF: times([5.0] * zones),
-            "PULocationID": pa.array(range(zones)),
+            "PULocationID": pa.array(range(1, zones + 1)),
             "DOLocationID": pa.array([1] * zones),
         }
 
@@ -289,24 +228,15 @@ def test_fewer_rows_than_a_split_needs_are_refused(clean: Clean, rows: int) -> N
         clean(**columns)
 
 
-@pytest.mark.parametrize(
-    ("day", "near"),
-    [
-        pytest.param("2022-02-28 23:59", False, id="over a year before"),
-        pytest.param("2022-03-01 00:00", True, id="a year before"),
-        pytest.param("2024-03-31 23:59", True, id="a year after"),
-        pytest.param("2024-04-01 00:00", False, id="over a year after"),
-    ],
-)
-def test_a_month_has_trips_of_within_a_year(clean: Clean, day: str, near: bool) -> None:
+def test_a_month_has_trips_of_within_a_year(clean: Clean) -> None:
     """March 2023, of which all trips are as far away."""
-    start = pd.Timestamp(day)
-    columns = {PICKUP: times([0.0] * TRIPS, start), DROPOFF: times(MINUTES, start)}
-    if near:
-        assert clean(**columns).loaded == TRIPS
-    else:
+    for day in ("2022-03-01 00:00", "2024-03-31 23:59"):
+        start = pd.Timestamp(day)
+        assert clean(**{PICKUP: times([0.0] * TRIPS, start), DROPOFF: times(MINUTES, start)})
+    for day in ("2022-02-28 23:59", "2024-04-01 00:00", "2203-03-04 00:00"):
+        start = pd.Timestamp(day)
         with pytest.raises(UnusableTripsError, match="None of its 30 trips was picked up within"):
-            clean(**columns)
+            clean(**{PICKUP: times([0.0] * TRIPS, start), DROPOFF: times(MINUTES, start)})
 
 
 def test_stray_dates_are_kept(clean: Clean) -> None:

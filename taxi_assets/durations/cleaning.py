@@ -11,6 +11,7 @@ from taxi_assets.errors import first_line
 from taxi_assets.tlc.fleets import DISTANCE, DROPOFF_ZONE, PICKUP_ZONE, Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import MAX_TRIPS, ParquetError, decoded_batches
+from taxi_assets.tlc.survey import times_within
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,7 +116,7 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
             trips = columns.read(batch, fleet, unreadable)
             null_zones += trips.null_zones
             null_times += trips.null_times
-            near += trips.picked_up_about(month)
+            near += times_within(trips.pickup_times, month - 12, month + 13)
             durations += _count_by_minute(trips)
             batches.append(_keep(trips))
     kept = sum(map(len, batches))

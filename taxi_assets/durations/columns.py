@@ -6,22 +6,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from taxi_assets.errors import MonthError
-from taxi_assets.tlc import clock, zone_ids
-from taxi_assets.tlc.clock import Times, read_times
+from taxi_assets.tlc import coercion
+from taxi_assets.tlc.coercion import Reading, read_numbers, read_times, read_zone_ids
 from taxi_assets.tlc.fleets import DISTANCE, DROPOFF_ZONE, PICKUP_ZONE, Fleet
-from taxi_assets.tlc.months import Month
-from taxi_assets.tlc.numbers import read_numbers
-from taxi_assets.tlc.readings import Reading
 from taxi_assets.tlc.sniffing import describe_columns
-from taxi_assets.tlc.zone_ids import read_zone_ids
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TICKS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
-
-REACH = ("1700-01-01", "2250-01-01")
-"""Times in between can be subtracted in any unit; others are no trip's."""
+TICKS_PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
 MAX_DISTANCE = 100.0
 """Miles; a trip of an hour is not longer. Meters that were not set say 0, or thousands."""
@@ -81,19 +74,6 @@ class Trips:
     hours: "pa.Array"
     distances: "pa.Array"
 
-    def picked_up_about(self, month: Month) -> int:
-        """Number of trips picked up within a year of the month."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        earliest, latest = (
-            pa.scalar((month + distance).first_day).cast(self.pickup_times.type)
-            for distance in (-12, 13)
-        )
-        times = self.pickup_times
-        near = pc.and_(pc.greater_equal(times, earliest), pc.less(times, latest))
-        return pc.sum(near).as_py() or 0
-
 
 def check_names(names: Sequence[str], fleet: Fleet) -> None:
     """Make sure that a file has the fleet's needed columns.
@@ -117,36 +97,29 @@ def check_readable(unreadable: Unreadable, schema: "pa.Schema") -> None:
     """
     for name, example in unreadable.examples.items():
         if not unreadable.read[name]:
-            wanted = zone_ids if name in (PICKUP_ZONE, DROPOFF_ZONE) else clock
+            zone = name in (PICKUP_ZONE, DROPOFF_ZONE)
+            understood = coercion.ZONE_IDS if zone else coercion.TIMES
             raise UnusableTripsError(
                 f"None of the {unreadable.counts[name]:,} values in column {name} can be read. "
                 f"The first is {example}, of type {schema.field(name).type}. Understood are "
-                f"{wanted.UNDERSTOOD}.{wanted.advise(example)}"
+                f"{understood}."
             )
 
 
 def read(batch: "pa.RecordBatch", fleet: Fleet, unreadable: Unreadable) -> Trips:
     """Read a batch that has the fleet's columns, and count what cannot be read of it."""
-    import pyarrow as pa
-
     pickup_zones, dropoff_zones = (
         read_zone_ids(batch[name]) for name in (PICKUP_ZONE, DROPOFF_ZONE)
     )
     pickup_times, dropoff_times = (
         read_times(batch[name]) for name in (fleet.pickup_time, fleet.dropoff_time)
     )
-    try:
-        seconds = _seconds(pickup_times, dropoff_times)
-    except pa.ArrowInvalid:
-        # Some are further from each other, or from now, than any unit reaches.
-        pickup_times, dropoff_times = (_within_reach(t) for t in (pickup_times, dropoff_times))
-        seconds = _seconds(pickup_times, dropoff_times)
     readings = (pickup_times, dropoff_times, pickup_zones, dropoff_zones)
     for name, reading in zip(fleet.needed_columns, readings, strict=True):
         unreadable.add(name, reading)
     return Trips(
         pickup_times=pickup_times.values,
-        seconds=seconds,
+        seconds=_seconds(pickup_times, dropoff_times),
         pickup_zones=_as_category(pickup_zones.values),
         dropoff_zones=_as_category(dropoff_zones.values),
         null_zones=_nulls(pickup_zones.values, dropoff_zones.values),
@@ -180,12 +153,8 @@ def _distances(batch: "pa.RecordBatch") -> "pa.Array":
     return pc.if_else(sensible, miles, pa.scalar(None, pa.float64())).cast(pa.float32())
 
 
-def _seconds(pickup: Times, dropoff: Times) -> "pa.Array":
-    """Seconds from pick-up to drop-off, float64: between moments, where both are known.
-
-    Raises:
-        pyarrow.ArrowInvalid: times are too far from each other, or from now.
-    """
+def _seconds(pickup: Reading, dropoff: Reading) -> "pa.Array":
+    """Seconds from pick-up to drop-off, float64: between moments, where both are known."""
     import pyarrow.compute as pc
 
     clocks = _difference(pickup.values, dropoff.values)
@@ -198,31 +167,9 @@ def _difference(start: "pa.Array", end: "pa.Array") -> "pa.Array":
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    unit = max(start.type.unit, end.type.unit, key=lambda unit: TICKS_PER_SECOND[unit])
-    same = pa.timestamp(unit)
-    elapsed = pc.subtract_checked(end.cast(same), start.cast(same))
+    elapsed = pc.subtract(end, start)  # In the finer of their units.
     ticks = elapsed.cast(pa.int64()).cast(pa.float64(), safe=False)
-    return pc.divide(ticks, float(TICKS_PER_SECOND[unit]))
-
-
-def _within_reach(times: Times) -> Times:
-    """Count as unreadable what is out of any trip's reach."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    first, last = (pa.scalar(day).cast(pa.timestamp("s")) for day in REACH)
-    kind = times.values.type
-    near = pc.and_(
-        pc.greater_equal(times.values, first.cast(kind)), pc.less(times.values, last.cast(kind))
-    )
-    lost = pc.sum(pc.invert(near)).as_py() or 0
-    nothing = pa.scalar(None, kind)
-    return Times(
-        pc.if_else(near, times.values, nothing),
-        times.unreadable + lost,
-        times.example or (f"a time before {REACH[0]} or after {REACH[1]}" if lost else None),
-        times.instants and pc.if_else(near, times.instants, nothing),
-    )
+    return pc.divide(ticks, TICKS_PER_SECOND[elapsed.type.unit])
 
 
 def _as_category(zone_ids: "pa.Array") -> "pa.DictionaryArray":

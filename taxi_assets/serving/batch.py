@@ -18,11 +18,9 @@ from taxi_assets.durations.predictions import MINUTES
 from taxi_assets.errors import first_line
 from taxi_assets.serving.questions import QuestionError
 from taxi_assets.tlc.atomic import replacing
-from taxi_assets.tlc.clock import read_times
+from taxi_assets.tlc.coercion import is_text, plain, read_times, read_zone_ids, show
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, FLEETS, PICKUP_ZONE
 from taxi_assets.tlc.parquet import open_parquet
-from taxi_assets.tlc.readings import is_text, plain, show
-from taxi_assets.tlc.zone_ids import read_zone_ids
 from taxi_assets.tlc.zones import LAST_ZONE
 
 if TYPE_CHECKING:

@@ -14,15 +14,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taxi_assets.errors import MonthError, first_line
-from taxi_assets.tlc.clock import read_times
+from taxi_assets.tlc.coercion import (
+    Reading,
+    is_text,
+    plain,
+    read_numbers,
+    read_times,
+    read_zone_ids,
+)
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, FLEETS, PICKUP_ZONE, Fleet
 from taxi_assets.tlc.months import Month
-from taxi_assets.tlc.numbers import read_numbers
 from taxi_assets.tlc.parquet import decoded_batches, open_parquet
-from taxi_assets.tlc.readings import Reading, compare, is_text, plain
 from taxi_assets.tlc.schema import CONGESTION_PRICING, month_schema
 from taxi_assets.tlc.sniffing import describe_columns, standard_names
-from taxi_assets.tlc.zone_ids import read_zone_ids
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -200,15 +204,13 @@ def _coerce(column: "pa.Array", name: str, fleet: Fleet) -> Reading:
     if name in (PICKUP_ZONE, DROPOFF_ZONE):
         return read_zone_ids(column)
     types = {field.name.lower(): field.type for field in month_schema(fleet, CONGESTION_PRICING)}
-    number = types.get(name.lower(), pa.large_string()) != pa.large_string()
-    if not number and not is_text(column.type):
+    if types.get(name.lower(), pa.large_string()) != pa.large_string():
+        return read_numbers(column)
+    if not is_text(column.type):
         return Reading(column, 0, None)
-    # Each different value is read once.
+    # Each different text is read once.
     encoded = column.dictionary_encode()
-    given = plain(encoded.dictionary)
-    if number:
-        values = read_numbers(given).values
-    else:
-        texts = [text and text.decode(errors="replace") for text in given.to_pylist()]
-        values = pa.array(texts, pa.large_string())
-    return compare(given.take(encoded.indices), values.take(encoded.indices))
+    texts = [
+        text and text.decode(errors="replace") for text in plain(encoded.dictionary).to_pylist()
+    ]
+    return Reading(pa.array(texts, pa.large_string()).take(encoded.indices), 0, None)

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from taxi_assets.errors import first_line
+from taxi_assets.tlc.fleets import DISTANCE, FLEETS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,6 +18,12 @@ MAX_TRIPS = 50_000_000
 
 MAX_BYTES = 16 << 30
 """Bytes in a file once they are decompressed; several times those of TLC's largest month."""
+
+MAX_TEXT = 64
+"""Bytes of a value that is a time or a number; a dictionary repeats a longer one at no cost."""
+
+READ_COLUMNS = {DISTANCE, *(name for fleet in FLEETS.values() for name in fleet.needed_columns)}
+"""Columns that are decoded, of any fleet's files."""
 
 BATCH_ROWS = 1 << 18
 """Rows decoded at a time: enough to be fast, few enough to be small beside the interpreter."""
@@ -29,12 +37,16 @@ class NoParquetError(ParquetError):
     """The file has no footer that can be read: it is cut off, or something else altogether."""
 
 
-def open_parquet(file: Path | BinaryIO) -> "pq.ParquetFile":
-    """Open a Parquet file after a look at its footer; nothing else of it has been read.
+def open_parquet(file: Path | BinaryIO, *, check_text: bool = True) -> "pq.ParquetFile":
+    """Open a Parquet file after a look at its footer.
+
+    Args:
+        file: the file.
+        check_text: whether to look at text in the columns of trips, too.
 
     Raises:
         NoParquetError: the footer cannot be read.
-        ParquetError: the footer contradicts itself or exceeds the limits.
+        ParquetError: the footer contradicts itself, or the file exceeds the limits.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -52,7 +64,52 @@ def open_parquet(file: Path | BinaryIO) -> "pq.ParquetFile":
         raise ParquetError(f"refused: it claims {rows:,} rows, more than {MAX_TRIPS:,}")
     if size > MAX_BYTES:
         raise ParquetError(f"refused: it claims {size:,} bytes of data, more than {MAX_BYTES:,}")
+    if check_text:
+        _check_text(file, footer)
     return opened
+
+
+def _check_text(file: Path | BinaryIO, footer: "pq.FileMetaData") -> None:
+    """Make sure that text of trips takes as much room in the file as it says, before it is decoded.
+
+    A dictionary says a long value once, and DELTA_BYTE_ARRAY says what a value has in common with
+    the one before: a few bytes can become gigabytes.
+
+    Raises:
+        ParquetError: names the column.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    text = []
+    for number in range(len(footer.schema)):
+        column = footer.schema.column(number)
+        name, *nested = column.path.split(".")
+        if name not in READ_COLUMNS:
+            continue
+        if nested or column.length > MAX_TEXT:
+            raise ParquetError(f"refused: column {name} has lists, or values over {MAX_TEXT} bytes")
+        if column.physical_type == "BYTE_ARRAY":
+            text.append(name)
+    for name, group in product(text, range(footer.num_row_groups)):
+        try:
+            # Of a dictionary, the first row shows all values.
+            encoded = pq.ParquetFile(
+                file, metadata=footer, read_dictionary=[name], page_checksum_verification=True
+            )
+            rows = next(encoded.iter_batches(1, row_groups=[group], columns=[name]), None)
+        except (pa.ArrowException, OSError) as error:
+            if "DeltaLengthByteArray" in str(error):
+                continue  # Each value takes its own room, and Arrow has no dictionary of them.
+            raise ParquetError(
+                f"column {name} is damaged, or encoded as DELTA_BYTE_ARRAY: {first_line(error)}"
+            ) from None
+        longest = rows and pc.max(pc.binary_length(rows[0].dictionary)).as_py()
+        if (longest or 0) > MAX_TEXT:
+            raise ParquetError(
+                f"refused: column {name} has a text of {longest:,} bytes, more than {MAX_TEXT}"
+            )
 
 
 def decoded_batches(

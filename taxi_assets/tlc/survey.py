@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from taxi_assets.tlc.clock import read_times
+from taxi_assets.tlc.coercion import read_times, read_zone_ids
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE, Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import decoded_batches
-from taxi_assets.tlc.zone_ids import read_zone_ids
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
 
@@ -34,6 +34,16 @@ class Survey:
     missing: tuple[str, ...]
 
 
+def times_within(times: "pa.Array", first: Month, end: Month) -> int:
+    """Number of times from the beginning of a month to that of a later one."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    begin, before = (pa.scalar(month.first_day).cast(times.type) for month in (first, end))
+    within = pc.and_(pc.greater_equal(times, begin), pc.less(times, before))
+    return pc.sum(within).as_py() or 0
+
+
 def survey_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Survey:
     """Look at the pick-up times and the zones.
 
@@ -43,7 +53,6 @@ def survey_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Su
     Raises:
         ParquetError: the data is damaged.
     """
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     # A name that two columns bear has no index either.
@@ -63,11 +72,5 @@ def survey_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Su
             times = read_times(batch[fleet.pickup_time])
             example = example or times.example
             timed += len(batch) - times.values.null_count
-            # Nanoseconds reach from 1677 to 2262 only, which is as good as any other time here.
-            picked_up = times.values.cast(pa.timestamp("us"), safe=False)
-            first, end = (
-                pa.scalar(day.first_day).cast(picked_up.type) for day in (month, month + 1)
-            )
-            within = pc.and_(pc.greater_equal(picked_up, first), pc.less(picked_up, end))
-            inside += pc.sum(within).as_py() or 0
+            inside += times_within(times.values, month, month + 1)
     return Survey(trips, trips - zoned, timed, timed - inside, example, missing)
