@@ -1,24 +1,13 @@
 """A run that is resumed takes over whole months, and keeps nothing that is not so any more."""
 
-from collections.abc import Iterator
-
 import dagster as dg
 import pytest
 
 from taxi_assets.errors import MonthError, OutageError
-from taxi_assets.runs import months
 from taxi_assets.runs.event_log import Records
-from taxi_assets_tests.toy import Toy, resume
+from taxi_assets_tests.toy import ASSETS, Toy, resume
 
-ASSETS = ("numbers", "doubled", "totals")
 BAD = MonthError("The month is bad.")
-
-
-@pytest.fixture
-def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Toy]:
-    monkeypatch.setattr(months, "RETRIES", dg.RetryPolicy(max_retries=2, delay=0))
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield Toy(instance)
 
 
 def test_a_resumed_run_takes_over_whole_months_and_records_them_once_more(toy: Toy) -> None:
