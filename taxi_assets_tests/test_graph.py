@@ -118,6 +118,11 @@ def test_a_month_of_a_span_is_stored_recorded_and_tracked(
         "max_duration": "60.0",
     }
     assert {"python", "dagster", "mlflow", "scikit-learn"} <= set(run.data.tags)
+    (span,) = instance.get_runs()
+    assert [name for name, tag in run.data.tags.items() if tag == span.run_id] == ["dagster.run_id"]
+    assert run.data.tags["dagster.partition"] == f"{month}-01"
+    assert "mlflow.parentRunId" not in run.data.tags
+    assert len(run.outputs.model_outputs) == 1
 
     metadata = latest_record(instance, "metrics", month).metadata
     assert {name: metadata[name].value for name in figures} == shown(figures)

@@ -309,6 +309,7 @@ def test_what_checks_find_is_recorded_for_the_month_and_warned_of_in_the_runs_lo
         ("2023-02-01", "is_positive"): True,
         ("2023-02-01", "is_small"): False,
     }
+    assert found["2023-02-01", "is_small"].severity == dg.AssetCheckSeverity.WARN
     assert found["2023-02-01", "is_small"].metadata["thousands"].value == 1234.567
     assert set(toy.check_states().values()) == {("SUCCEEDED", True), ("FAILED", True)}
     log = toy.instance.all_logs(run.run_id)
