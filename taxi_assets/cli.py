@@ -141,7 +141,7 @@ def predict(
         raise click.UsageError("Name the file for the answers: --output answers.csv")
     if (at if trips else output) is not None:
         raise click.UsageError("--at goes with one trip, --output with a file of trips.")
-    serving = load_serving(tracking_server(Settings.from_environment()), fleet, model)
+    serving = load_serving(existing_server(Settings.from_environment()), fleet, model)
     if trips is not None and output is not None:
         predict_file(serving, trips, output)
     elif start is not None and end is not None:
@@ -166,7 +166,7 @@ def champion(fleet: str, number: int | None, back: bool, pin: bool | None, why: 
     if number is not None and back:
         raise click.UsageError("--set and --back exclude each other.")
     settings = Settings.from_environment()
-    storage, server = Storage(settings.storage), tracking_server(settings)
+    storage, server = Storage(settings.storage), existing_server(settings)
     for line in choose_champion(storage, server, FLEETS[fleet], number, back, pin, why):
         click.echo(line)
 
@@ -191,7 +191,7 @@ def serve(
     settings = Settings.from_environment()
     name = fleet or settings.fleets[0].name
     with server.listen(host, port) as listening:
-        load = partial(load_serving, tracking_server(settings), name, model)
+        load = partial(load_serving, existing_server(settings), name, model)
         server.serve(listening, Watch(load, partial(print, flush=True)), name, allow_host)
 
 
@@ -213,22 +213,17 @@ def report(output: Path) -> None:
 
 
 @main.command(epilog="Example: taxi-assets convert yellow_tripdata_2019-01.csv.gz tlc")
-@click.argument("files", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1,
-                required=True)  # fmt: skip
+@click.argument("files", type=click.Path(exists=True, path_type=Path), nargs=-1, required=True)
 @click.argument("folder", type=FOLDER)
 @click.option("--months", type=Span(), help="Which months are wanted: 2019-01...2019-12.")
 def convert(files: tuple[Path, ...], folder: Path, months: list[Month] | None) -> None:
-    """Make the month files of CSV files of trips."""
-    from taxi_assets.tlc.convert import convert_all
+    """Make month files of CSV files of trips, or of folders of Parquet part files."""
+    from taxi_assets.tlc import convert
 
-    length = 2 * sum(path.stat().st_size for path in files)
-    with (
-        os_errors_named(folder),
-        click.progressbar(length=length, label="Converting", width=30) as bar,
-    ):
-        lines = convert_all(files, folder, months, bar.update)
-    for line in lines:
-        click.echo(line)
+    with os_errors_named(folder):
+        for path in files:
+            click.echo(f"Converting {path}", err=True)
+            click.echo(convert.convert(path, folder, months))
 
 
 @main.command(
@@ -304,6 +299,17 @@ def tracking_server(settings: Settings) -> "TrackingServer":
 
     try_mlflow_briefly()
     return TrackingServer(settings.tracking_uri)
+
+
+def existing_server(settings: Settings) -> "TrackingServer":
+    """MLflow, for commands that read: they make no database where there is none."""
+    server = tracking_server(settings)
+    if server.database is not None and not Path(server.database).exists():
+        raise click.ClickException(
+            f"There is no MLflow database at {server.shown}, so that no model serves. Materialize "
+            "two months first, or set MLFLOW_TRACKING_URI to where it is."
+        )
+    return server
 
 
 @contextmanager

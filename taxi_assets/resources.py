@@ -13,7 +13,7 @@ from taxi_assets.settings import Settings, absolute_location, absolute_tracking_
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.io_managers import io_managers
 from taxi_assets.storage.stored_months import Training
-from taxi_assets.tlc.sources import TripSources, trip_sources
+from taxi_assets.tlc.fetch import TripSources, trip_sources
 from taxi_assets.tracking.runs import Tracking
 
 

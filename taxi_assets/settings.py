@@ -43,13 +43,14 @@ def absolute_tracking_uri(text: str) -> str:
     """MLflow's database, its path made absolute, or the URL of a server.
 
     Raises:
-        ValueError: it is a folder, which MLflow no longer tracks to.
+        ValueError: it is a folder, which MLflow no longer tracks to, or no URL.
     """
     scheme, separator, path = text.partition(":///")
     if scheme == "file" or (not separator and "://" not in text):
         raise ValueError("MLflow no longer tracks to a folder")
     if scheme == "sqlite" and path and not path.startswith("/"):
         return f"sqlite:///{Path(path).resolve()}"
+    urlsplit(text)
     return text
 
 

@@ -21,7 +21,7 @@ class Script:
         released: set when the test is over, so that a stalled answer ends.
     """
 
-    steps: list[Callable[["Handler"], None]]
+    steps: tuple[Callable[["Handler"], None], ...]
     asked: list[str | None] = field(default_factory=list)
     conditions: list[str | None] = field(default_factory=list)
     released: Event = field(default_factory=Event)
@@ -51,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(*steps: Callable[[Handler], None]) -> Iterator[Script]:
-    script = Script(list(steps))
+    script = Script(steps)
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, script)) as server:
         thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
@@ -69,9 +69,8 @@ def status(code: int, **headers: str) -> Callable[[Handler], None]:
 
     def answer(request: Handler) -> None:
         request.send_response(code)
-        for name, value in headers.items():
+        for name, value in {"Content-Length": "0", **headers}.items():
             request.send_header(name.replace("_", "-"), value)
-        request.send_header("Content-Length", "0")
         request.end_headers()
 
     return answer
@@ -86,9 +85,7 @@ def file(
     cut_after: int | None = None,
     stall_after: int | None = None,
     announced: int | None = None,
-    trickle: bool = False,
     part: int | None = None,
-    content_type: str = "binary/octet-stream",
 ) -> Callable[[Handler], None]:
     """Answer with a file, or with what the request asks of it.
 
@@ -100,9 +97,7 @@ def file(
         cut_after: bytes of the body after which the connection ends.
         stall_after: bytes of the body after which nothing more comes.
         announced: the ``Content-Length``, if it is not the body's.
-        trickle: whether a byte comes at a time, with a pause after each.
         part: bytes of the range that is asked for which the answer has at most.
-        content_type: what the server says that it is.
     """
 
     def answer(request: Handler) -> None:
@@ -110,26 +105,19 @@ def file(
         if asked and ranges and request.headers["If-Range"] in (None, etag, changed):
             start = int(asked.removeprefix("bytes=").rstrip("-"))
         body = content[start:][:part]
+        end = f"{start + len(body) - 1}/{len(content)}"
+        headers = {
+            "Content-Length": str(len(body) if announced is None else announced),
+            "Content-Range": f"bytes {start}-{end}" if start else None,
+            "ETag": etag,
+            "Last-Modified": changed,
+        }
         request.send_response(206 if start else 200)
-        request.send_header("Content-Type", content_type)
-        request.send_header("Content-Length", str(len(body) if announced is None else announced))
-        if start:
-            request.send_header(
-                "Content-Range", f"bytes {start}-{start + len(body) - 1}/{len(content)}"
-            )
-        if etag:
-            request.send_header("ETag", etag)
-        if changed:
-            request.send_header("Last-Modified", changed)
+        for name, value in headers.items():
+            if value is not None:
+                request.send_header(name, value)
         request.end_headers()
-        if trickle:
-            for position in range(len(body)):
-                request.wfile.write(body[position : position + 1])
-                if request.script.released.wait(0.02):
-                    break
-            return
-        limits = [limit for limit in (cut_after, stall_after) if limit is not None]
-        request.wfile.write(body[: min(limits, default=None)])
+        request.wfile.write(body[: cut_after if stall_after is None else stall_after])
         request.wfile.flush()
         if stall_after is not None:
             request.script.released.wait(30)

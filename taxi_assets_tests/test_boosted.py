@@ -32,10 +32,10 @@ from taxi_assets.durations.answers import (
 from taxi_assets.durations.boosted_month import fit_boosted_month, validate_boosted
 from taxi_assets.durations.cleaning import clean_trips
 from taxi_assets.durations.encoding import fit_encoding
-from taxi_assets.durations.hourly_pairs import COLUMNS, group_by_hourly_pair
-from taxi_assets.durations.intervals import fit_interval, linear_arrays, servable_linear
+from taxi_assets.durations.intervals import calibrate, linear_arrays, servable_linear
 from taxi_assets.durations.models import FAMILIES, fit_models, read_models
 from taxi_assets.durations.regression import fit_model, fit_vectorizer, predict
+from taxi_assets.durations.sums import HOURLY_PAIRS, group_by_hourly_pair, group_by_zone_pair, split
 from taxi_assets.durations.window import (
     FOLDS,
     Window,
@@ -45,7 +45,6 @@ from taxi_assets.durations.window import (
     zone_number,
     zone_numbers,
 )
-from taxi_assets.durations.zone_pairs import group_by_zone_pair, split
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
@@ -77,7 +76,7 @@ def sums(months: dict[Month, pd.DataFrame]) -> list[tuple[Month, pd.DataFrame]]:
 def test_hourly_pairs_are_what_grouping_gives(months: dict[Month, pd.DataFrame]) -> None:
     trips = months[MONTHS[0]]
     summed = group_by_hourly_pair(trips)
-    assert {name: str(kind) for name, kind in summed.dtypes.items()} == COLUMNS
+    assert {name: str(kind) for name, kind in summed.dtypes.items()} == HOURLY_PAIRS
     keys = [np.where(trips["validates"], "validation", "train"), "PULocationID", "DOLocationID"]
     expected = (
         trips.assign(square=trips["duration"] ** 2)
@@ -254,7 +253,7 @@ import hashlib, sys, numpy as np
 from pathlib import Path
 from taxi_assets.durations.boosted_month import fit_boosted_month
 from taxi_assets.durations.cleaning import clean_trips
-from taxi_assets.durations.hourly_pairs import group_by_hourly_pair
+from taxi_assets.durations.sums import group_by_hourly_pair
 from taxi_assets.durations.window import training_window
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
@@ -383,7 +382,7 @@ def test_intervals_hold_eight_of_ten_in_every_fifth() -> None:
     minutes, spread = model.predict_with_spread(cells)
     actual = minutes + 3 * spread * random.normal(size=len(cells))
     half = len(cells) // 2
-    interval = Interval(fit_interval(minutes[:half], spread[:half], actual[:half]))
+    interval = Interval(calibrate(model, cells[:half], actual[:half]))
     low, high = interval.bounds(minutes[half:], spread[half:])
     held = (low <= actual[half:]) & (actual[half:] <= high)
     assert held.mean() == pytest.approx(0.8, abs=0.01)
@@ -420,7 +419,7 @@ def test_the_linear_model_as_arrays_is_the_linear_model(
 def test_a_fifth_of_the_predictions_that_has_no_trip_is_like_all() -> None:
     """Trips between the same two zones are predicted the same: four fifths are empty."""
     errors = np.random.default_rng(4).normal(size=500)
-    interval = fit_interval(np.full(500, 10.0), np.ones(500), 10 + errors)
+    interval = calibrate(Known(), np.full(500, 7 * BANDS), 10 + 0.5 * errors)
     for name, quantile in (("low", 0.1), ("high", 0.9)):
         assert_allclose(interval[name], [np.quantile(errors, quantile)] * 5)
 

@@ -94,7 +94,7 @@ def test_predictions_are_drawn_over_what_trips_took() -> None:
 
 
 def test_boosted_predictions_are_drawn_likewise() -> None:
-    boosted = BoostedValidation(np.array([3.5, 60.0]), np.array([8.5, 9.0]), np.zeros(2), 13)
+    boosted = BoostedValidation(np.array([3.5, 60.0]), np.array([8.5, 9.0]), np.zeros(2))
     axes, _ = axes_of(dict(charts.boosted_charts(boosted, "green 2023-03"))["boosted_predictions"])
     drawn = np.ma.filled(axes.images[0].get_array(), 0)
     assert {(x, y): drawn[y, x] for y, x in zip(*np.nonzero(drawn), strict=True)} == {(3, 8): 1}
@@ -162,7 +162,7 @@ def test_the_worst_pairs_are_those_of_thirty_trips_or_more() -> None:
 
 def test_hours_show_predicted_less_actual() -> None:
     boosted = BoostedValidation(
-        np.array([10.0, 10.0, 20.0]), np.array([12.0, 11.0, 16.0]), np.array([0, 0, 167]), 13
+        np.array([10.0, 10.0, 20.0]), np.array([12.0, 11.0, 16.0]), np.array([0, 0, 167])
     )
     (axes,) = axes_of(dict(charts.boosted_charts(boosted, "green 2023-03"))["boosted_hours"])
     assert lines(axes) == {"bias (predicted - actual)": [(0, 1.5), (167, -4)]}
@@ -194,7 +194,7 @@ def test_a_first_month_has_no_picture_of_earlier_models() -> None:
 def test_every_picture_is_small_and_has_the_name_of_its_month(
     trips: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    boosted = BoostedValidation(np.array([10.0]), np.array([12.0]), np.array([0]), 13)
+    boosted = BoostedValidation(np.array([10.0]), np.array([12.0]), np.array([0]))
     drawings = [
         *charts.cleaning_charts(np.arange(92), "green 2023-03"),
         *charts.model_charts(validation(*[("1", "1", 2.0, 4.0)] * trips), "green 2023-03"),

@@ -10,7 +10,7 @@ import pytest
 from taxi_assets.durations import cleaning
 from taxi_assets.durations.cleaning import UnusableTripsError, clean_trips
 from taxi_assets.durations.regression import fit_model, fit_vectorizer
-from taxi_assets.durations.zone_pairs import group_by_zone_pair
+from taxi_assets.durations.sums import group_by_zone_pair
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 

@@ -73,6 +73,18 @@ def test_what_goes_wrong_is_one_line(
     assert (done.exit_code, done.stderr.strip()) == (code, told)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["predict", "--from", 1, "--to", 2], ["champion"], ["champion", "--set", 1], ["serve"]],
+    ids=str,
+)
+def test_who_only_reads_makes_no_database(tmp_path: Path, command: list[object]) -> None:
+    done = taxi_assets(*command, "--fleet", "green", folder=tmp_path)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("Error: There is no MLflow database at sqlite:////")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_pipe_that_closes_is_no_traceback() -> None:
     """As in ``taxi-assets --help | head -0``."""
     reading, writing = os.pipe()

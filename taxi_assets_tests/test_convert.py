@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +19,8 @@ from taxi_assets_tests.conftest import taxi_assets
 
 GREEN, YELLOW = FLEETS["green"], FLEETS["yellow"]
 JANUARY = Month(2019, 1)
+HEADER = "lpep_pickup_datetime,lpep_dropoff_datetime,PULocationID,DOLocationID"
+TIMES = "2019-01-05 10:00:00,2019-01-05 10:10:00"
 
 
 def run(*arguments: object) -> Result:
@@ -33,22 +36,29 @@ def cleaned(path: Path, fleet: Fleet, month: Month) -> pd.DataFrame:
     return clean_trips(open_parquet(path), fleet, month).trips
 
 
-@pytest.mark.parametrize("fleet", [GREEN, YELLOW], ids=lambda fleet: fleet.name)
-@pytest.mark.parametrize("name", ["trips.csv", "trips.csv.gz"])
-def test_a_month_of_csv_is_the_published_month(tmp_path: Path, fleet: Fleet, name: str) -> None:
+@pytest.mark.parametrize(
+    ("fleet", "name"), [(GREEN, "trips.csv"), (YELLOW, "trips.csv.gz"), (GREEN, "spark")]
+)
+def test_a_month_is_the_published_month(tmp_path: Path, fleet: Fleet, name: str) -> None:
     """With its strays, all columns, and every figure that follows."""
     published = month(tmp_path, fleet, JANUARY)
     strays = (published[fleet.pickup_time].dt.strftime("%Y-%m") != "2019-01").sum()
     assert strays > 0
-    published.to_csv(tmp_path / name, index=False)
+    if name == "spark":
+        (tmp_path / name).mkdir()
+        for number, part in enumerate((published[:3_000], published[3_000:])):
+            part.to_parquet(tmp_path / name / f"part-{number}.snappy.parquet", index=False)
+        (tmp_path / name / "_SUCCESS").touch()
+        (tmp_path / name / ".part-0.snappy.parquet.crc").touch()
+    else:
+        published.to_csv(tmp_path / name, index=False)
 
     result = run(tmp_path / name, tmp_path / "months")
 
     path = tmp_path / "months" / f"{fleet.name}_tripdata_2019-01.parquet"
-    assert result.exit_code == 0
-    assert result.stdout.splitlines()[-1] == (
+    assert result.stdout == (
         f"{tmp_path / name}: 10,000 {fleet.name} trips; of 2019-01 ({10_000 - strays:,}); "
-        f"{strays} others kept with them, as in TLC's own files"
+        f"{strays} others kept with them, as in TLC's own files\n"
     )
     assert list((tmp_path / "months").iterdir()) == [path]
     pd.testing.assert_frame_equal(pd.read_parquet(path), published, check_dtype=False)
@@ -57,95 +67,65 @@ def test_a_month_of_csv_is_the_published_month(tmp_path: Path, fleet: Fleet, nam
     )
 
 
-def test_several_months_are_split_by_pick_up_and_the_others_counted(tmp_path: Path) -> None:
-    frames = [month(tmp_path, GREEN, JANUARY + n, trips=3_000 + n) for n in range(3)]
-    trips = pd.concat(frames)
-    of = trips["lpep_pickup_datetime"].dt.strftime("%Y-%m")
+@pytest.mark.parametrize("wanted", [[], ["--months", "2019-02:2019-03"]])
+def test_several_months_are_split_and_the_others_counted(tmp_path: Path, wanted: list[str]) -> None:
+    trips = pd.concat([month(tmp_path, GREEN, JANUARY + n, trips=3_000 + n) for n in range(3)])
     trips.to_csv(tmp_path / "quarter.csv", index=False)
 
-    result = run(tmp_path / "quarter.csv", tmp_path / "months")
+    result = run(tmp_path / "quarter.csv", tmp_path / "months", *wanted)
 
-    expected = {f"2019-0{n}": int((of == f"2019-0{n}").sum()) for n in (1, 2, 3)}
+    of = trips["lpep_pickup_datetime"].dt.strftime("%Y-%m")
+    names = ("2019-01", "2019-02", "2019-03")[1 if wanted else 0 :]
+    expected = {name: int((of == name).sum()) for name in names}
     others = len(trips) - sum(expected.values())
-    assert result.stdout.splitlines()[-1] == (
+    assert result.stdout == (
         f"{tmp_path / 'quarter.csv'}: 9,003 green trips; of "
         + ", ".join(f"{name} ({count:,})" for name, count in expected.items())
-        + (f"; {others} others left out" if others else "")
+        + (f"; {others:,} others left out\n" if others else "\n")
     )
+    assert len(list((tmp_path / "months").iterdir())) == len(expected)
     for name, count in expected.items():
         path = tmp_path / "months" / f"green_tripdata_{name}.parquet"
         assert pq.read_metadata(path).num_rows == count
         assert set(pd.read_parquet(path)["lpep_pickup_datetime"].dt.strftime("%Y-%m")) == {name}
 
 
-def test_wanted_months_are_all_that_is_written(tmp_path: Path) -> None:
-    trips = pd.concat([month(tmp_path, GREEN, JANUARY + n, trips=2_000) for n in range(3)])
-    trips.to_csv(tmp_path / "quarter.csv", index=False)
-    result = run(tmp_path / "quarter.csv", tmp_path / "months", "--months", "2019-02:2019-03")
-    written = sorted(path.name for path in (tmp_path / "months").iterdir())
-    assert written == ["green_tripdata_2019-02.parquet", "green_tripdata_2019-03.parquet"]
-    rows = sum(pq.read_metadata(tmp_path / "months" / name).num_rows for name in written)
-    assert f"; {6_000 - rows:,} others left out" in result.stdout
-
-
-NEEDED = "2019-01-05 10:00:00,2019-01-05 10:10:00"
+ROWS = f"{TIMES},132,4\n{TIMES},5,6\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "zones"),
+    "text",
     [
-        pytest.param(
-            "VendorID,lpep_pickup_datetime,Lpep_dropoff_datetime,PULocationID,DOLocationID,"
-            f"Store_and_fwd_flag\n\n2,{NEEDED},132,4,N,,\n2,{NEEDED},5,6,N,,\n",
-            [132, 5],
-            id="2013: a blank line, capitals, commas at the end",
-        ),
-        pytest.param(
-            " lpep_pickup_datetime, lpep_dropoff_datetime , PULocationID,DOLocationID\n"
-            f"{NEEDED},7,8\n",
-            [7],
-            id="2014: blanks in the header",
-        ),
-        pytest.param(
-            f"\ufefflpep_pickup_datetime;lpep_dropoff_datetime;PULocationID;DOLocationID\n"
-            f"{NEEDED.replace(',', ';')};9;10\n",
-            [9],
-            id="a spreadsheet's semicolons and byte order mark",
-        ),
-        pytest.param(
-            "\n  \nlpep_pickup_datetime,lpep_dropoff_datetime,PULocationID,DOLocationID\n"
-            f"{NEEDED},13,14\n",
-            [13],
-            id="blank lines before the header",
-        ),
-        pytest.param(
-            '"lpep_pickup_datetime","lpep_dropoff_datetime","PULocationID","DOLocationID","note"\n'
-            f'{NEEDED},"11.0",12,"a, b"\n',
-            [11],
-            id="quotes",
-        ),
+        "VendorID,lpep_pickup_datetime,Lpep_dropoff_datetime,PULocationID,DOLocationID,fare_amount"
+        f"\n\n2,{TIMES},132,4,N,,\n2,{TIMES},5,6,N,,\n",
+        " lpep_pickup_datetime, lpep_dropoff_datetime , PULocationID,DOLocationID\n" + ROWS,
+        f"\ufeff{HEADER}\n{ROWS}".replace(",", ";"),
+        f"\n  \n{HEADER}\n{ROWS}",
+        '"' + HEADER.replace(",", '","') + f'","note"\n{TIMES},"132.0",4,"a, b"\n{TIMES},"5",6,\n',
+        f"{HEADER},note,note\n{TIMES},132,4,a,b\n{TIMES},5,6,,\n",
     ],
+    ids=["2013: commas at the end", "2014: blanks", "Excel's", "blank lines", "quotes", "twice"],
 )
-def test_headers_of_all_years_are_understood(tmp_path: Path, text: str, zones: list[int]) -> None:
+def test_headers_of_all_years_are_understood(tmp_path: Path, text: str) -> None:
     (tmp_path / "trips.csv").write_text(text)
     assert run(tmp_path / "trips.csv", tmp_path / "months").exit_code == 0
     trips = pd.read_parquet(tmp_path / "months" / "green_tripdata_2019-01.parquet")
-    assert trips["PULocationID"].tolist() == zones
+    assert trips["PULocationID"].tolist() == [132, 5]
     assert trips["lpep_dropoff_datetime"].unique().tolist() == [pd.Timestamp("2019-01-05 10:10")]
 
 
 def test_what_is_lost_is_said(tmp_path: Path) -> None:
     (tmp_path / "trips.csv").write_bytes(
-        b"lpep_pickup_datetime,lpep_dropoff_datetime,PULocationID,DOLocationID,fare_amount,note\n"
-        + f"{NEEDED},JFK,4,free,x\n{NEEDED},132,4,1e1,\n{NEEDED},132\n,,132,4,-2.5,".encode()
+        f"{HEADER},fare_amount,note\n{TIMES},JFK,4,free,x\n{TIMES},132,4,1e1,\n".encode()
+        + f"{TIMES},132\n,,132,4,-2.5,".encode()
         + b"\xff\n"
     )
     result = run(tmp_path / "trips.csv", tmp_path / "months")
-    assert result.stdout.splitlines()[-1] == (
-        f"{tmp_path / 'trips.csv'}: 3 green trips; of 2019-01 (2); 1 others (1 of them without a "
-        "time that can be read) kept with them, as in TLC's own files; 1 rows left out that have "
-        "too many or too few values; values that cannot be read, now empty: 1 in PULocationID, "
-        "1 in fare_amount"
+    assert result.stdout == (
+        f"{tmp_path / 'trips.csv'}: 3 green trips; of 2019-01 (2); 1 rows left out that have too "
+        "many or too few values; 1 values of PULocationID that cannot be read, now empty; 1 values "
+        "of fare_amount that cannot be read, now empty; 1 others kept with them, as in TLC's own "
+        "files\n"
     )
     trips = pd.read_parquet(tmp_path / "months" / "green_tripdata_2019-01.parquet")
     assert trips["fare_amount"].fillna(0).tolist() == [0, 10, -2.5]
@@ -157,37 +137,43 @@ def test_what_is_lost_is_said(tmp_path: Path) -> None:
     [
         pytest.param(
             b"vendor_id,pickup_datetime,dropoff_datetime,pickup_longitude\n1,2,3,4\n",
-            "no column tpep_pickup_datetime or .* It has coordinates in place of zone ids",
+            "has no column tpep_pickup_datetime or .* with coordinates in place of zone ids",
             id="a year of coordinates",
         ),
         pytest.param(
-            b"lpep_pickup_datetime,lpep_dropoff_datetime,PULocationID,DOLocationID\n"
-            b"01/02/2019 12:46:40 AM,01/02/2019 12:56:40 AM,132,4\n",
-            "no time in column lpep_pickup_datetime can be read. The first is "
-            "'01/02/2019 12:46:40 AM'. .* could mean two days",
+            f"{HEADER}\n01/02/2019 12:46:40 AM,01/02/2019 12:56:40 AM,132,4\n".encode(),
+            "None of the 1 trips in .* can be read; the first is '01/02/2019 12:46:40 AM'. Write",
             id="an American's dates",
         ),
+        pytest.param(f"{HEADER}\n".encode(), "None of the 0 trips in", id="a header alone"),
+        pytest.param(b"", "cannot be read: Empty CSV file", id="nothing"),
         pytest.param(
-            b"lpep_pickup_datetime,lpep_dropoff_datetime,PULocationID,DOLocationID\n",
-            "has no trips",
-            id="a header alone",
+            gzip.compress(f"{HEADER}\n{TIMES},132,4\n".encode() * 9999, mtime=0)[:-20],
+            "cannot be read: ",
+            id="half a gzip",
         ),
-        pytest.param(b"", "no column tpep_pickup_datetime .* It has no columns", id="nothing"),
-        pytest.param(
-            gzip.compress(bytes(9999), mtime=0)[:-20], "cannot be read: ", id="half a gzip"
-        ),
-        pytest.param(b"PAR1\0\0", "no column tpep_pickup_datetime", id="Parquet"),
+        pytest.param(b"PAR1\0\nPAR1\0", "has no column tpep_pickup_datetime", id="Parquet"),
     ],
 )
 def test_what_cannot_be_converted_is_refused_and_leaves_nothing(
     tmp_path: Path, content: bytes, words: str
 ) -> None:
     (tmp_path / "trips.csv").write_bytes(content)
-    result = run(tmp_path / "trips.csv", tmp_path / "months")
-    assert result.exit_code == 1
-    (message,) = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
-    assert pd.Series([message]).str.contains(words).all(), message
+    assert_refused(run(tmp_path / "trips.csv", tmp_path / "months"), words)
     assert not any((tmp_path / "months").glob("*"))
+
+
+def test_parts_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    trips = month(tmp_path, GREEN, JANUARY, trips=100)
+    (tmp_path / "parts").mkdir()
+    trips.to_parquet(tmp_path / "parts" / "0.parquet")
+    trips.drop(columns="fare_amount").to_parquet(tmp_path / "parts" / "1.parquet")
+    assert_refused(run(tmp_path / "parts", tmp_path / "months"), "parts have different columns")
+    (tmp_path / "parts" / "1.parquet").write_bytes(b"PAR1")
+    assert_refused(
+        run(tmp_path / "parts", tmp_path / "months"), "1.parquet cannot be read: not a complete"
+    )
+    assert not any((tmp_path / "months").iterdir())
 
 
 def test_a_month_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
@@ -195,24 +181,24 @@ def test_a_month_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     there = tmp_path / "green_tripdata_2019-01.parquet"
     there.write_bytes(b"mine")
     result = run(tmp_path / "trips.csv", tmp_path)
-    assert result.exit_code == 1
-    assert f"{there.name} in {tmp_path} would be overwritten. Move it away" in result.stderr
+    assert_refused(result, f"{there.name} in {tmp_path} would be overwritten. Move it away")
     assert there.read_bytes() == b"mine"
     assert not list(tmp_path.glob(".taxi_assets*"))
 
 
-@pytest.mark.parametrize("file", ["trips.csv", None])
-def test_what_the_system_refuses_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str | None
+def test_a_full_disk_is_named_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file, where it says which; else the folder."""
-
     def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", file)
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("taxi_assets.tlc.convert.convert_all", full)
-    (tmp_path / "given.csv").touch()
-    said = run(tmp_path / "given.csv", tmp_path / "folder")
-    assert said.exit_code == 1
-    named = file or tmp_path / "folder"
-    assert said.output.endswith(f"Error: {named}: No space left on device.\n")
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
+    (tmp_path / "trips.csv").write_text(f"{HEADER}\n{TIMES},132,4\n")
+    result = run(tmp_path / "trips.csv", tmp_path / "months")
+    assert_refused(result, f"{tmp_path / 'months'}: No space left on device")
+    assert not any((tmp_path / "months").iterdir())
+
+
+def assert_refused(result: Result, words: str) -> None:
+    assert result.exit_code == 1
+    assert re.search(f"^Error: .*{words}", result.stderr, re.MULTILINE)

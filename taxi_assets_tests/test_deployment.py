@@ -23,6 +23,7 @@ from taxi_assets_tests.webserver import (
     ASSETS,
     ask,
     backfill_state,
+    failure_of,
     launch_backfill,
     wait_for_backfill,
 )
@@ -201,7 +202,9 @@ def test_a_backfill_survives_restarts_and_a_dead_worker(team: Deployment) -> Non
         team.restart(service)
     runs = wait_for_backfill(team.dagster, backfill, 2 * PATIENCE)
     again = [run for run in runs if run["status"] != "SUCCESS"]
-    print(f"{len(again)} runs failed, and were run again", flush=True)
+    print(
+        f"{len(again)} runs failed: {[failure_of(team.dagster, run) for run in again]}", flush=True
+    )
     assert all(run["status"] == "FAILURE" for run in again)
     assert_months_are_there(team, MONTHS)
 

@@ -5,15 +5,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from taxi_assets.durations.profiles import LENGTHS, Profile
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Json
 from taxi_assets.storage.stored_months import (
     Training,
-    earlier_profiles,
     earlier_rmses,
     neighbouring_trips,
-    note_profile,
     window_before,
 )
 from taxi_assets.tlc.fleets import FLEETS
@@ -49,14 +46,6 @@ def test_earlier_figures_are_those_of_the_half_year_before(storage: Storage) -> 
     assert earlier_rmses(storage, GREEN, MARCH) == {
         MARCH - back: 5.0 + back for back in (6, 5, 3, 2, 1)
     }
-
-
-def test_earlier_profiles_are_those_of_the_four_years_before(storage: Storage) -> None:
-    profile = Profile(*([1] * length for length in LENGTHS.values()))
-    for back in (-1, 0, 1, 24, 47, 48, 49):
-        note_profile(storage, GREEN, MARCH - back, profile)
-    found = earlier_profiles(storage, GREEN, MARCH)
-    assert list(found) == [MARCH - 48, MARCH - 47, MARCH - 24, MARCH - 1]
 
 
 def test_a_model_of_three_months_is_trained_on_two_before_its_own() -> None:

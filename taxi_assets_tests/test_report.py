@@ -11,7 +11,7 @@ import pytest
 from click.testing import Result
 from fsspec.implementations.memory import MemoryFileSystem
 
-from taxi_assets.durations.profiles import LENGTHS, Profile
+from taxi_assets.durations.profiles import LENGTHS
 from taxi_assets.reporting.report import write_report
 from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
@@ -97,8 +97,8 @@ def report_of(
 def page(tmp_path: Path) -> Page:
     for number in (3, 4):
         # All in the last zone, hour and minute, then all in the first: as far apart as can be.
-        counts = ([0] * (length - 1) + [5] for length in LENGTHS.values())
-        profile = Profile(*(of[:: 1 if number == 3 else -1] for of in counts))
+        way = 1 if number == 3 else -1
+        profile = {name: ([0] * (length - 1) + [5])[::way] for name, length in LENGTHS.items()}
         note_profile(Storage(str(tmp_path / "data")), GREEN, Month(2023, number), profile)
     return report_of(tmp_path, {"2023-01": JANUARY, "2023-03": MARCH, "2023-04": APRIL})
 

@@ -30,12 +30,11 @@ from taxi_assets.durations.answers import (
 )
 from taxi_assets.durations.boosted_month import fit_boosted_month, servable_boosted
 from taxi_assets.durations.cleaning import clean_trips
-from taxi_assets.durations.hourly_pairs import group_by_hourly_pair
 from taxi_assets.durations.intervals import servable_linear
 from taxi_assets.durations.models import read_models
 from taxi_assets.durations.regression import fit_model, fit_vectorizer
+from taxi_assets.durations.sums import group_by_hourly_pair, group_by_zone_pair
 from taxi_assets.durations.window import training_window
-from taxi_assets.durations.zone_pairs import group_by_zone_pair
 from taxi_assets.storage.formats import Arrays, UnreadableFileError
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month

@@ -30,7 +30,7 @@ from taxi_assets.cli import main
 from taxi_assets.durations import boosted as trees
 from taxi_assets.durations.boosted_month import fit_boosted_month, servable_boosted
 from taxi_assets.durations.cleaning import clean_trips
-from taxi_assets.durations.hourly_pairs import group_by_hourly_pair
+from taxi_assets.durations.sums import group_by_hourly_pair
 from taxi_assets.durations.window import training_window
 from taxi_assets.serving import server
 from taxi_assets.serving.app import LARGEST_BODY, LOCAL_HOSTS, LONGEST_LIST, build_app
@@ -313,6 +313,14 @@ def test_a_body_is_taken_as_json_only_if_it_says_so(client: TestClient) -> None:
         response = client.post("/durations", content=b'[{"from": 1, "to": 2}]', headers=headers)
         ((_, said),) = problems(response)
         assert said.startswith("Input should be a valid list")
+
+
+@pytest.mark.parametrize("address", ["/health", "/zones", "/week", "/durations"])
+def test_no_address_takes_a_parameter_that_it_does_not_know(
+    client: TestClient, address: str
+) -> None:
+    ask = client.post if address == "/durations" else client.get
+    assert ("x", UNKNOWN) in problems(ask(address, params={"x": 1}))
 
 
 def test_a_refusal_tells_ten_problems_at_most(client: TestClient) -> None:

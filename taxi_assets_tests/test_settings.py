@@ -107,6 +107,12 @@ def test_months_per_run(given: str, meant: int | None) -> None:
         ),
         (
             "MLFLOW_TRACKING_URI",
+            "http://[mlflow",
+            "is 'http://[mlflow'; set it to a database such as sqlite:///mlflow.db or the URL of "
+            "an MLflow server. Invalid IPv6 URL.",
+        ),
+        (
+            "MLFLOW_TRACKING_URI",
             "mlruns",
             "is 'mlruns'; set it to a database such as sqlite:///mlflow.db or the URL of an MLflow "
             "server. MLflow no longer tracks to a folder.",

@@ -3,22 +3,23 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from taxi_assets.errors import OutageError
-from taxi_assets.tlc import parquet, transfer
-from taxi_assets.tlc.download import HttpSource
-from taxi_assets.tlc.fetch import FetchedMonth, Origin, fetch_month
+from taxi_assets.tlc import http, parquet
+from taxi_assets.tlc.fetch import (
+    FetchedMonth,
+    Origin,
+    fetch_month,
+    refused_if_damaged,
+    trip_sources,
+)
 from taxi_assets.tlc.fleets import FLEETS, Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import ParquetError
@@ -28,33 +29,10 @@ from taxi_assets.tlc.source import (
     UnreachableSourceError,
     when_changed,
 )
-from taxi_assets.tlc.sources import trip_sources
+from taxi_assets_tests.bad_server import file, serving
 
 GREEN = FLEETS["green"]
 JANUARY = Month(2023, 1)
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
-
-
-@pytest.fixture
-def web(source_folder: Path) -> Iterator[str]:
-    with served(source_folder) as url:
-        yield url
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """A folder on the web, by its URL."""
-    handler = partial(QuietHandler, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -69,14 +47,15 @@ def fetch(tmp_path: Path) -> Callable[..., FetchedMonth]:
 
 
 def test_folder_and_web_server_give_the_file_byte_for_byte(
-    fetch: Callable[..., FetchedMonth], source_folder: Path, web: str
+    fetch: Callable[..., FetchedMonth], source_folder: Path
 ) -> None:
     published = (source_folder / "green_tripdata_2023-01.parquet").read_bytes()
-    for location in (str(source_folder), web, source_folder.as_uri()):
-        fetched = fetch(location)
-        assert fetched.path.read_bytes() == published
-        assert (fetched.origin.trips, fetched.origin.size) == (6_000, len(published))
-        fetched.path.unlink()
+    with serving(file(published)) as server:
+        for location in (str(source_folder), server.url, source_folder.as_uri()):
+            fetched = fetch(location)
+            assert fetched.path.read_bytes() == published
+            assert (fetched.origin.trips, fetched.origin.size) == (6_000, len(published))
+            fetched.path.unlink()
 
 
 def test_invented_months_come_from_nowhere_and_others_from_the_source(tmp_path: Path) -> None:
@@ -112,8 +91,7 @@ def test_what_cannot_be_looked_through_is_not_left(
 ) -> None:
     path = tmp_path / "fetched"
     path.touch()
-    month = FetchedMonth(Origin("TLC", "1", 1, 1, "sha256"), path)
-    with pytest.raises(type(told), match=str(told)), month.refused_if_damaged():
+    with pytest.raises(type(told), match=str(told)), refused_if_damaged("TLC", path):
         raise found
     assert not path.exists()
 
@@ -156,11 +134,10 @@ def test_only_the_same_version_at_the_same_source_is_not_fetched_again(
 
 
 def test_a_month_that_the_source_does_not_have_leaves_nothing_behind(
-    fetch: Callable[..., FetchedMonth], source_folder: Path, web: str, tmp_path: Path
+    fetch: Callable[..., FetchedMonth], source_folder: Path, tmp_path: Path
 ) -> None:
-    for location, message in ((str(source_folder), "does not exist"), (web, "HTTP 404")):
-        with pytest.raises(SourceError, match=message):
-            fetch(location, Month(2019, 7))
+    with pytest.raises(SourceError, match=r"2019-07\.parquet does not exist"):
+        fetch(str(source_folder), Month(2019, 7))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -226,16 +203,16 @@ def test_a_file_system_that_does_not_answer_is_an_outage(
 
 
 def test_a_download_tells_how_far_it_is(
-    source_folder: Path, web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "CHUNK", 1 << 14)
-    monkeypatch.setattr(transfer, "PROGRESS", 1 << 16)
+    monkeypatch.setattr(http, "PROGRESS", 0)
     lines: list[str] = []
-    HttpSource(web).fetch(GREEN, JANUARY, tmp_path / "fetched", lines.append)
-    size = (source_folder / "green_tripdata_2023-01.parquet").stat().st_size
+    published = (source_folder / GREEN.file_name(JANUARY)).read_bytes()
+    with serving(file(published)) as server:
+        http.HttpSource(server.url).fetch(GREEN, JANUARY, tmp_path / "x", lines.append)
+    size = len(published)
     assert lines[0] == f"downloading, {size / 1e6:,.1f} MB"
-    assert len(lines) == 1 + size // (1 << 16)
-    assert lines[-1].startswith("downloaded ")
+    assert lines[-1] == f"downloaded {size / 1e6:,.1f} MB"
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from mlflow.exceptions import MlflowException
 
 from taxi_assets.durations import boosted, encoding, window
 from taxi_assets.durations.cleaning import clean_trips
-from taxi_assets.durations.hourly_pairs import group_by_hourly_pair
 from taxi_assets.durations.models import fit_models, read_models
 from taxi_assets.durations.rolling_origin import RollingOrigin
+from taxi_assets.durations.sums import group_by_hourly_pair
 from taxi_assets.durations.window import cells_of
 from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage

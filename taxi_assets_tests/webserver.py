@@ -120,14 +120,31 @@ def wait_for_backfill(url: str, backfill: str, seconds: float) -> list[dict[str,
 
 
 def overlooked_runs(runs: Sequence[dict[str, Any]]) -> list[str]:
-    """Those that are to be launched again, and are not yet."""
-    tags = "dagster/will_retry", "dagster/auto_retry_run_id"
-    return [r["runId"] for r in runs if [r["tags"].get(tag) for tag in tags] == ["true", None]]
+    """Those that failed and were not launched again, or not yet.
+
+    Dagster forgets a run whose code server does not answer when the run is to be launched again.
+    """
+    launched_again = "dagster/auto_retry_run_id"
+    return [
+        r["runId"] for r in runs if r["status"] == "FAILURE" and launched_again not in r["tags"]
+    ]
 
 
 def have_ended(runs: Sequence[dict[str, Any]], *, before: float) -> bool:
     """Whether all runs have ended before a moment."""
     return all(run["endTime"] and run["endTime"] < before for run in runs)
+
+
+def failure_of(url: str, run: dict[str, Any]) -> tuple[str, list[str]]:
+    """Which run failed, and what its log says of it."""
+    logs = ask(
+        url,
+        """query($run: ID!) { logsForRun(runId: $run) { ... on EventConnection { events {
+             __typename ... on MessageEvent { message level timestamp } } } } }""",
+        run=run["runId"],
+    )["logsForRun"]
+    told = [event for event in logs["events"] if event.get("level") in ("ERROR", "WARNING")]
+    return run["runId"], [f"{event['timestamp']} {event['message']}" for event in told]
 
 
 def cancel_backfill(url: str, backfill: str) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from taxi_assets.checks import model as model_checks
-from taxi_assets.durations.hourly_pairs import group_by_hourly_pair
+from taxi_assets.durations.sums import group_by_hourly_pair
 from taxi_assets.reporting import charts
 from taxi_assets.reporting.gallery import Gallery
 from taxi_assets.reporting.painter import painter

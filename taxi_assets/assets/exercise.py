@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from taxi_assets.checks import model as model_checks
-from taxi_assets.durations import intervals, regression, scoring
-from taxi_assets.durations import zone_pairs as pairs
+from taxi_assets.durations import intervals, regression, scoring, sums
 from taxi_assets.durations.regression import TrainedModel
 from taxi_assets.reporting import charts
 from taxi_assets.reporting.gallery import Gallery
@@ -38,8 +37,8 @@ def zone_pairs(
 
     Look at the number of rows: a few hundred or thousand stand for all trips.
     """
-    summed = pairs.group_by_zone_pair(cleaned_trips)
-    trips = {name: int(pairs.split(summed, name)["trips"].sum()) for name in pairs.SPLITS}
+    summed = sums.group_by_zone_pair(cleaned_trips)
+    trips = {name: int(sums.split(summed, name)["trips"].sum()) for name in sums.SPLITS}
     return dg.MaterializeResult(
         value=summed,
         metadata={

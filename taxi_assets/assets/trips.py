@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from taxi_assets.reporting.painter import Painter
     from taxi_assets.storage.incoming import Incoming
-    from taxi_assets.tlc.ahead import FetchAhead
     from taxi_assets.tlc.fetch import FetchedMonth
+    from taxi_assets.tlc.prefetch import Prefetch
 
 
 @monthly_asset(
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 )
 def raw_trips(
     context: MonthContext,
-    fetched_months: "FetchAhead[Incoming]",
+    fetched_months: "Prefetch[Incoming]",
     storage: dg.ResourceParam[Storage],
 ) -> "dg.MaterializeResult[FetchedMonth]":
     """The month's trip records, byte for byte as TLC published them.

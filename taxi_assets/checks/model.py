@@ -18,7 +18,7 @@ from taxi_assets.checks.thresholds import (
     MIN_GAIN_ON_MEAN,
     THIN_ZONE_TRIPS,
 )
-from taxi_assets.durations.zone_pairs import TRAIN, split
+from taxi_assets.durations.sums import TRAIN, split
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.zones import LAST_ZONE
@@ -39,7 +39,7 @@ NO_EARLIER_MODEL = "There is no earlier model to score"
 def known_zones(vectorizer: "DictVectorizer") -> Judgement:
     """All zones are TLC's, numbered 1 to 265.
 
-    If not: TLC has added zones (then raise LAST_ZONE in checks/thresholds.py), or the zone columns
+    If not: TLC has added zones (then raise LAST_ZONE in tlc/zones.py), or the zone columns
     hold something else. The model learns unknown zones like any other.
     """
     features = (feature.partition("=") for feature in vectorizer.feature_names_)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from taxi_assets.durations.answers import split_up
 from taxi_assets.durations.cleaning import DURATION
-from taxi_assets.durations.window import cells_of, distinct
-from taxi_assets.durations.zone_pairs import add_up
+from taxi_assets.durations.sums import add_up, distinct
+from taxi_assets.durations.window import cells_of
 from taxi_assets.tlc.zones import AIRPORTS, MANHATTAN
 
 if TYPE_CHECKING:

@@ -8,12 +8,9 @@ from taxi_assets.durations.answers import BANDS, Boosted, BoostedPairs, Encoding
 from taxi_assets.durations.cleaning import DURATION, HOUR, VALIDATES
 from taxi_assets.durations.intervals import calibrate
 from taxi_assets.durations.models import ENCODING, fit_models, join, read_models
-from taxi_assets.durations.window import (
-    WEIGHT_OF_A_MONTH_AGO,
-    Window,
-    cells_of,
-    distinct,
-)
+from taxi_assets.durations.scoring import r_squared
+from taxi_assets.durations.sums import distinct
+from taxi_assets.durations.window import WEIGHT_OF_A_MONTH_AGO, Window, cells_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,13 +64,11 @@ class BoostedValidation:
         actual: how long they took (minutes).
         predicted: minutes, unbounded, as those of the linear model.
         hours: of the week.
-        features: number of features that the trees look at.
     """
 
     actual: "NDArray[Any]"
     predicted: "NDArray[Any]"
     hours: "NDArray[Any]"
-    features: int
 
     def score(self, cleaned_trips: "pd.DataFrame") -> dict[str, float]:
         """Figures on the same rows, and under the same names, as those of the linear model."""
@@ -83,14 +78,13 @@ class BoostedValidation:
         trips = len(cleaned_trips) - len(errors)
         training_mean = (cleaned_trips[DURATION].sum() - self.actual.sum()) / trips
         square = float(np.mean(errors * errors))
-        deviation = float(np.var(self.actual))
         return {
             "train_trips": trips,
             "validation_trips": len(errors),
-            "feature_count": self.features,
+            "feature_count": boosted.FEATURES,
             "rmse": square**0.5,
             "mae": float(np.abs(errors).mean()),
-            "r2": 1 - square / deviation if deviation else float(square == 0),
+            "r2": r_squared(square, float(np.var(self.actual))),
             "baseline_rmse": float(np.sqrt(np.mean((self.actual - training_mean) ** 2))),
         }
 
@@ -106,5 +100,4 @@ def validate_boosted(
         actual=held_out[DURATION].to_numpy(),
         predicted=predicted[trip],
         hours=held_out[HOUR].to_numpy(),
-        features=boosted.FEATURES,
     )

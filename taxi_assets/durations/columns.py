@@ -9,10 +9,10 @@ from taxi_assets.errors import MonthError
 from taxi_assets.tlc import clock, zone_ids
 from taxi_assets.tlc.clock import Times, read_times
 from taxi_assets.tlc.fleets import DISTANCE, DROPOFF_ZONE, PICKUP_ZONE, Fleet
-from taxi_assets.tlc.foreign import describe_columns
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.numbers import read_numbers
 from taxi_assets.tlc.readings import Reading
+from taxi_assets.tlc.sniffing import describe_columns
 from taxi_assets.tlc.zone_ids import read_zone_ids
 
 if TYPE_CHECKING:
@@ -101,11 +101,8 @@ def check_names(names: Sequence[str], fleet: Fleet) -> None:
     Raises:
         UnusableTripsError: names the column, and what the file seems to be.
     """
-    missing = [name for name in fleet.needed_columns if names.count(name) != 1]
-    if missing:
-        raise UnusableTripsError(
-            f"The file has no column {' or '.join(missing)}. {describe_columns(names, fleet)}"
-        )
+    if problem := describe_columns(names, fleet):
+        raise UnusableTripsError(f"The file {problem}")
 
 
 def check_readable(unreadable: Unreadable, schema: "pa.Schema") -> None:

@@ -6,6 +6,7 @@ See ``answers.Interval``, which reads the arrays that are made here.
 from typing import TYPE_CHECKING, Any
 
 from taxi_assets.durations.cleaning import DURATION, VALIDATES
+from taxi_assets.durations.sums import distinct
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
 
 if TYPE_CHECKING:
@@ -23,18 +24,20 @@ LOW, HIGH = 0.1, 0.9
 FIFTHS = (0.2, 0.4, 0.6, 0.8)
 
 
-def fit_interval(
-    minutes: "NDArray[np.float64]", spread: "NDArray[np.float64]", actual: "NDArray[np.float64]"
+def calibrate(
+    model: "DurationModel", cells: "Cells", actual: "NDArray[np.float64]"
 ) -> "dict[str, NDArray[np.float64]]":
     """The arrays of an ``answers.Interval``, from trips that the model was not fitted on.
 
     Args:
-        minutes: predicted for each trip.
-        spread: for each trip.
+        model: predicts minutes and spread.
+        cells: of each trip.
         actual: how long each took (minutes).
     """
     import numpy as np
 
+    met, trip, _ = distinct(cells)
+    minutes, spread = (values[trip] for values in model.predict_with_spread(met))
     scaled = (actual - minutes) / spread
     edges = np.quantile(minutes, FIFTHS)
     fifth = np.searchsorted(edges, minutes, side="right")
@@ -45,23 +48,6 @@ def fit_interval(
         bounds.append(np.quantile(errors if len(errors) else scaled, [LOW, HIGH]))
     low, high = np.transpose(bounds)
     return {"edges": edges, "low": low, "high": high}
-
-
-def calibrate(
-    model: "DurationModel", cells: "Cells", actual: "NDArray[np.float64]"
-) -> "dict[str, NDArray[np.float64]]":
-    """The arrays of a model's interval, from trips that the model was not fitted on.
-
-    Args:
-        model: predicts minutes and spread.
-        cells: of each trip.
-        actual: how long each took (minutes).
-    """
-    from taxi_assets.durations.window import distinct
-
-    met, trip, _ = distinct(cells)
-    minutes, spread = model.predict_with_spread(met)
-    return fit_interval(minutes[trip], spread[trip], actual)
 
 
 def linear_arrays(

@@ -1,6 +1,6 @@
 """The models that are fitted on sums of months, each by its name.
 
-To add one: write a module with a class like ``baselines.Lookup`` (an ``answers.DurationModel`` made
+To add one: write a module with a class like ``Lookup`` (an ``answers.DurationModel`` made
 of the encoding and of its own arrays) and, if it has arrays, a function that fits them; and add a
 line to ``FAMILIES``. It is then fitted with ``boosted_model`` and scored by ``backtest``.
 """
@@ -9,14 +9,50 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from taxi_assets.durations.answers import Arrays, Boosted, DurationModel, Encoding, part
-from taxi_assets.durations.baselines import Lookup, Mean
+import numpy as np
+
+from taxi_assets.durations.answers import (
+    Arrays,
+    Boosted,
+    Cells,
+    DurationModel,
+    Encoding,
+    Floats,
+    part,
+)
 from taxi_assets.durations.boosted import fit_boosted
 from taxi_assets.durations.encoding import fit_encoding
 from taxi_assets.durations.window import Window
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+class Mean:
+    """The mean of all trips, whatever is asked."""
+
+    def __init__(self, encoding: Encoding, _arrays: Arrays) -> None:
+        self._mean = encoding.mean
+
+    def predict(self, cells: Cells) -> Floats:
+        """Minutes, shape (len(cells),)."""
+        return np.full(len(cells), self._mean)
+
+    def predict_with_spread(self, cells: Cells) -> tuple[Floats, Floats]:
+        """Minutes, and one for all."""
+        return self.predict(cells), np.ones(len(cells))
+
+
+class Lookup(Mean):
+    """The mean of the pair in that band of the week, shrunk to what is coarser."""
+
+    def __init__(self, encoding: Encoding, arrays: Arrays) -> None:
+        super().__init__(encoding, arrays)
+        self._encoding = encoding
+
+    def predict(self, cells: Cells) -> Floats:
+        """Minutes, shape (len(cells),)."""
+        return self._encoding.cell_mean(cells)
 
 
 @dataclass(frozen=True)

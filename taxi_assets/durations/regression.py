@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from taxi_assets.durations.cleaning import FEATURES
 from taxi_assets.durations.columns import UnusableTripsError
-from taxi_assets.durations.zone_pairs import TRAIN, split
+from taxi_assets.durations.sums import TRAIN, split
 from taxi_assets.errors import MonthError
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from taxi_assets.durations import boosted, window
 from taxi_assets.durations.answers import LONGEST, SHORTEST, Encoding
-from taxi_assets.durations.baselines import Lookup
 from taxi_assets.durations.encoding import fit_encoding
+from taxi_assets.durations.models import Lookup
 from taxi_assets.durations.scoring import squared_error
+from taxi_assets.durations.sums import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -78,6 +79,6 @@ class RollingOrigin:
         import numpy as np
 
         rows = self._sums[month]
-        cells, row, _ = window.distinct(window.cells_of(rows))
+        cells, row, _ = distinct(window.cells_of(rows))
         minutes = np.clip(np.asarray(predict(cells)), SHORTEST, LONGEST)
         return sqrt(squared_error(rows, minutes[row]) / int(rows["trips"].sum()))

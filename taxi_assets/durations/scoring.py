@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from taxi_assets.durations.cleaning import DURATION, FEATURES, VALIDATES
 from taxi_assets.durations.regression import predict
-from taxi_assets.durations.zone_pairs import TRAIN, VALIDATION, number_cells, split
+from taxi_assets.durations.sums import TRAIN, VALIDATION, number_cells, split
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,12 +75,12 @@ def score_model(
         "intercept": float(model.intercept_),
         "rmse": float(np.sqrt(mse)),
         "mae": float(np.abs(errors).mean()),
-        "r2": _r2(mse * trips, squared_error(held_out, validation_mean)),
+        "r2": r_squared(mse * trips, squared_error(held_out, validation_mean)),
         "baseline_rmse": float(np.sqrt(squared_error(held_out, training_mean) / trips)),
     }
 
 
-def _r2(squared_error: float, squared_deviation: float) -> float:
+def r_squared(squared_error: float, squared_deviation: float) -> float:
     """R²; as scikit-learn defines it where all trips last equally long."""
     if squared_deviation == 0:
         return float(squared_error == 0)

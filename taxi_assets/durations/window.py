@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from taxi_assets.durations.answers import BANDS, ZONES, band_of
 from taxi_assets.durations.cleaning import HOUR
-from taxi_assets.durations.hourly_pairs import HOURS
-from taxi_assets.durations.zone_pairs import TRAIN, add_up, split
+from taxi_assets.durations.sums import HOURS, TRAIN, split
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
 from taxi_assets.tlc.zones import LAST_ZONE
 
@@ -149,17 +148,3 @@ def fold_of(cells: "Cells", parity: int) -> "NDArray[np.int64]":
     scattered *= np.uint64(0xBF58476D1CE4E5B9)
     scattered ^= scattered >> np.uint64(32)
     return (scattered % np.uint64(FOLDS)).astype(np.int64)
-
-
-def distinct(cells: "Cells") -> "tuple[Cells, NDArray[np.int32], NDArray[np.int64]]":
-    """The cells that are met, in order, where each row's is among them, and how many rows have it.
-
-    It is what NumPy's ``unique`` gives, without sorting millions of rows.
-    """
-    import numpy as np
-
-    counts = add_up(cells, ZONES * ZONES * BANDS).astype(np.int64)
-    met = np.flatnonzero(counts)
-    place = np.zeros(len(counts), np.int32)
-    place[met] = np.arange(len(met), dtype=np.int32)
-    return met, place[cells], counts[met]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from taxi_assets.durations.profiles import Profile, distances
+from taxi_assets.durations.profiles import distances, parse_profile
 from taxi_assets.errors import command, first_line
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Json, UnreadableFileError
@@ -71,7 +71,7 @@ def stored_figures(
                 rows.setdefault(month, {}).update(found)
     months = sorted(rows)
     profiles = {
-        month: read(profile_note(fleet, month), month, Profile.from_json)
+        month: read(profile_note(fleet, month), month, parse_profile)
         for month in sorted({*months, *(month - 1 for month in months)})
     }
     for month, row in rows.items():

@@ -20,10 +20,10 @@ from taxi_assets.runs.partitions import monthly_partitions
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.layout import month_file
 from taxi_assets.storage.origins import noted_origin
+from taxi_assets.tlc.fetch import TripSources
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.source import BusySourceError, SourceError, TripSource, UnreachableSourceError
-from taxi_assets.tlc.sources import TripSources
 
 HOUR, WEEK = 60 * 60, 7 * 24 * 60 * 60
 """Seconds between two looks, and between two that also ask about months that are complete."""

@@ -15,6 +15,12 @@ BODIES_AT_A_TIME = 2
 SHOWN_PROBLEMS, SHOWN_CHARACTERS = 10, 40
 """Problems of a request that are told, and characters of each name in them."""
 
+REFUSALS = {
+    "repeated": "The parameter is repeated",
+    "extra_forbidden": "Extra inputs are not permitted",
+}
+"""What is told of parameters that FastAPI would pass over."""
+
 
 class StrictRequest(Request):
     """A request whose JSON has each field once, and no ``NaN``."""
@@ -47,7 +53,7 @@ def _no_constant(name: str) -> None:
 
 
 class StrictRoute(APIRoute):
-    """An address that refuses repeated parameters, and reads two bodies at a time at most."""
+    """An address that takes each parameter once, no others, and two bodies at a time at most."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's handler behind these two rules."""
@@ -55,15 +61,15 @@ class StrictRoute(APIRoute):
         turns = asyncio.Semaphore(BODIES_AT_A_TIME)
 
         async def handle_strictly(request: Request) -> Response:
-            repeated = [
-                {"type": "repeated", "loc": ("query", name), "msg": "The parameter is repeated"}
-                for name, times in Counter(
-                    key for key, _ in request.query_params.multi_items()
-                ).items()
-                if times > 1
+            given = Counter(name for name, _ in request.query_params.multi_items())
+            wrong = [
+                {"type": kind, "loc": ("query", name), "msg": REFUSALS[kind]}
+                for name, times in given.items()
+                for kind in ("repeated", "extra_forbidden")
+                if (times > 1 if kind == "repeated" else not self.dependant.query_params)
             ]
-            if repeated:
-                raise RequestValidationError(repeated)
+            if wrong:
+                raise RequestValidationError(wrong)
             if self.body_field is None:
                 return await handle(request)
             if turns.locked():

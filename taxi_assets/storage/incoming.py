@@ -10,13 +10,12 @@ import dagster as dg
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.layout import folder, month_file
 from taxi_assets.storage.origins import stored_origin
-from taxi_assets.tlc.ahead import FetchAhead
-from taxi_assets.tlc.fetch import FetchedMonth, fetch_month
+from taxi_assets.tlc.fetch import FetchedMonth, TripSources, fetch_month, refused_if_damaged
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
+from taxi_assets.tlc.prefetch import Prefetch
 from taxi_assets.tlc.source import Report
-from taxi_assets.tlc.sources import TripSources
 from taxi_assets.tlc.survey import Survey, survey_trips
 
 
@@ -33,7 +32,7 @@ def fetched_months(
     months: Sequence[Month],
     trip_source: dg.ResourceParam[TripSources],
     storage: dg.ResourceParam[Storage],
-) -> Iterator[FetchAhead[Incoming]]:
+) -> Iterator[Prefetch[Incoming]]:
     """Fetch and survey months, each when the one before is taken.
 
     A fetch that fails does so when its month is taken.
@@ -47,10 +46,10 @@ def fetched_months(
         file = month_file(fleet, month)
         fetched = fetch_month(source, fleet, month, path, report, stored_origin(storage, file))
         with (
-            fetched.refused_if_damaged(),
+            refused_if_damaged(fetched.origin.location, fetched.path),
             open_parquet(fetched.path or storage.open(file)) as opened,
         ):
             return Incoming(fetched, survey_trips(opened, fleet, month))
 
-    with closing(FetchAhead(months, fetch, path_for)) as ahead:
+    with closing(Prefetch(months, fetch, path_for)) as ahead:
         yield ahead

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from taxi_assets.durations import cleaning, hourly_pairs, predictions, regression, zone_pairs
+from taxi_assets.durations import cleaning, predictions, regression, sums
 from taxi_assets.errors import (
     MonthError,
     NotStoredError,
@@ -151,8 +151,8 @@ FORMATS: Mapping[str, Mapping[str, Format]] = {
     "month_files": {"raw_trips": MonthFile()},
     "frames": {
         "cleaned_trips": ParquetFrame(cleaning.COLUMNS),
-        "zone_pairs": ParquetFrame(zone_pairs.COLUMNS),
-        "hourly_pairs": ParquetFrame(hourly_pairs.COLUMNS),
+        "zone_pairs": ParquetFrame(sums.ZONE_PAIRS),
+        "hourly_pairs": ParquetFrame(sums.HOURLY_PAIRS),
         "predictions": ParquetFrame(predictions.COLUMNS),
     },
     "estimators": {

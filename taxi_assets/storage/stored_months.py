@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taxi_assets.checks.thresholds import DECAY_MONTHS, EARLIER_MONTHS
-from taxi_assets.durations.profiles import Profile
+from taxi_assets.durations.profiles import Profile, parse_profile
 from taxi_assets.errors import NotStoredError, UnusableValueError
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Json
@@ -37,9 +37,6 @@ Load = Callable[[str, Month], Any]
 """Loads an asset's value of a month; raises NotStoredError, UnusableValueError, ServiceError."""
 
 Report = Callable[[str], None]
-
-PROFILES_BACK = 48
-"""How many months back may say what drift is usual."""
 
 
 def neighbouring_trips(storage: Storage, fleet: Fleet, month: Month) -> dict[Month, int]:
@@ -100,19 +97,17 @@ def stored_decisions(
 def note_profile(storage: Storage, fleet: Fleet, month: Month, profile: Profile) -> None:
     """Note what kind of month the cleaned trips are of which have just been stored."""
     with storage.replacing(profile_note(fleet, month)) as temporary:
-        Json().dump(profile.to_json(), temporary)
+        Json().dump(profile, temporary)
 
 
 def earlier_profiles(storage: Storage, fleet: Fleet, month: Month) -> dict[Month, Profile]:
-    """What kind of months those before are, as far as it is noted and readable."""
+    """What kind of months the one before and the one a year before are, if that is readable."""
     found = {}
-    for before in stored_months(storage, profile_note(fleet, month)):
-        if month - PROFILES_BACK <= before < month:
-            try:
-                read = Json().load(storage.open(profile_note(fleet, before)))
-                found[before] = Profile.from_json(read)
-            except (OSError, ValueError, KeyError, TypeError):
-                continue
+    for before in (month - 1, month - 12):
+        try:
+            found[before] = parse_profile(Json().load(storage.open(profile_note(fleet, before))))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
     return found
 
 

@@ -8,10 +8,16 @@ from pathlib import Path
 
 from taxi_assets.errors import writing_to
 from taxi_assets.tlc.fleets import Fleet
-from taxi_assets.tlc.foreign import BEGINNING, describe_file
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import NoParquetError, ParquetError, open_parquet
-from taxi_assets.tlc.source import Report, SourceError, TripSource
+from taxi_assets.tlc.sniffing import BEGINNING, describe_file
+from taxi_assets.tlc.source import (
+    FileSource,
+    Report,
+    SourceError,
+    SyntheticSource,
+    TripSource,
+)
 
 
 @dataclass(frozen=True)
@@ -41,24 +47,32 @@ class FetchedMonth:
     origin: Origin
     path: Path | None
 
-    @contextmanager
-    def refused_if_damaged(self) -> Iterator[None]:
-        """Remove a fetched file if a block fails, in which it is looked at.
 
-        Raises:
-            SourceError: the file is damaged.
-        """
-        try:
-            yield
-        except BaseException as error:
-            if self.path is not None:
-                self.path.unlink(missing_ok=True)
-            if not isinstance(error, ParquetError):
-                raise
-            raise SourceError(
-                f"{self.origin.location} is {error}. Run the month again; if it stays so, check "
-                "TAXI_TRIP_SOURCE."
-            ) from None
+@dataclass(frozen=True)
+class TripSources:
+    """The source of each fleet's months.
+
+    Attributes:
+        published: has the months that TLC has published.
+        invented: makes up those that nobody has.
+    """
+
+    published: TripSource
+    invented: SyntheticSource
+
+    def of(self, fleet: Fleet) -> TripSource:
+        """The source of a fleet's months."""
+        return self.invented if fleet.invented else self.published
+
+
+def trip_sources(location: str, synthetic_trips: int) -> TripSources:
+    """The sources, with published months at a base URL, a folder or an fsspec URL."""
+    published: TripSource = FileSource(location)
+    if location.startswith(("http://", "https://")):
+        from taxi_assets.tlc.http import HttpSource
+
+        published = HttpSource(location)
+    return TripSources(published, SyntheticSource(synthetic_trips))
 
 
 def fetch_month(
@@ -89,29 +103,34 @@ def fetch_month(
     if stored and comparable and source.version(fleet, month) == stored.version:
         report("unchanged at the source, not fetched again")
         return FetchedMonth(stored, None)
+    with refused_if_damaged(location, path), writing_to(str(path.parent)):
+        version = source.fetch(fleet, month, path, report)
+        with open_parquet(path) as month_file:
+            trips = month_file.metadata.num_rows
+        origin = Origin(location, version, trips, path.stat().st_size, digest(path))
+        return FetchedMonth(origin, path)
+
+
+@contextmanager
+def refused_if_damaged(location: str, path: Path | None) -> Iterator[None]:
+    """Remove a fetched file if a block fails, in which it is looked at.
+
+    Raises:
+        SourceError: the file is damaged, or something else than a Parquet file.
+    """
     try:
-        with writing_to(str(path.parent)):
-            version = source.fetch(fleet, month, path, report)
-            return FetchedMonth(_origin(location, version, path), path)
-    except NoParquetError:
-        with path.open("rb") as file:
-            what = describe_file(file.read(BEGINNING), path.stat().st_size)
-        path.unlink()
+        yield
+    except BaseException as error:
+        if path and isinstance(error, NoParquetError):
+            with path.open("rb") as file:
+                what = describe_file(file.read(BEGINNING), path.stat().st_size)
+        else:
+            what = f"is {error}. Run the month again; if it stays so, check TAXI_TRIP_SOURCE."
+        if path:
+            path.unlink(missing_ok=True)
+        if not isinstance(error, ParquetError):
+            raise
         raise SourceError(f"{location} {what}") from None
-    except ParquetError as error:
-        path.unlink()
-        raise SourceError(
-            f"{location} is {error}. Run the month again; if it stays so, check TAXI_TRIP_SOURCE."
-        ) from None
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-
-
-def _origin(location: str, version: str, path: Path) -> Origin:
-    with open_parquet(path) as month_file:
-        trips = month_file.metadata.num_rows
-    return Origin(location, version, trips, path.stat().st_size, digest(path))
 
 
 def digest(path: Path) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taxi_assets.errors import MonthError, OutageError, mask
+from taxi_assets.errors import MonthError, OutageError, ServiceError, mask
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 
@@ -42,12 +42,12 @@ class BusySourceError(SourceError):
     """The source asks to be left alone for a while, or has a fault of its own."""
 
 
-class RefusedSourceError(SourceError):
-    """The source refuses to give the month, as it also does when it is asked too often."""
-
-
-class UnreachableSourceError(SourceError, OutageError):
+class UnreachableSourceError(SourceError, ServiceError):
     """The source does not answer at all, whatever the month."""
+
+
+class SourceOutageError(UnreachableSourceError, OutageError):
+    """The source does not answer, and may do so again in a moment."""
 
 
 class TripSource(ABC):
@@ -97,7 +97,11 @@ class FileSource(TripSource):
         with _explained(self._file(fleet, month), path) as (file_system, source_path):
             info = file_system.info(source_path)
             if info.get("type") == "directory":
-                raise SourceError(f"{self.location(fleet, month)} is a folder, not a file.")
+                raise SourceError(
+                    f"{self.location(fleet, month)} is a folder, not a file. Where Spark or Dask "
+                    "wrote it, `taxi-assets convert PARTS FOLDER` makes one file of its parts; "
+                    "PARTS is this folder, or a local copy of it."
+                )
             version = _file_version(info)
             file_system.get_file(source_path, str(path))
             if _file_version(file_system.info(source_path)) != version:
@@ -137,7 +141,7 @@ def _explained(
             raise
         # Every file system has a library of its own, which raises what it likes.
         names = {kind.__name__ for kind in type(error).__mro__}
-        raise (UnreachableSourceError if names & CONNECTION_ERRORS else SourceError)(
+        raise (SourceOutageError if names & CONNECTION_ERRORS else SourceError)(
             f"{mask(location)} cannot be read ({type(error).__name__}: {mask(str(error))}). "
             "Check TAXI_TRIP_SOURCE."
         ) from None

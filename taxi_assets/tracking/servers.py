@@ -69,8 +69,8 @@ class TrackingServer:
         """MLflow's client of it; making the first one also makes the database."""
         from taxi_assets.tracking.client import SharingClient
 
-        # That it makes tables, where there are none yet, is no news.
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+        # That it makes tables is no news, and what fails is explained without its traceback.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         with self.alone():
             client = SharingClient(self.uri)
             client.search_experiments(max_results=1)
@@ -90,14 +90,15 @@ class TrackingServer:
     def _lock(self) -> "BaseFileLock | threading.RLock":
         from filelock import FileLock
 
-        path = self._sqlite_path
+        path = self.database
         if path is None or not os.access(Path(path).parent, os.W_OK):
             # Who may only read the folder cannot lock it, and changes nothing.
             return threading.RLock()
         return FileLock(f"{path}.lock", LONGEST_TURN)
 
     @property
-    def _sqlite_path(self) -> str | None:
+    def database(self) -> str | None:
+        """The path of an SQLite database; None for any other database, and for a server."""
         return self.uri.partition("sqlite:///")[2].partition("?")[0] or None
 
     @contextmanager
@@ -112,7 +113,7 @@ class TrackingServer:
 
     def artifact_folder(self, experiment_name: str) -> str | None:
         """Where an SQLite database's artifacts lie: beside it; a server has a place of its own."""
-        database = self._sqlite_path
+        database = self.database
         if database is None:
             return None
         return str(Path(database).parent / "mlruns" / re.sub(r"[^\w.-]", "_", experiment_name))

@@ -1,7 +1,6 @@
 """The MLflow run of a month while it is open: from training to figures, in one block."""
 
 import logging
-import os
 import pickle
 import tempfile
 import warnings
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from sklearn.feature_extraction import DictVectorizer
 
     from taxi_assets.tlc.fetch import Origin
-
-PROGRESS_BAR = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
 
 
 class TrackedRun:
@@ -211,17 +208,15 @@ def _known_warnings_silenced() -> Iterator[None]:
     """Keep off every month's log what cannot be otherwise.
 
     MLflow warns that the model's input has no types, no schema and no example, and, in an
-    environment without pip, that it cannot pin pip; and shows how far it is with copying a file.
+    environment without pip, that it cannot pin pip.
     """
     loggers = [
         logging.getLogger(name)
         for name in ("mlflow.pyfunc", "mlflow.models.model", "mlflow.utils.environment")
     ]
     levels = [logger.level for logger in loggers]
-    bar = os.environ.get(PROGRESS_BAR)
     for logger in loggers:
         logger.setLevel(logging.ERROR)
-    os.environ[PROGRESS_BAR] = "false"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -229,7 +224,3 @@ def _known_warnings_silenced() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-        if bar is None:
-            del os.environ[PROGRESS_BAR]
-        else:
-            os.environ[PROGRESS_BAR] = bar
