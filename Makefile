@@ -48,9 +48,20 @@ test: install ## runs every test but the drills
 drills: install ## starts servers, kills processes, takes long
 	$(BIN)/pytest -m drill --numprocesses 2 --dist worksteal
 
-# ONLY=durations/ for a part, or ONLY="tlc/ --sample 60 --seed 1"
-mutants: install .venv/with-mutants ## puts small faults into the code, and says which no test notices
-	$(BIN)/python -m taxi_assets_tests.mutants $(ONLY)
+# ONLY=taxi_assets/durations/promotion.py; TESTS="..." for others than those that import the module.
+mutants: export OMP_NUM_THREADS = 1
+mutants: export PYTHONDONTWRITEBYTECODE = 1
+mutants: module = $(subst /,.,$(basename $(ONLY)))
+mutants: importing = $(basename $(module))(\.| import .*)$(notdir $(basename $(ONLY)))\b
+mutants: TESTS ?= $(shell grep -lE '$(importing)' taxi_assets_tests/test_*.py)
+mutants: install .venv/with-mutants ## puts small faults into a module, and says which no test notices
+	mkdir -p .mutants
+	sed 's#MODULE#$(ONLY)#; s#TESTS#$(TESTS)#' cosmic-ray.toml > .mutants/cosmic-ray.toml
+	$(BIN)/cosmic-ray baseline .mutants/cosmic-ray.toml
+	$(BIN)/cosmic-ray init --force .mutants/cosmic-ray.toml .mutants/session.sqlite
+	$(BIN)/cr-filter-operators .mutants/session.sqlite .mutants/cosmic-ray.toml
+	$(BIN)/cosmic-ray exec .mutants/cosmic-ray.toml .mutants/session.sqlite
+	$(BIN)/cr-report --surviving-only --show-diff .mutants/session.sqlite
 
 cluster-test: install .venv/with-cluster .venv/with-cluster-test ## Postgres, an object store, MLflow's server and Ray, on loopback
 	$(BIN)/pytest -m cluster taxi_assets_tests/test_object_storage.py taxi_assets_tests/test_upgrades.py

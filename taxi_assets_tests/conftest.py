@@ -33,6 +33,7 @@ from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.synthetic import write_month
 from taxi_assets.tracking.relocate import relocate
+from taxi_assets_tests.toy import Toy
 
 # Only `make browser-test` installs what this needs.
 collect_ignore = [] if find_spec("playwright") else ["test_browser.py", "test_serving_page.py"]
@@ -289,6 +290,14 @@ def materialize(
         return execute(settings, instance, span, assets or default, **more_tags)
 
     return run
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Toy]:
+    """A graph of three assets in memory, with a Dagster of its own."""
+    monkeypatch.setattr(months, "RETRIES", dg.RetryPolicy(max_retries=2, delay=0))
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Toy(instance)
 
 
 class Command:

@@ -1,244 +1,134 @@
-"""Any sequence of months that are good, damaged, missing or published anew, run in any ranges.
+"""Any sequence of months that are good, bad or published anew, run in any ranges and resumed.
 
-After each run, files, Dagster's records and MLflow agree, and each month's values are those of its
-file alone, or of none.
+After each run, values, Dagster's records, statuses and check results are those of a run of each
+month alone.
 """
 
-import hashlib
-import json
-import shutil
-import tempfile
-from pathlib import Path
-from typing import Any
-
 import dagster as dg
-import mlflow
 import pytest
 from hypothesis import Phase
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
-    initialize,
     invariant,
     rule,
     run_state_machine_as_test,
 )
 
-from taxi_assets.assets.graph import GRAPH
-from taxi_assets.definitions import build_definitions
-from taxi_assets.runs.partitions import monthly_partitions
-from taxi_assets.settings import Settings
-from taxi_assets.tlc.fleets import FLEETS
-from taxi_assets.tlc.months import Month
-from taxi_assets.tlc.synthetic import write_month
-from taxi_assets_tests.conftest import dagster_at, execute, laptop, make_cheap, shown, tracked_runs
+from taxi_assets.errors import MonthError, OutageError
+from taxi_assets.runs import months as loop
+from taxi_assets_tests.toy import ASSETS, Toy, resume
 
-pytestmark = pytest.mark.drill
+MONTHS = [f"2023-0{number}" for number in range(1, 5)]
+BAD, AWAY = MonthError("The month is bad."), OutageError("It is away.")
 
-GREEN = FLEETS["green"]
-MONTHS = [Month(2023, number) for number in range(1, 5)]
-TRIPS = {"first": 600, "anew": 700}
-"""Editions of a month, and how many trips each has."""
-
-NAME = "nyc-taxi-trip-duration-green"
-EXAMPLES, STEPS = 12, 5
-
+months = st.sampled_from(MONTHS)
 spans = st.tuples(st.integers(0, 3), st.integers(0, 3)).map(sorted)
-editions = st.sampled_from(["first", "anew", "first", "anew", "bad", "missing"])
+places = st.tuples(st.sampled_from(ASSETS), months)
 
 
 class Months(RuleBasedStateMachine):
     """A source whose months come and go, and a storage that follows it.
 
     Attributes:
-        at_source: what the source has of each month.
-        stored: the edition of each month that was stored last.
-        failed: the months whose last run failed.
-        alone: the values of each month and edition, as a run of it alone has given them.
+        values: what is stored, as the rules of the toy graph have it.
+        statuses: whether the last run over a month of an asset has made it.
     """
-
-    editions: Path
-    empty: Path
-    place: Path
-    alone: dict[tuple[Month, str], dict[str, Any]]
 
     def __init__(self) -> None:
         super().__init__()
-        # Each of its own, as MLflow keeps databases open, by their path.
-        self.folder = Path(tempfile.mkdtemp(dir=self.place))
-        self.settings = laptop(self.folder, self.folder / "source")
-        self.at_source = dict.fromkeys(MONTHS, "missing")
-        self.stored: dict[Month, str] = {}
-        self.failed: set[Month] = set()
-
-    @initialize()
-    def begin(self) -> None:
-        for name in ("source", "home"):
-            (self.folder / name).mkdir(parents=True)
-        shutil.copy(self.empty, self.folder)
-        self.dagster = dagster_at(self.folder / "home")
-        self.instance = self.dagster.__enter__()
+        self.home = dg.DagsterInstance.ephemeral()
+        self.toy = Toy(self.home.__enter__())
+        self.values: dict[tuple[str, str], int] = {}
+        self.statuses: dict[tuple[str, str], str] = {}
 
     def teardown(self) -> None:
-        if hasattr(self, "instance"):
-            self.dagster.__exit__(None, None, None)
-        shutil.rmtree(self.folder)
+        self.home.__exit__(None, None, None)
 
-    @rule(published=st.dictionaries(st.sampled_from(MONTHS), editions), span=spans)
-    def publish_and_run(self, published: dict[Month, str], span: list[int]) -> None:
-        for month, what in published.items():
-            self.publish(month, what)
-        first, last = span
-        months = MONTHS[first : last + 1]
-        text = ":".join(str(month) for month in dict.fromkeys((months[0], months[-1])))
-        result = execute(self.settings, self.instance, text, ())
-        bad = {month for month in months if self.at_source[month] in ("bad", "missing")}
-        assert result.success == (not bad)
-        for month in months:
-            if month in bad:
-                self.failed.add(month)
-            else:
-                self.failed.discard(month)
-                self.stored[month] = self.at_source[month]
+    @rule(
+        published=st.dictionaries(months, st.one_of(st.integers(1, 9), st.just(BAD))),
+        span=spans,
+        bad=st.none() | places,
+        resumed=st.booleans(),
+    )
+    def publish_and_run(self, published, span, bad, resumed) -> None:
+        """Months change at the source; one may fail on its way, and be made by a resumed run."""
+        self.toy.source |= published
+        chosen = MONTHS[span[0] : span[1] + 1]
+        if bad:
+            self.toy.fail_at(*bad, BAD)
+        run = self.toy.run(f"{chosen[0]}:{chosen[-1]}")
+        self.toy.before = lambda _asset, _month: None
+        assert run.success == self.expect(chosen, bad)
+        if resumed and not run.success:
+            run = self.toy.run(f"{chosen[0]}:{chosen[-1]}", **resume(run))
+            assert run.success == self.expect(chosen, None)
 
-    def publish(self, month: Month, what: str) -> None:
-        self.at_source[month] = what
-        path = self.folder / "source" / GREEN.file_name(month)
-        path.unlink(missing_ok=True)
-        if what == "bad":
-            path.write_bytes(b"PAR1 damaged")
-        elif what != "missing":
-            shutil.copy(self.editions / what / path.name, path)
+    @rule(span=spans, away=places)
+    def run_through_an_outage(self, span, away) -> None:
+        chosen = MONTHS[span[0] : span[1] + 1]
+        self.toy.fail_at(*away, AWAY, times=1)
+        run = self.toy.run(f"{chosen[0]}:{chosen[-1]}")
+        assert run.success == self.expect(chosen, None)
+
+    def expect(self, chosen: list[str], bad: tuple[str, str] | None) -> bool:
+        """Follow a run by the definition of the graph; return whether all months are made."""
+        complete = True
+        for month in chosen:
+            reached = True
+            for asset in ASSETS:
+                failing = asset == "numbers" and self.toy.source[month] is BAD
+                reached = reached and not failing and (asset, month) != bad
+                self.statuses[asset, month] = "MATERIALIZED" if reached else "FAILED"
+                if reached:
+                    self.values[asset, month] = self.value(asset, month)
+            complete = complete and reached
+        return complete
+
+    def value(self, asset: str, month: str) -> int:
+        if asset == "numbers":
+            return self.toy.source[month]
+        if asset == "doubled":
+            return 2 * self.values["numbers", month]
+        before = MONTHS[MONTHS.index(month) - 1] if month != MONTHS[0] else ""
+        return self.values.get(("totals", before), 0) + self.values["doubled", month]
 
     @invariant()
-    def files_are_whole_months_of_what_was_stored_last(self) -> None:
-        data = self.folder / "data/green"
-        assert not list(data.rglob("*.tmp"))
-        for month, edition in self.stored.items():
-            file = GREEN.file_name(month)
-            raw = (data / f"raw_trips/{month}.parquet").read_bytes()
-            assert raw == (self.editions / edition / file).read_bytes()
-            assert values(self.settings, month) == self.alone[month, edition]
-        for asset in GRAPH:
-            names = {path.name[:7] for path in (data / asset.name).glob("*")}
-            assert names == {str(month) for month in self.stored}
+    def values_are_those_of_what_was_published_when_the_month_was_made(self) -> None:
+        assert self.toy.memory.values == self.values
 
     @invariant()
     def dagster_knows_each_month_as_it_is(self) -> None:
-        if not hasattr(self, "instance"):
-            return
-        months = monthly_partitions(GREEN)
-        for asset in GRAPH:
-            key = asset.key(GREEN)
-            keys = [month.partition_key for month in MONTHS]
-            statuses = self.instance.get_status_by_partition(key, keys, months) or {}
-            expected = dict.fromkeys(self.stored, "MATERIALIZED")
-            expected |= dict.fromkeys(self.failed, "FAILED")
-            assert {Month.parse(k): s.value for k, s in statuses.items() if s} == expected
-        for month in self.stored:
-            raw = self.folder / f"data/green/raw_trips/{month}.parquet"
-            digest = hashlib.sha256(raw.read_bytes()).hexdigest()
-            assert self.record("raw_trips", month).tags["dagster/data_version"] == digest
-            metadata = self.record("metrics", month).metadata
-            figures = values(self.settings, month)["metrics"]
-            assert {name: metadata[name].value for name in figures} == shown(figures)
-
-    @invariant()
-    def mlflow_has_one_true_run_for_each_stored_model(self) -> None:
-        for family, asset in (("linear", "model"), ("boosted", "boosted_model")):
-            runs = tracked_runs(self.settings, family) if self.stored else []
-            assert {run.info.status for run in runs} <= {"FINISHED"}
-            standing = [run for run in runs if "taxi_assets.superseded_by" not in run.data.tags]
-            assert {run.data.params["month"]: run.info.run_id for run in standing} == {
-                str(month): self.record(asset, month).metadata["mlflow_run_id"].value
-                for month in self.stored
-            }
-            assert len(standing) == len(self.stored)
-            if self.stored:
-                client = mlflow.MlflowClient(self.settings.tracking_uri)
-                newest = client.get_model_version_by_alias(NAME, f"newest_{family}")
-                assert newest.tags["month"] == str(max(self.stored))
-                (run,) = [r for r in standing if r.data.params["month"] == newest.tags["month"]]
-                assert newest.run_id == run.info.run_id
-
-    @invariant()
-    def who_serves_is_what_the_last_month_says(self) -> None:
-        """The newest judged month has the last word, once it has been judged by all before it."""
-        if not self.stored:
-            return
-        model = mlflow.MlflowClient(self.settings.tracking_uri).get_registered_model(NAME)
-        assert model.tags["judged_through"] == str(max(self.stored))
-        path = self.folder / f"data/green/champion/{max(self.stored)}.json"
-        champion = json.loads(path.read_text())["champion"]
-        alias = model.aliases.get("champion")
-        assert (alias is None) == (champion is None)
-        if champion is not None:
-            client = mlflow.MlflowClient(self.settings.tracking_uri)
-            tags = client.get_model_version(NAME, alias).tags
-            assert (tags["month"], tags["family"]) == (champion["month"], champion["family"])
-
-    def record(self, asset: str, month: Month) -> dg.AssetMaterialization:
-        wanted = dg.AssetRecordsFilter(
-            dg.AssetKey(["green", asset]), asset_partitions=[month.partition_key]
-        )
-        (found,) = self.instance.fetch_materializations(wanted, limit=1).records
-        assert found.asset_materialization is not None
-        return found.asset_materialization
+        found = {
+            (asset, month): status
+            for asset in ASSETS
+            for month, status in self.toy.statuses(asset).items()
+        }
+        assert found == self.statuses
+        checks = self.toy.check_states()
+        for (asset, month), value in self.values.items():
+            if asset == "numbers":
+                made = self.toy.records(asset, month)[0].asset_materialization
+                assert made.metadata["summary"].value == str(value)
+                assert made.tags["dagster/data_version"] == str(value)
+                judged = self.statuses[asset, month] == "MATERIALIZED"
+                state = ("SUCCEEDED", True) if judged else ("PLANNED", False)
+                assert {checks[check, month] for check in ("is_positive", "is_small")} == {state}
 
 
-def values(settings: Settings, month: Month) -> dict[str, Any]:
-    """What a month's file alone decides."""
-    data = Path(settings.storage) / "green"
-    digests = {
-        name: hashlib.sha256((data / f"{name}/{month}.parquet").read_bytes()).hexdigest()
-        for name in ("cleaned_trips", "zone_pairs", "hourly_pairs")
-    }
-    metrics = json.loads((data / f"metrics/{month}.json").read_text())
-    del metrics["model_size_bytes"]  # A run's id may show in it.
-    return digests | {"metrics": metrics}
-
-
-def test_files_records_and_mlflow_agree_after_any_sequence_of_runs(
-    tmp_path: Path, mlflow_database: Path, monkeypatch: pytest.MonkeyPatch
+def test_values_and_records_agree_after_any_sequence_of_runs(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    make_cheap(monkeypatch)
-    monkeypatch.chdir(tmp_path)
-    alone = {}
-    for edition, trips in TRIPS.items():
-        folder = tmp_path / "editions" / edition
-        folder.mkdir(parents=True)
-        for month in MONTHS:
-            write_month(folder / GREEN.file_name(month), GREEN, month, trips)
-        place = tmp_path / f"alone-{edition}"
-        place.mkdir()
-        shutil.copy(mlflow_database, place)
-        settings = laptop(place, folder)
-        with dg.DagsterInstance.ephemeral() as instance:
-            for month in MONTHS:
-                assets = ("raw_trips", "cleaned_trips", "zone_pairs", "hourly_pairs", "vectorizer")
-                wanted = (*assets, "model", "metrics")
-                assert execute(settings, instance, str(month), wanted).success
-                alone[month, edition] = values(settings, month)
-    machine = type(
-        "Machine",
-        (Months,),
-        {
-            "editions": tmp_path / "editions",
-            "empty": mlflow_database,
-            "place": tmp_path,
-            "alone": alone,
-        },
-    )
-    assert build_definitions(settings)
+    monkeypatch.setattr(loop, "RETRIES", dg.RetryPolicy(max_retries=2, delay=0))
     run_state_machine_as_test(
-        machine,
+        Months,
         settings=hypothesis_settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=STEPS,
+            max_examples=4,
+            stateful_step_count=5,
             deadline=None,
             derandomize=True,
-            # A sequence that fails is short enough to be read, and a run takes seconds.
+            # A sequence that fails is short enough to be read.
             phases=[Phase.generate],
         ),
     )

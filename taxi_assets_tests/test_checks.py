@@ -284,20 +284,6 @@ def test_values_that_cannot_be_read_are_judged_by_column(unreadable: int, passed
     assert ("the first is 'JFK'" in str(judged.description)) == bool(unreadable)
 
 
-def evaluations(
-    instance: dg.DagsterInstance, asset: str, check: MonthCheck
-) -> dict[str, dg.AssetCheckEvaluation]:
-    """The latest evaluation of a check for each month."""
-    key = dg.AssetCheckKey(dg.AssetKey(["green", asset]), check.name)
-    history = instance.event_log_storage.get_asset_check_execution_history(key, limit=100)
-    latest = {}
-    for record in reversed(history):
-        assert record.event is not None
-        evaluation = record.event.dagster_event.event_specific_data
-        latest[record.partition[:7]] = evaluation
-    return latest
-
-
 @pytest.fixture
 def own_source(settings: Settings, tmp_path: Path) -> Settings:
     """Two months of 20,000 trips, which are enough to pass every check."""
@@ -313,31 +299,6 @@ def rewrite(settings: Settings, month: Month, change: Callable[[pd.DataFrame], o
     frame = pd.read_parquet(path)
     changed = change(frame)
     (frame if changed is None else changed).to_parquet(path)
-
-
-@pytest.mark.after_three_months
-def test_every_check_is_evaluated_for_the_months_of_the_run_and_recorded_with_them(
-    settings: Settings, instance: dg.DagsterInstance
-) -> None:
-    by_asset = {
-        "raw_trips": CHECKS[:3],
-        "cleaned_trips": [*CHECKS[3:6], *CHECKS[14:16]],
-        "vectorizer": CHECKS[6:7],
-        "model": CHECKS[7:9],
-        "metrics": CHECKS[9:11],
-        "boosted_model": CHECKS[11:12],
-        "boosted_metrics": CHECKS[9:10],
-        "backtest": CHECKS[12:14],
-        "champion": CHECKS[16:],
-    }
-    for asset, checks in by_asset.items():
-        for check in checks:
-            found = evaluations(instance, asset, check)
-            assert sorted(found) == ["2023-01", "2023-02", "2023-03"], check.name
-            for evaluation in found.values():
-                assert evaluation.severity == dg.AssetCheckSeverity.WARN
-                assert evaluation.target_materialization_data is not None
-                assert len(evaluation.metadata) > 1
 
 
 def by_name(change: str) -> Callable[[pd.DataFrame], object]:

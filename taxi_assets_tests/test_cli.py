@@ -6,14 +6,13 @@ import sys
 from pathlib import Path
 
 import click
-import dagster as dg
 import pytest
 
 from taxi_assets import cli
 from taxi_assets.cli import main
 from taxi_assets.errors import MonthError
 from taxi_assets.settings import Settings
-from taxi_assets_tests.conftest import Command, taxi_assets
+from taxi_assets_tests.conftest import taxi_assets
 
 COMMANDS = [
     *("champion", "convert", "materialize", "predict", "relocate", "report", "serve", "synthetic"),
@@ -144,15 +143,3 @@ def test_materialize_is_dagsters_command(
         *("dagster", "asset", "materialize", "-m", "taxi_assets.definitions"),
         *("--select", "green/raw_trips,green/cleaned_trips", *chosen, "s3://bucket"),
     ]
-
-
-def test_a_month_is_made_as_by_dagsters_command(command: Command) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "taxi_assets", "materialize", "green", "2023-01"],
-        cwd=command.folder, env=command.variables, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "metrics 2023-01: RMSE" in done.stderr
-    with dg.DagsterInstance.from_config(str(command.home)) as instance:
-        (run,) = instance.get_runs()
-    assert run.status == dg.DagsterRunStatus.SUCCESS

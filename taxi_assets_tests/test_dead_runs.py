@@ -128,12 +128,7 @@ def test_who_interrupts_a_run_is_told_what_stays_and_how_to_go_on(
     instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str]
 ) -> None:
     toy = Toy(instance)
-
-    def interrupt(asset: str, month: str) -> None:
-        if (asset, month) == ("doubled", "2023-02"):
-            raise KeyboardInterrupt
-
-    toy.before = interrupt
+    toy.fail_at("doubled", "2023-02", KeyboardInterrupt())
     assert not toy.run("2023-01:2023-03").success
     assert "Interrupted. The months that are recorded stay" in capfd.readouterr().err
     assert len(toy.records("totals", "2023-01")) == 1

@@ -78,24 +78,3 @@ def test_the_image_has_a_part_of_the_lock_without_tests_and_notebooks() -> None:
     names = {one.partition("==")[0] for one in image}
     assert names >= {"dagster", "mlflow", "ray", "s3fs", "psycopg2-binary"}
     assert not names & {"pytest", "jupyterlab", "playwright", "moto", "mypy", "ruff"}
-
-
-LOOP = ("months", "one_month", "values", "event_log", "monthly_asset")
-
-
-def test_every_module_that_faults_are_put_into_has_its_nearest_tests() -> None:
-    tests = PROJECT / "taxi_assets_tests"
-    nearest = tomllib.loads((tests / "mutants" / "nearest.toml").read_text())
-    listed = nearest["without_runs"] | nearest["with_runs"]
-    folders = ("durations", "checks", "storage", "tlc", "tracking")
-    package = PROJECT / "taxi_assets"
-    modules = {
-        str(path.relative_to(package))
-        for folder in folders
-        for path in (package / folder).glob("*.py")
-        if path.name != "__init__.py"
-    }
-    month_loop = {f"runs/{name}.py" for name in LOOP}
-    assert set(listed) == modules | month_loop
-    named = {name.partition("::")[0] for names in listed.values() for name in names}
-    assert {name for name in named if not (tests / name).exists()} == set()

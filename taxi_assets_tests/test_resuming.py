@@ -1,24 +1,13 @@
 """A run that is resumed takes over whole months, and keeps nothing that is not so any more."""
 
-from collections.abc import Iterator
-
 import dagster as dg
 import pytest
 
 from taxi_assets.errors import MonthError, OutageError
-from taxi_assets.runs import months
 from taxi_assets.runs.event_log import Records
-from taxi_assets_tests.toy import Toy, resume
+from taxi_assets_tests.toy import ASSETS, Toy, resume
 
-ASSETS = ("numbers", "doubled", "totals")
-BAD = MonthError("The month is bad.")
-
-
-@pytest.fixture
-def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Toy]:
-    monkeypatch.setattr(months, "RETRIES", dg.RetryPolicy(max_retries=2, delay=0))
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield Toy(instance)
+BAD, AWAY = MonthError("The month is bad."), OutageError("It is away.")
 
 
 def test_a_resumed_run_takes_over_whole_months_and_records_them_once_more(toy: Toy) -> None:
@@ -67,13 +56,7 @@ def test_what_was_made_again_counts_after_an_outage_too(toy: Toy) -> None:
     toy.source["2023-01"] = BAD
     failed = toy.run("2023-01:2023-03")
     toy.source["2023-01"] = 1
-    away = iter([True])
-
-    def leave(asset: str, month: str) -> None:
-        if (asset, month) == ("totals", "2023-02") and next(away, False):
-            raise OutageError("It is away.")
-
-    toy.before = leave
+    toy.fail_at("totals", "2023-02", AWAY, times=1)
     resumed = toy.run("2023-01:2023-03", **resume(failed))
     assert resumed.success
     assert toy.memory.values["totals", "2023-03"] == 12
@@ -88,14 +71,8 @@ def test_what_another_resumed_run_has_made_again_counts_too(toy: Toy) -> None:
     toy.source["2023-01"] = BAD
     failed = toy.run("2023-01:2023-02")
     toy.source["2023-01"] = 1
-
-    def die(asset: str, month: str) -> None:
-        if month == "2023-02":
-            raise KeyboardInterrupt
-
-    toy.before = die
+    toy.fail_at("numbers", "2023-02", KeyboardInterrupt(), times=1)
     toy.run("2023-01:2023-02", **resume(failed))
-    toy.before = lambda _asset, _month: None
     assert toy.run("2023-01:2023-02", **resume(failed)).success
     assert toy.memory.values["totals", "2023-02"] == 6
 
@@ -108,13 +85,8 @@ def test_in_a_new_history_what_is_not_on_record_is_no_other_source(toy: Toy) -> 
 
 
 def test_a_month_that_was_left_half_is_made_again_from_its_first_asset(toy: Toy) -> None:
-    def stop(asset: str, month: str) -> None:
-        if (asset, month) == ("totals", "2023-02"):
-            raise MonthError("It ends here.")
-
-    toy.before = stop
+    toy.fail_at("totals", "2023-02", BAD, times=1)
     failed = toy.run("2023-01:2023-02")
-    toy.before = lambda _asset, _month: None
     assert toy.run("2023-01:2023-02", **resume(failed)).success
     assert toy.made == [(name, "2023-02") for name in ASSETS]
 
@@ -156,14 +128,8 @@ def test_a_month_is_made_again_if_it_is_not_as_it_would_be_now(
 
 def test_of_a_run_without_the_source_a_month_is_made_again_if_the_source_was(toy: Toy) -> None:
     assert toy.run("2023-01:2023-02").success
-
-    def stop(asset: str, month: str) -> None:
-        if (asset, month) == ("totals", "2023-02"):
-            raise MonthError("It ends here.")
-
-    toy.before = stop
+    toy.fail_at("totals", "2023-02", BAD, times=1)
     failed = toy.run("2023-01:2023-02", "doubled", "totals")
-    toy.before = lambda _asset, _month: None
     toy.source["2023-01"] = 7
     assert toy.run("2023-01", "numbers").success
     assert toy.run("2023-01:2023-02", "doubled", "totals", **resume(failed)).success
@@ -172,12 +138,7 @@ def test_of_a_run_without_the_source_a_month_is_made_again_if_the_source_was(toy
 
 def test_every_asset_that_a_month_did_not_reach_says_why_also_after_an_outage(toy: Toy) -> None:
     toy.source["2023-01"] = BAD
-
-    def leave(asset: str, month: str) -> None:
-        if (asset, month) == ("doubled", "2023-02"):
-            raise OutageError("It is away.")
-
-    toy.before = leave
+    toy.fail_at("doubled", "2023-02", AWAY)
     run_id = toy.run("2023-01:2023-03").run_id
     at_first, away = "numbers failed: The month is bad.", "doubled failed: It is away."
     assert toy.observed("numbers", run_id) == {"2023-01": "The month is bad.", "2023-03": away}

@@ -39,7 +39,6 @@ from taxi_assets.tracking.tracked_run import TrackedRun
 from taxi_assets_tests.conftest import (
     changed,
     latest_record,
-    read_json,
     step_failures,
     tracked_runs,
 )
@@ -58,30 +57,6 @@ def client(settings: Settings) -> mlflow.MlflowClient:
 
 def by_month(settings: Settings) -> dict[str, Run]:
     return {run.data.params["month"]: run for run in tracked_runs(settings)}
-
-
-@pytest.mark.after_three_months
-def test_each_month_of_a_span_has_a_complete_run_of_its_own(
-    settings: Settings, instance: dg.DagsterInstance
-) -> None:
-    (spanned,) = instance.get_runs()
-    runs = by_month(settings)
-    assert sorted(runs) == ["2023-01", "2023-02", "2023-03"]
-    assert len(tracked_runs(settings)) == 3
-    for month, run in runs.items():
-        figures = Path(settings.storage) / f"green/metrics/{month}.json"
-        assert run.info.status == "FINISHED"
-        logged = {
-            name: value
-            for name, value in run.data.metrics.items()
-            if not name.startswith("backtest_")
-        }
-        assert logged == read_json(figures)
-        assert len(run.outputs.model_outputs) == 1
-        own = spanned.run_id
-        assert [tag for tag, value in run.data.tags.items() if value == own] == ["dagster.run_id"]
-        assert run.data.tags["dagster.partition"] == f"{month}-01"
-        assert "mlflow.parentRunId" not in run.data.tags
 
 
 def test_the_run_stays_open_until_metrics_and_is_reopened_by_metrics_alone(
