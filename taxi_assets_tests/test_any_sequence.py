@@ -5,7 +5,6 @@ file alone, or of none.
 """
 
 import hashlib
-import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -32,7 +31,15 @@ from taxi_assets.settings import Settings
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.synthetic import write_month
-from taxi_assets_tests.conftest import dagster_at, execute, laptop, make_cheap, shown, tracked_runs
+from taxi_assets_tests.conftest import (
+    dagster_at,
+    execute,
+    laptop,
+    make_cheap,
+    read_json,
+    shown,
+    tracked_runs,
+)
 
 pytestmark = pytest.mark.drill
 
@@ -170,7 +177,7 @@ class Months(RuleBasedStateMachine):
         model = mlflow.MlflowClient(self.settings.tracking_uri).get_registered_model(NAME)
         assert model.tags["judged_through"] == str(max(self.stored))
         path = self.folder / f"data/green/champion/{max(self.stored)}.json"
-        champion = json.loads(path.read_text())["champion"]
+        champion = read_json(path)["champion"]
         alias = model.aliases.get("champion")
         assert (alias is None) == (champion is None)
         if champion is not None:
@@ -194,7 +201,7 @@ def values(settings: Settings, month: Month) -> dict[str, Any]:
         name: hashlib.sha256((data / f"{name}/{month}.parquet").read_bytes()).hexdigest()
         for name in ("cleaned_trips", "zone_pairs", "hourly_pairs")
     }
-    metrics = json.loads((data / f"metrics/{month}.json").read_text())
+    metrics = read_json(data / f"metrics/{month}.json")
     del metrics["model_size_bytes"]  # A run's id may show in it.
     return digests | {"metrics": metrics}
 

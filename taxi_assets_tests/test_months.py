@@ -1,6 +1,5 @@
 """Several months in one run: the same values and records as month by month, whatever fails."""
 
-import json
 import re
 import shutil
 import weakref
@@ -34,6 +33,7 @@ from taxi_assets_tests.conftest import (
     LINEAR,
     changed,
     latest_record,
+    read_json,
     shown,
     step_failures,
     tracked_runs,
@@ -50,7 +50,7 @@ NAMES = list(LINEAR)
 def figures(settings: Settings, month: str) -> dict[str, float]:
     """A month's figures, without the logged model's size, in which a run's id may show."""
     path = Path(settings.storage) / f"green/metrics/{month}.json"
-    return json.loads(path.read_text()) | {"model_size_bytes": None}
+    return read_json(path) | {"model_size_bytes": None}
 
 
 def recorded(instance: dg.DagsterInstance, asset: str, run_id: str | None = None) -> list[str]:
