@@ -1,7 +1,6 @@
 """Models of earlier months on this month's trips."""
 
 import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +32,7 @@ from taxi_assets_tests.conftest import (
     changed,
     laptop,
     latest_record,
+    read_json,
     step_failures,
     tracked_runs,
 )
@@ -209,7 +209,7 @@ def test_zones_are_those_of_tlcs_table() -> None:
 
 
 def stored(settings: Settings, month: str) -> dict[str, Any]:
-    return json.loads((Path(settings.storage) / f"green/backtest/{month}.json").read_text())
+    return read_json(Path(settings.storage) / f"green/backtest/{month}.json")
 
 
 def through(settings: Settings, month: str) -> dict[str, str]:
@@ -329,12 +329,12 @@ def values(settings: Settings, month: str) -> dict[str, object]:
     }
     with np.load(data / f"boosted_model/{month}.npz") as arrays:
         found |= {name: arrays[name].tobytes() for name in arrays if name != "mlflow_run_id"}
-    figures = json.loads((data / f"boosted_metrics/{month}.json").read_text())
+    figures = read_json(data / f"boosted_metrics/{month}.json")
     found["boosted_metrics"] = {n: v for n, v in figures.items() if n != "model_size_bytes"}
-    backtest = json.loads((data / f"backtest/{month}.json").read_text())
+    backtest = read_json(data / f"backtest/{month}.json")
     for model in backtest["models"].values():
         del model["mlflow_run_id"]
-    champion = json.loads((data / f"champion/{month}.json").read_text())
+    champion = read_json(data / f"champion/{month}.json")
     predicted = pd.read_parquet(data / f"predictions/{month}.parquet").drop(columns="model_version")
     return found | {
         "backtest": backtest,
@@ -568,4 +568,4 @@ def test_an_outage_does_not_count_as_a_missing_model(
 
 def features(settings: Settings, month: str) -> int:
     path = Path(settings.storage) / f"green/metrics/{month}.json"
-    return int(json.loads(path.read_text())["feature_count"])
+    return int(read_json(path)["feature_count"])

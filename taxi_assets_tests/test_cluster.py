@@ -22,7 +22,7 @@ import pytest
 
 from taxi_assets.tracking.servers import TrackingServer
 from taxi_assets_tests import services as team
-from taxi_assets_tests.conftest import Command
+from taxi_assets_tests.conftest import Command, read_json
 from taxi_assets_tests.services import Services
 from taxi_assets_tests.webserver import ASSETS, backfill_state, launch_backfill, wait_for_backfill
 
@@ -157,7 +157,7 @@ def local_figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[st
     assert done.returncode == 0, done.stdout
     stored = command.folder / "data/synthetic/metrics"
     return {
-        f"{asset}/{path.stem}": json.loads(path.read_text())
+        f"{asset}/{path.stem}": read_json(path)
         for asset in ("metrics", "boosted_metrics", "champion")
         for path in (stored.parent / asset).glob("*.json")
     }
@@ -183,7 +183,7 @@ def test_every_month_is_stored_once(backfilled: tuple[list[dict[str, Any]], str]
     files, place = fsspec.url_to_fs(STORAGE, use_listings_cache=False)
     for asset, extension in EXTENSIONS.items():
         names = {Path(path).name for path in files.ls(f"{place}/synthetic/{asset}", detail=False)}
-        notes = r"\.(source\.\w+|profile)\.json$"
+        notes = r"\.(source\.\w+|stored|profile)\.json$"
         names = {name for name in names if not re.search(notes, name)}
         assert names == {f"{month}.{extension}" for month in MONTHS}
 

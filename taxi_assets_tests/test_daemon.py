@@ -1,6 +1,5 @@
 """Under Dagster's real daemon: the sensor, while a server publishes a month; months in order."""
 
-import json
 import shutil
 import subprocess
 import time
@@ -13,7 +12,7 @@ from threading import Thread
 import dagster as dg
 import pytest
 
-from taxi_assets_tests.conftest import DAGSTER, Command, latest_record
+from taxi_assets_tests.conftest import DAGSTER, Command, latest_record, read_json
 from taxi_assets_tests.services import PROJECT, free_port
 from taxi_assets_tests.webserver import has_assets, launch_backfill, wait_for_backfill
 
@@ -171,7 +170,7 @@ def test_ranges_on_either_side_of_a_gap_are_made_in_order_however_slow_the_first
     for month in months:
         for asset, names in COMPARED.items():
             one, other = (
-                json.loads((place / f"data/green/{asset}/{month}.json").read_text())
+                read_json(place / f"data/green/{asset}/{month}.json")
                 for place in (alone.folder, team.folder)
             )
             assert [one[name] for name in names] == [other[name] for name in names]

@@ -21,7 +21,7 @@ import mlflow
 import pytest
 from mlflow.entities import Run
 
-from taxi_assets_tests.conftest import Command, latest_record
+from taxi_assets_tests.conftest import Command, latest_record, read_json
 from taxi_assets_tests.crash_drill import drill
 
 pytestmark = pytest.mark.drill
@@ -45,8 +45,7 @@ def figures(folder: Path, fleet: str = "green") -> dict[str, dict[str, float]]:
     """Each month's figures, without the pickle's size, in which a run's id may show."""
     stored = folder / "data" / fleet / "metrics"
     return {
-        path.stem: json.loads(path.read_text()) | {"model_size_bytes": None}
-        for path in stored.glob("*.json")
+        path.stem: read_json(path) | {"model_size_bytes": None} for path in stored.glob("*.json")
     }
 
 

@@ -1,6 +1,5 @@
 """The graph at home in Dagster: its resources, its fleets, and what importing it leaves alone."""
 
-import json
 import logging
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from taxi_assets.resources import resources
 from taxi_assets.runs import console
 from taxi_assets.settings import Settings
 from taxi_assets.tlc.fleets import FLEETS
-from taxi_assets_tests.conftest import changed
+from taxi_assets_tests.conftest import changed, read_json
 
 pytestmark = pytest.mark.linear
 
@@ -72,7 +71,7 @@ def test_invented_months_touch_no_others(settings: Settings, materialize: Materi
     stored = [path for path in Path(settings.storage).rglob("*") if path.is_file()]
     assert {path.relative_to(settings.storage).parts[0] for path in stored} == {"synthetic"}
     figures = Path(settings.storage) / "synthetic/metrics/2023-01.json"
-    assert json.loads(figures.read_text())["records_loaded"] == 3_000
+    assert read_json(figures)["records_loaded"] == 3_000
 
 
 def test_a_months_files_can_be_deleted_and_made_again(
@@ -80,13 +79,13 @@ def test_a_months_files_can_be_deleted_and_made_again(
 ) -> None:
     assert materialize("2023-01:2023-02").success
     figures = Path(settings.storage) / "green/metrics/2023-01.json"
-    before = json.loads(figures.read_text())
+    before = read_json(figures)
     for path in Path(settings.storage).glob("green/*/2023-01*"):
         if path.is_file():
             path.unlink()
     assert materialize("2023-01").success
-    assert json.loads(figures.read_text()) == before | {
-        "model_size_bytes": json.loads(figures.read_text())["model_size_bytes"]
+    assert read_json(figures) == before | {
+        "model_size_bytes": read_json(figures)["model_size_bytes"]
     }
 
 

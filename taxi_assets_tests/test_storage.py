@@ -79,12 +79,6 @@ def test_arrays_that_are_too_large_are_refused(
         Arrays().load((tmp_path / "stored").open("rb"))
 
 
-def test_arrays_have_128_mb_at_most(tmp_path: Path) -> None:
-    Arrays().dump({"trees": np.zeros(128 << 20, np.uint8)}, tmp_path / "stored")
-    with pytest.raises(UnreadableFileError, match="claims more than 134,217,728 bytes"):
-        Arrays().load((tmp_path / "stored").open("rb"))
-
-
 def test_an_estimator_in_the_place_of_another_is_refused(tmp_path: Path) -> None:
     vectorizer = DictVectorizer().fit([{"PULocationID": "132"}])
     Skops("DictVectorizer").dump(vectorizer, tmp_path / "stored")
@@ -190,25 +184,6 @@ def test_an_upload_that_breaks_off_leaves_the_old_file(
     ):
         temporary.write_bytes(b"new")
     assert storage.open("metrics/2023-01.json").read() == b"old"
-
-
-def test_where_files_show_while_they_are_written_they_are_written_beside_their_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    written = []
-    put = MemoryFileSystem.put_file
-
-    def spy(self: MemoryFileSystem, local: str, path: str, **options: object) -> None:
-        written.append(path)
-        put(self, local, path, **options)
-
-    monkeypatch.setattr(MemoryFileSystem, "put_file", spy)
-    storage = Storage(f"memory://{tmp_path}")
-    with storage.replacing("metrics/2023-01.json") as temporary:
-        temporary.write_bytes(b"new")
-    (path,) = written
-    assert path.startswith(f"{tmp_path}/metrics/.taxi_assets-")
-    assert storage.names("metrics") == ["2023-01.json"]
 
 
 def test_an_object_is_uploaded_in_its_place_where_it_shows_when_it_is_complete(

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -101,13 +100,6 @@ def test_something_else_in_the_place_of_a_month_file_is_noticed(
     else:
         (message,) = step_failures(materialize("2023-01", "raw_trips"))
         assert "Nothing can be stored in" in message
-
-
-def test_folders_among_the_litter_are_left_alone(tmp_path: Path) -> None:
-    storage = Storage(str(tmp_path))
-    hostile = storage.temporary_file("model").with_name(f".{socket.gethostname()}.{2**22}.x.tmp")
-    hostile.mkdir()
-    assert storage.temporary_file("model").parent == tmp_path / "model"
 
 
 def test_a_month_file_that_was_altered_is_noticed(
