@@ -4,9 +4,13 @@ What a command needs is imported when it is used, so that help is quick.
 """
 
 import os
+import re
+import sqlite3
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -15,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from dotenv import load_dotenv
 
-from taxi_assets.errors import MonthError, mask
+from taxi_assets.errors import MonthError, first_line, mask
 from taxi_assets.settings import Settings
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month, months_of
@@ -44,15 +48,24 @@ def fleet_option(**options: Any) -> Callable[..., Any]:
     return click.option("--fleet", type=click.Choice(list(FLEETS)), help="Whose trips.", **options)
 
 
+def _hosts(_: Any, __: Any, names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if not re.fullmatch(r"(?:\*\.)?[\w.-]+|\[[0-9a-fA-F:]+\]", name, re.ASCII):
+            raise click.BadParameter(f"{name!r} is not a host's name, without scheme and port.")
+    return names
+
+
 class Commands(click.Group):
     """Commands whose errors are sentences, and that obey the ``.env`` that Dagster obeys."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
         # All of it, as Dagster does: MLflow and object stores read variables of their own.
-        load_dotenv(Path.cwd() / ".env")
         try:
+            load_dotenv(Path.cwd() / ".env")
             return super().invoke(ctx)
+        except UnicodeDecodeError as error:
+            raise click.ClickException(f"The file .env is not text in UTF-8 ({error}).") from None
         except MonthError as error:
             raise click.ClickException(str(error)) from None
 
@@ -92,7 +105,8 @@ def materialize(
             f"{fleet} has the months {there[0][:7]} to {there[-1][:7]}, and not all of "
             f"{first[:7]} to {last[:7]}."
         )
-    names = [name.strip() for name in select.split(",")] if select else []
+    given = select.split(",") if select else []
+    names = [name.strip().removeprefix(f"{fleet}/") for name in given]
     for name in names:
         if name not in (known := [asset.name for asset in GRAPH]):
             raise click.UsageError(f"{fleet} has no asset {name!r}; it has {', '.join(known)}.")
@@ -101,7 +115,14 @@ def materialize(
     sys.argv = ["dagster", "asset", "materialize", "-m", "taxi_assets.definitions",
                 "--select", selected, *chosen]  # fmt: skip
     (dagster,) = entry_points(group="console_scripts", name="dagster")
-    dagster.load()()
+    with warnings.catch_warnings():
+        # That the command and what it calls may change one day.
+        warnings.simplefilter("ignore")
+        try:
+            dagster.load()()
+        except KeyboardInterrupt:
+            # The run has said what stays.
+            raise click.Abort from None
 
 
 @main.command(
@@ -166,7 +187,8 @@ def champion(fleet: str, number: int | None, back: bool, pin: bool | None, why: 
     if number is not None and back:
         raise click.UsageError("--set and --back exclude each other.")
     settings = Settings.from_environment()
-    storage, server = Storage(settings.storage), existing_server(settings)
+    changes = number is not None or back or pin is not None
+    storage, server = Storage(settings.storage), existing_server(settings, changes=changes)
     for line in choose_champion(storage, server, FLEETS[fleet], number, back, pin, why):
         click.echo(line)
 
@@ -175,7 +197,8 @@ def champion(fleet: str, number: int | None, back: bool, pin: bool | None, why: 
 @fleet_option()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 @click.option("--port", default=8080, show_default=True, help="0 is any that is free.")
-@click.option("--allow-host", multiple=True, metavar="NAME", help="A name it is reached by, too.")
+@click.option("--allow-host", multiple=True, metavar="NAME", callback=_hosts,
+              help="A name it is reached by, too.")  # fmt: skip
 @click.option("--model", type=int, metavar="VERSION", help="Instead of the champion.")
 def serve(
     fleet: str | None, host: str, port: int, allow_host: tuple[str, ...], model: int | None
@@ -259,13 +282,19 @@ def wipe(fleet: str, month: list[Month] | None, yes: bool) -> None:
 
     Of a single month Dagster's records stay, as Dagster cannot forget those of one month.
     """
+    import sqlalchemy.exc
+
     from taxi_assets.runs.wipe import wipe as wipe_fleet
 
     if month is not None and len(month) > 1:
         raise click.UsageError("--month is one month, such as 2023-03.")
     settings = Settings.from_environment()
     chosen = month[0] if month else None
-    wipe_fleet(settings, tracking_server(settings), FLEETS[fleet], chosen, really=yes)
+    try:
+        wipe_fleet(settings, tracking_server(settings), FLEETS[fleet], chosen, really=yes)
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        reason = mask(first_line(error))
+        raise click.ClickException(f"Dagster's history cannot be used ({reason}).") from None
 
 
 @main.command(epilog="Example: taxi-assets relocate /where/it/was")
@@ -277,7 +306,10 @@ def relocate(old: Path) -> None:
     scheme, _, path = Settings.from_environment().tracking_uri.partition(":///")
     if scheme != "sqlite" or not Path(path).is_file():
         raise click.UsageError("MLFLOW_TRACKING_URI is not an SQLite database that exists here.")
-    click.echo(f"{replace_paths(Path(path), old, Path.cwd())} paths changed")
+    try:
+        click.echo(f"{replace_paths(Path(path), old, Path.cwd())} paths changed")
+    except sqlite3.Error as error:
+        raise click.ClickException(f"{path} cannot be changed ({error}).") from None
 
 
 @main.command(
@@ -301,10 +333,10 @@ def tracking_server(settings: Settings) -> "TrackingServer":
     return TrackingServer(settings.tracking_uri)
 
 
-def existing_server(settings: Settings) -> "TrackingServer":
-    """MLflow, for commands that read: they make no database where there is none."""
-    server = tracking_server(settings)
-    if server.database is not None and not Path(server.database).exists():
+def existing_server(settings: Settings, *, changes: bool = False) -> "TrackingServer":
+    """MLflow, for commands that read: they make and lock no database, unless one changes it."""
+    server = replace(tracking_server(settings), locks=changes)
+    if server.database is not None and not Path(server.database).is_file():
         raise click.ClickException(
             f"There is no MLflow database at {server.shown}, so that no model serves. Materialize "
             "two months first, or set MLFLOW_TRACKING_URI to where it is."

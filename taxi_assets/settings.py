@@ -46,7 +46,7 @@ def absolute_tracking_uri(text: str) -> str:
         ValueError: it is a folder, which MLflow no longer tracks to, or no URL.
     """
     scheme, separator, path = text.partition(":///")
-    if scheme == "file" or (not separator and "://" not in text):
+    if scheme == "file" or text == "sqlite://" or (not separator and "://" not in text):
         raise ValueError("MLflow no longer tracks to a folder")
     if scheme == "sqlite" and path and not path.startswith("/"):
         return f"sqlite:///{Path(path).resolve()}"

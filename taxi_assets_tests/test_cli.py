@@ -1,6 +1,7 @@
 """``taxi-assets``: one command for everything, its settings, and the slips that people make."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,26 @@ def test_who_only_reads_makes_no_database(tmp_path: Path, command: list[object])
     assert list(tmp_path.iterdir()) == []
 
 
+def test_who_only_reads_locks_nothing(tmp_path: Path, mlflow_database: Path) -> None:
+    shutil.copy(mlflow_database, tmp_path)
+    done = taxi_assets("champion", "--fleet", "green", folder=tmp_path)
+    assert (done.exit_code, done.stdout) == (0, "champion  none\nprevious  none\n")
+    assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db"}
+
+
+@pytest.mark.parametrize("host", ["a*b", "https://taxi.example", "taxi.example:8080", ""])
+def test_a_host_is_a_name(host: str) -> None:
+    done = taxi_assets("serve", "--allow-host", host)
+    assert done.exit_code == 2
+    assert "is not a host's name, without scheme and port." in done.stderr
+
+
+def test_an_env_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"\xff\xfe")
+    done = taxi_assets("champion", "--fleet", "green", folder=tmp_path)
+    assert (done.exit_code, done.stderr[:36]) == (1, "Error: The file .env is not text in ")
+
+
 def test_a_pipe_that_closes_is_no_traceback() -> None:
     """As in ``taxi-assets --help | head -0``."""
     reading, writing = os.pipe()
@@ -137,7 +158,7 @@ def test_materialize_is_dagsters_command(
 
     monkeypatch.setattr(sys, "argv", [])
     monkeypatch.setattr(cli, "entry_points", lambda **_: [Dagster()])
-    options = ["--select", "raw_trips, cleaned_trips", "--storage", "s3://bucket"]
+    options = ["--select", "raw_trips, green/cleaned_trips", "--storage", "s3://bucket"]
     assert taxi_assets("materialize", "green", months, *options).exit_code == 0
     assert launched == [
         *("dagster", "asset", "materialize", "-m", "taxi_assets.definitions"),

@@ -1,7 +1,6 @@
 """The whole graph, as Dagster runs it: what is stored, recorded and tracked."""
 
 import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from taxi_assets_tests.conftest import (
     REAL_FILES,
     changed,
     latest_record,
+    read_json,
     shown,
     step_failures,
     tracked_runs,
@@ -99,7 +99,7 @@ def test_a_month_of_a_span_is_stored_recorded_and_tracked(
     assert not [name for name in stored if name.startswith(".") or "2023" not in name]
     raw = (storage / f"green/raw_trips/{month}.parquet").read_bytes()
     assert raw == published.read_bytes()
-    figures = json.loads((storage / f"green/metrics/{month}.json").read_text())
+    figures = read_json(storage / f"green/metrics/{month}.json")
     assert figures["records_loaded"] == 6_000
 
     (run,) = (run for run in tracked_runs(settings) if run.data.params["month"] == month)
@@ -210,7 +210,7 @@ def test_a_month_that_is_made_again_asset_by_asset_ends_and_is_judged_as_it_was(
     def figures() -> dict[str, object]:
         names = ("metrics", "boosted_metrics", "backtest", "champion")
         paths = [Path(settings.storage) / f"green/{name}/2023-02.json" for name in names]
-        return {path.parent.name: json.loads(path.read_text()) for path in paths}
+        return {path.parent.name: read_json(path) for path in paths}
 
     def versions() -> dict[str, str]:
         records = {name: latest_record(instance, name, "2023-02") for name in NAMES}
@@ -243,9 +243,7 @@ def test_a_month_of_a_span_is_what_it_is_alone(
     for name in ("cleaned_trips", "zone_pairs"):
         path = f"{name}/2023-02.parquet"
         assert (of_span / path).read_bytes() == (of_month / path).read_bytes()
-    figures = [
-        json.loads((each / "metrics/2023-02.json").read_text()) for each in (of_span, of_month)
-    ]
+    figures = [read_json(each / "metrics/2023-02.json") for each in (of_span, of_month)]
     # A run's id may show in the size.
     assert figures[0] | {"model_size_bytes": 0} == figures[1] | {"model_size_bytes": 0}
 
@@ -325,6 +323,6 @@ def test_real_months_give_their_known_figures(
     known = Settings.from_environment(TAXI_FLEET=fleet).fleets
     settings = changed(settings, fleets=known, trip_source=str(REAL_FILES))
     assert materialize(month, *NAMES[:6], settings=settings).success
-    figures = json.loads((Path(settings.storage) / fleet / f"metrics/{month}.json").read_text())
+    figures = read_json(Path(settings.storage) / fleet / f"metrics/{month}.json")
     expected = dict(zip(FIGURES, EXPECTED[fleet, month], strict=True))
     assert {name: figures[name] for name in FIGURES} == pytest.approx(expected, rel=1e-5)

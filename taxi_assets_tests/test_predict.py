@@ -27,6 +27,7 @@ from taxi_assets_tests.conftest import taxi_assets
         ("Central Harlem", 41),
         ("corona (57)", 57),
         ("00132", 132),
+        ("132.0", 132),
     ],
 )
 def test_zones_are_found_by_number_name_or_part(text: str, zone: int) -> None:
@@ -39,7 +40,7 @@ def test_zones_are_found_by_number_name_or_part(text: str, zone: int) -> None:
         ("0", "TLC numbers its zones from 1 to 265."),
         ("266", "TLC numbers its zones from 1 to 265."),
         ("00000013299", "TLC numbers its zones from 1 to 265."),
-        ("132.0", "TLC numbers its zones from 1 to 265."),
+        ("132.5", "TLC numbers its zones from 1 to 265."),
         ("Corona", "Several zones have this in their names: Corona (56), Corona (57)."),
         ("JKF airport", "No zone has this name. Similar are JFK Airport (132)"),
         ("timez sq", "No zone has this name. Similar are Times Sq/Theatre District (230)."),

@@ -46,7 +46,8 @@ def find_zone(asked: object) -> int:
         raise QuestionError(f"A zone is a number from 1 to {LAST_ZONE}, or a name of TLC's.")
     text = asked[: LONGEST + 1].strip().casefold()
     if re.fullmatch(r"[+-]?[0-9.]+", text, re.ASCII):
-        zone = int(text) if re.fullmatch("[0-9]+", text) else 0
+        whole = re.fullmatch(r"\+?([0-9]+)(?:\.0*)?", text)
+        zone = int(whole[1]) if whole else 0
         if zone in ZONES:
             return zone
         raise QuestionError(f"TLC numbers its zones from 1 to {LAST_ZONE}.")

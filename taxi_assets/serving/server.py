@@ -49,8 +49,10 @@ class PunctualProtocol(H11Protocol):
         super().data_received(data)
 
     def on_response_complete(self) -> None:
-        """End with an answer."""
+        """End with an answer, and begin with what has been sent behind its request."""
         self._stop_timer()
+        if self.conn.trailing_data[0]:
+            self._start_timer()
         super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:

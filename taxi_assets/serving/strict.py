@@ -12,6 +12,11 @@ from fastapi.routing import APIRoute
 
 BODIES_AT_A_TIME = 2
 
+SENDING = 5
+"""Seconds in which a body must have come: nobody else's is read meanwhile."""
+
+JSON_TYPE = "application/json"
+
 SHOWN_PROBLEMS, SHOWN_CHARACTERS = 10, 40
 """Problems of a request that are told, and characters of each name in them."""
 
@@ -37,8 +42,12 @@ class StrictRequest(Request):
             )
         except json.JSONDecodeError:
             raise
-        except (ValueError, RecursionError) as error:
-            raise json.JSONDecodeError(type(error).__name__, "", 0) from None
+        except UnicodeDecodeError:
+            raise json.JSONDecodeError("it is not text in UTF-8", "", 0) from None
+        except RecursionError:
+            raise json.JSONDecodeError("it is too deep", "", 0) from None
+        except ValueError:
+            raise json.JSONDecodeError("a number is too long", "", 0) from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -75,8 +84,16 @@ class StrictRoute(APIRoute):
             if turns.locked():
                 busy = {"detail": "Two lists are being answered. Try again in a second."}
                 return respond(busy, 503, {"Retry-After": "1"})
+            strict = StrictRequest(request.scope, request.receive)
+            if request.headers.get("content-type", "").partition(";")[0].strip() != JSON_TYPE:
+                return respond({"detail": f"The Content-Type must be {JSON_TYPE}."}, 415)
             async with turns:
-                return await handle(StrictRequest(request.scope, request.receive))
+                try:
+                    async with asyncio.timeout(SENDING):
+                        await strict.body()
+                except TimeoutError:
+                    return respond({"detail": f"The body took more than {SENDING} s."}, 408)
+                return await handle(strict)
 
         return handle_strictly
 

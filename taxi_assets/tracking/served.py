@@ -37,7 +37,7 @@ from taxi_assets.durations.answers import (
 ZONE_COLUMNS = ("PULocationID", "DOLocationID")
 TIME_COLUMN = "pickup_datetime"
 COLUMNS = (*ZONE_COLUMNS, TIME_COLUMN)
-OTHER_TIME = re.compile(r"at|[tl]pep_.*", re.DOTALL)
+OTHER_TIME = re.compile(r"at|[tl]pep_.*", re.DOTALL | re.IGNORECASE)
 LAST_ZONE = 265
 
 WHOLE = re.compile(r"\s*[+]?([0-9]{1,9})(?:\.0*)?\s*", re.ASCII)

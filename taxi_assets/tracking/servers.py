@@ -50,9 +50,11 @@ class TrackingServer:
     Attributes:
         uri: a database such as ``sqlite:////home/me/mlflow.db``, or a server's URL. It may
             contain a password, so it is never shown; ``shown`` is.
+        locks: whether an SQLite database is locked while it is used; not by who only reads.
     """
 
     uri: str
+    locks: bool = True
 
     @property
     def shown(self) -> str:
@@ -91,10 +93,7 @@ class TrackingServer:
         from filelock import FileLock
 
         path = self.database
-        if path is None or not os.access(Path(path).parent, os.W_OK):
-            # Who may only read the folder cannot lock it, and changes nothing.
-            return threading.RLock()
-        return FileLock(f"{path}.lock", LONGEST_TURN)
+        return FileLock(f"{path}.lock", LONGEST_TURN) if path and self.locks else threading.RLock()
 
     @property
     def database(self) -> str | None:
