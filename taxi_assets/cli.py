@@ -90,6 +90,8 @@ def materialize(
     fleet: str, months: list[Month], select: str | None, source: str | None, storage: str | None
 ) -> None:
     """Make months of a fleet, as `dagster asset materialize` does."""
+    import dagster as dg
+
     from taxi_assets.assets.graph import GRAPH
     from taxi_assets.runs.partitions import monthly_partitions
 
@@ -120,7 +122,7 @@ def materialize(
         warnings.simplefilter("ignore")
         try:
             dagster.load()()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
             # The run has said what stays.
             raise click.Abort from None
 
