@@ -127,7 +127,7 @@ def test_the_commands_of_a_checkout_run_one_after_the_other(document: Path, tmp_
         demo, look, _ = said
         assert "make dev" in demo
         assert re.search(
-            r"From zone 132 to zone 230 on a Friday at 17:00: \d\d\.\d minutes\.", look
+            r"From JFK Airport to Times Sq/Theatre District on a Friday at 17:00: \d\d\.\d ", look
         )
         assert "report.html: 1 month\n" in look
     months = sorted(path.stem for path in (tmp_path / "data/synthetic/metrics").iterdir())

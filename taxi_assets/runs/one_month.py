@@ -4,6 +4,7 @@ Each value is handed on in memory, stored by the asset's IO manager, and then re
 all months of the run is opened once.
 """
 
+import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import groupby
@@ -101,6 +102,8 @@ class MonthMaker:
                     yield from self._make(asset, month, values, given)
                     to_make.remove(asset)
                     values.forget_all_but({name for left in to_make for name in left.upstream})
+                    # What was looked for in vain leaves a cycle that holds the asset's trips.
+                    gc.collect(1)
 
     def take_over(self, month: Month, records: Sequence[Record]) -> Iterator[Any]:
         """Record once more in this run what another one has recorded of a month."""
