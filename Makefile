@@ -19,7 +19,7 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-byteco
 	--constraint requirements.lock
 unexport VIRTUAL_ENV
 .PHONY: help demo clean-demo test drills mutants cluster-test container-test browser-test \
-	test-pythons notebook dev serve install lint lock pictures release
+	test-pythons notebook dev serve install lint lock screenshots release
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,8 +79,8 @@ browser-test: install .venv/with-browser-test ## clicks through the pages in Chr
 test-pythons: install ## runs the tests on each Python that the project supports
 	.ci/pythons $(BIN)/uv
 
-pictures: install .venv/with-browser-test ## makes the pictures of the documents
-	$(BIN)/python -m taxi_assets_tests.pictures
+screenshots: install .venv/with-browser-test ## makes the screenshots of the documents
+	$(BIN)/python -m taxi_assets_tests.screenshots
 
 release: install .venv/with-release ## builds sdist and wheel, checks them, makes a month from them
 	.ci/release $(BIN)

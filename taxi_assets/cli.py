@@ -25,7 +25,7 @@ from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month, months_of
 
 if TYPE_CHECKING:
-    from taxi_assets.tracking.servers import TrackingServer
+    from taxi_assets.tracking.server import TrackingServer
 
 FOLDER, FILE = click.Path(file_okay=False, path_type=Path), click.Path(path_type=Path)
 
@@ -184,7 +184,7 @@ def predict(
 def champion(fleet: str, number: int | None, back: bool, pin: bool | None, why: str) -> None:
     """Show which version serves and why, or choose another."""
     from taxi_assets.storage.files import Storage
-    from taxi_assets.tracking.choosing import choose_champion
+    from taxi_assets.tracking.pinning import choose_champion
 
     if number is not None and back:
         raise click.UsageError("--set and --back exclude each other.")
@@ -225,7 +225,7 @@ def serve(
               help="The page's file.")  # fmt: skip
 def report(output: Path) -> None:
     """Write one page about all stored months of the fleets of TAXI_FLEET."""
-    from taxi_assets.reporting.report import write_report
+    from taxi_assets.reports.report import write_report
     from taxi_assets.storage.files import Storage
 
     settings = Settings.from_environment()
@@ -329,7 +329,7 @@ def tune(arguments: tuple[str, ...]) -> None:
 
 def tracking_server(settings: Settings) -> "TrackingServer":
     """MLflow, which is not asked for minutes while it is away."""
-    from taxi_assets.tracking.servers import TrackingServer, try_mlflow_briefly
+    from taxi_assets.tracking.server import TrackingServer, try_mlflow_briefly
 
     try_mlflow_briefly()
     return TrackingServer(settings.tracking_uri)

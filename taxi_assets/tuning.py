@@ -23,7 +23,7 @@ from taxi_assets.storage.files import Storage
 from taxi_assets.storage.io_managers import load_stored
 from taxi_assets.tlc.fleets import FLEETS, Fleet
 from taxi_assets.tlc.months import Month, months_of
-from taxi_assets.tracking.servers import try_mlflow_briefly
+from taxi_assets.tracking.server import try_mlflow_briefly
 from taxi_assets.tracking.studies import StudyTracking
 
 if TYPE_CHECKING:

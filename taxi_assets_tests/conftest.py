@@ -23,9 +23,9 @@ from mlflow.entities import Run
 
 from taxi_assets.cli import main
 from taxi_assets.definitions import build_definitions
-from taxi_assets.durations import boosted, encoding
-from taxi_assets.reporting import charts, painter
-from taxi_assets.reporting.charts import BOOSTED_PICTURES, COVERAGE, DURATIONS, PICTURES
+from taxi_assets.durations import boosted, target_encoding
+from taxi_assets.reports import plots, plotter
+from taxi_assets.reports.plots import BOOSTED_PLOTS, COVERAGE, DURATIONS, PLOTS
 from taxi_assets.runs import months
 from taxi_assets.settings import Settings
 from taxi_assets.storage.formats import Json
@@ -175,7 +175,7 @@ def copy_made(made: Path, folder: Path) -> Path:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Store figures, decisions or a note, with their checksum, as the package stores them."""
+    """Store metrics, decisions or a note, with their checksum, as the package stores them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Json().dump(dict(value), path)
 
@@ -205,42 +205,42 @@ def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def titled(*names: str) -> Callable[..., painter.Drawings]:
-    """What draws pictures that are nothing but their title, with the month in it."""
-    return lambda *of: [(name, partial(picture_of, of[-1])) for name in names]
+def titled(*names: str) -> Callable[..., plotter.Drawings]:
+    """What draws plots that are nothing but their title, with the month in it."""
+    return lambda *of: [(name, partial(plot_of, of[-1])) for name in names]
 
 
-def picture_of(title: str) -> bytes:
+def plot_of(title: str) -> bytes:
     """What ``make_cheap`` has drawn of a month: ``green 2023-03``."""
     return b"\x89PNG " + title.encode()
 
 
-class NoPainter:
+class NoPlotter:
     """Draws in the run's own process."""
 
-    def draw(self, pictures: painter.Drawings) -> Callable[[], dict[str, bytes]]:
-        asked = dict(pictures)
-        return lambda: {name: picture() for name, picture in asked.items()}
+    def draw(self, plots: plotter.Drawings) -> Callable[[], dict[str, bytes]]:
+        asked = dict(plots)
+        return lambda: {name: plot() for name, plot in asked.items()}
 
     def close(self) -> None:
         pass
 
 
 def make_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have no pictures drawn, and few trees grown, which would take half of the time.
+    """Have no plots drawn, and few trees grown, which would take half of the time.
 
     They have tests of their own, and the drills. After an outage the next attempt follows at once.
     """
     monkeypatch.setattr(boosted, "MEAN_ROUNDS", 5)
     monkeypatch.setattr(boosted, "VARIANCE_ROUNDS", 3)
     monkeypatch.setitem(boosted.PARAMETERS, "learning_rate", 0.3)
-    monkeypatch.setattr(encoding, "FACTOR_ROUNDS", 1)
-    monkeypatch.setattr(charts, "boosted_charts", titled(*BOOSTED_PICTURES))
+    monkeypatch.setattr(target_encoding, "FACTOR_ROUNDS", 1)
+    monkeypatch.setattr(plots, "boosted_plots", titled(*BOOSTED_PLOTS))
     coverage = titled(COVERAGE)
-    monkeypatch.setattr(charts, "backtest_charts", lambda *of: coverage(*of) if of[0] else [])
-    monkeypatch.setattr(charts, "cleaning_charts", titled(DURATIONS))
-    monkeypatch.setattr(charts, "model_charts", titled(*PICTURES[1:]))
-    monkeypatch.setattr(painter, "Painter", NoPainter)
+    monkeypatch.setattr(plots, "backtest_plots", lambda *of: coverage(*of) if of[0] else [])
+    monkeypatch.setattr(plots, "cleaning_plots", titled(DURATIONS))
+    monkeypatch.setattr(plots, "model_plots", titled(*PLOTS[1:]))
+    monkeypatch.setattr(plotter, "Plotter", NoPlotter)
     monkeypatch.setattr(months, "RETRIES", dg.RetryPolicy(max_retries=2, delay=0))
 
 
@@ -352,9 +352,9 @@ def step_failures(result: dg.ExecuteInProcessResult) -> list[str]:
     ]
 
 
-def shown(figures: Mapping[str, float]) -> dict[str, float]:
-    """Figures as Dagster's pages show them: with three decimals. What is stored has all."""
-    return {name: round(value, 3) for name, value in figures.items()}
+def shown(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Metrics as Dagster's pages show them: with three decimals. What is stored has all."""
+    return {name: round(value, 3) for name, value in metrics.items()}
 
 
 def latest_record(

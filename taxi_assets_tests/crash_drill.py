@@ -46,7 +46,7 @@ FIGURES = {
     "boosted_metrics": "rmse",
     "backtest": "trips",
 }
-"""The figure by which the record of each asset tells one version from another."""
+"""The metric by which the record of each asset tells one version from another."""
 
 ASSETS = tuple(FIGURES)
 MONTHS = ("2023-01", "2023-02", "2023-03")
@@ -153,8 +153,8 @@ def values(folder: Path) -> dict[tuple[str, str], Any]:
         zip(
             ASSETS,
             (
-                *("month_files", "frames", "frames", "estimators", "estimators", "figures"),
-                *("frames", "arrays", "figures", "figures"),
+                *("month_files", "frames", "frames", "estimators", "estimators", "metrics"),
+                *("frames", "arrays", "metrics", "metrics"),
             ),
             strict=True,
         )
@@ -188,7 +188,7 @@ def values(folder: Path) -> dict[tuple[str, str], Any]:
 
 
 def recorded(folder: Path) -> dict[tuple[str, str], Any]:
-    """The figure of the latest record of each value."""
+    """The metric of the latest record of each value."""
     import dagster as dg
 
     found: dict[tuple[str, str], Any] = {}
@@ -280,7 +280,7 @@ def drill(folder: Path, kills: int, seed: int) -> Counter[str]:
     """Kill that many spans, tell of each, and return how many were in which kind of phase."""
     choice = random.Random(seed)
     spans = Drill(folder)
-    # Of each month ten values, the origin of its trips, and seven pictures.
+    # Of each month ten values, the origin of its trips, and seven plots.
     writes, computes = 18 * len(MONTHS), 10 * len(MONTHS)
     counted: Counter[str] = Counter()
     for number in range(1, kills + 1):

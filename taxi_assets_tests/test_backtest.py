@@ -15,9 +15,9 @@ from dagster._core.event_api import PartitionKeyFilter
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
 from taxi_assets.durations import regression
-from taxi_assets.durations.answers import Interval, answer
 from taxi_assets.durations.backtest import HeldOutTrips
 from taxi_assets.durations.cleaning import COLUMNS, clean_trips
+from taxi_assets.durations.inference import Interval, answer
 from taxi_assets.durations.window import cells_of
 from taxi_assets.errors import UnreachableStorageError
 from taxi_assets.settings import Settings
@@ -65,19 +65,19 @@ def scored(trips: pd.DataFrame, model: Table) -> dict[str, Any]:
     return held.score(model.predict(held.cells))
 
 
-def test_figures_are_those_of_scoring_every_trip(trips: pd.DataFrame) -> None:
+def test_metrics_are_those_of_scoring_every_trip(trips: pd.DataFrame) -> None:
     model = Table(np.random.default_rng(1).uniform(-5, 70, 997))
     cells = cells_of(trips)
-    figures = scored(trips, model)
+    metrics = scored(trips, model)
     predicted = model.predict(cells)
     errors = predicted - trips["duration"]
-    assert figures["rmse"] == pytest.approx(root_mean_squared_error(trips["duration"], predicted))
-    assert figures["mae"] == pytest.approx(mean_absolute_error(trips["duration"], predicted))
-    assert figures["bias"] == pytest.approx(errors.mean())
-    assert figures["within_5_minutes"] == (errors.abs() <= 5).mean()
-    assert figures["p90_error"] == pytest.approx(errors.abs().quantile(0.9))
-    coverage = ("interval_coverage", "interval_width", "interval_coverage_by_fifth")
-    assert {figures[name] for name in coverage} == {None}
+    assert metrics["rmse"] == pytest.approx(root_mean_squared_error(trips["duration"], predicted))
+    assert metrics["mae"] == pytest.approx(mean_absolute_error(trips["duration"], predicted))
+    assert metrics["bias"] == pytest.approx(errors.mean())
+    assert metrics["within_5_minutes"] == (errors.abs() <= 5).mean()
+    assert metrics["p90_error"] == pytest.approx(errors.abs().quantile(0.9))
+    coverage = ("interval_coverage", "interval_width", "interval_coverage_by_bin")
+    assert {metrics[name] for name in coverage} == {None}
 
 
 def test_served_answers_are_scored_where_there_is_an_interval(trips: pd.DataFrame) -> None:
@@ -87,18 +87,18 @@ def test_served_answers_are_scored_where_there_is_an_interval(trips: pd.DataFram
     interval = Interval({name: np.array(values, float) for name, values in bounds.items()})
     held = HeldOutTrips(trips)
     minutes, low, high = answer(model, interval, held.cells)
-    figures = held.score(minutes, (low, high))
+    metrics = held.score(minutes, (low, high))
     minutes, low, high = answer(model, interval, cells_of(trips))
     actual = trips["duration"].to_numpy()
     held = (low <= actual) & (actual <= high)
-    assert figures["rmse"] == pytest.approx(root_mean_squared_error(actual, minutes))
-    assert figures["interval_coverage"] == pytest.approx(held.mean())
-    assert figures["interval_width"] == pytest.approx((high - low).mean())
-    by_fifth = figures["interval_coverage_by_fifth"]
-    assert len(by_fifth) == 5
-    assert np.mean(by_fifth) == pytest.approx(held.mean(), abs=0.01)
+    assert metrics["rmse"] == pytest.approx(root_mean_squared_error(actual, minutes))
+    assert metrics["interval_coverage"] == pytest.approx(held.mean())
+    assert metrics["interval_width"] == pytest.approx((high - low).mean())
+    by_bin = metrics["interval_coverage_by_bin"]
+    assert len(by_bin) == 5
+    assert np.mean(by_bin) == pytest.approx(held.mean(), abs=0.01)
     lowest = minutes <= np.quantile(minutes, 0.2)
-    assert by_fifth[0] == pytest.approx(held[lowest].mean(), abs=0.02)
+    assert by_bin[0] == pytest.approx(held[lowest].mean(), abs=0.02)
 
 
 def by_hand(*trips: tuple[int, float]) -> HeldOutTrips:
@@ -119,20 +119,20 @@ def by_hand(*trips: tuple[int, float]) -> HeldOutTrips:
 def test_limits_count_as_within() -> None:
     """Of six trips of which 10 minutes were expected, 5 to 15: four are close, and held."""
     trips = by_hand(*((1, minutes) for minutes in (5.0, 4.99, 10.0, 15.0, 15.01, 13.0)))
-    figures = trips.score(np.array([10.0]), (np.array([5.0]), np.array([15.0])))
-    assert figures["within_5_minutes"] == pytest.approx(4 / 6)
-    assert figures["interval_coverage"] == pytest.approx(4 / 6)
-    assert figures["interval_width"] == 10
-    assert figures["bias"] == pytest.approx(-0.5)
-    assert figures["mae"] == pytest.approx(23.02 / 6)
+    metrics = trips.score(np.array([10.0]), (np.array([5.0]), np.array([15.0])))
+    assert metrics["within_5_minutes"] == pytest.approx(4 / 6)
+    assert metrics["interval_coverage"] == pytest.approx(4 / 6)
+    assert metrics["interval_width"] == 10
+    assert metrics["bias"] == pytest.approx(-0.5)
+    assert metrics["mae"] == pytest.approx(23.02 / 6)
 
 
 @pytest.mark.parametrize("off", [0.0, 0.25, 0.3])
 def test_a_model_that_is_always_as_far_off_has_just_that_error(off: float) -> None:
     """With 0.3, rounding makes the errors' variance negative."""
-    figures = by_hand((1, 8.0), (1, 8.0), (2, 20.0)).score(np.array([8.0, 20.0]) + off)
-    assert figures["rmse"] == pytest.approx(off)
-    whole_night = figures["segments"]["night"]
+    metrics = by_hand((1, 8.0), (1, 8.0), (2, 20.0)).score(np.array([8.0, 20.0]) + off)
+    assert metrics["rmse"] == pytest.approx(off)
+    whole_night = metrics["segments"]["night"]
     assert whole_night["trips"] == 3
     assert (whole_night["rmse"], whole_night["bias"]) == pytest.approx((off, off))
     assert whole_night["rmse_standard_error"] == 0.0
@@ -150,9 +150,9 @@ def test_coverage_is_told_by_fifth_of_the_prediction() -> None:
         )
     )
     minutes = np.array(list(expected.values()))
-    figures = trips.score(minutes, (minutes - 1, minutes + 1))
-    assert figures["interval_coverage_by_fifth"] == [0.5, 1.0, 0.0, 0.5, 1.0]
-    assert figures["interval_coverage"] == 0.6
+    metrics = trips.score(minutes, (minutes - 1, minutes + 1))
+    assert metrics["interval_coverage_by_bin"] == [0.5, 1.0, 0.0, 0.5, 1.0]
+    assert metrics["interval_coverage"] == 0.6
 
 
 @pytest.mark.parametrize(("trips", "thin"), [(9, 9), (10, 0)])
@@ -329,8 +329,8 @@ def values(settings: Settings, month: str) -> dict[str, object]:
     }
     with np.load(data / f"boosted_model/{month}.npz") as arrays:
         found |= {name: arrays[name].tobytes() for name in arrays if name != "mlflow_run_id"}
-    figures = read_json(data / f"boosted_metrics/{month}.json")
-    found["boosted_metrics"] = {n: v for n, v in figures.items() if n != "model_size_bytes"}
+    metrics = read_json(data / f"boosted_metrics/{month}.json")
+    found["boosted_metrics"] = {n: v for n, v in metrics.items() if n != "model_size_bytes"}
     backtest = read_json(data / f"backtest/{month}.json")
     for model in backtest["models"].values():
         del model["mlflow_run_id"]
@@ -522,7 +522,7 @@ def put_another_vectorizer(settings: Settings, month: str) -> None:
 def test_vectorizer_and_model_of_two_trainings_are_not_mixed(
     materialize: Materialize, settings: Settings, month: str, asset: str, model: str, mending: str
 ) -> None:
-    """A sentence with the command that mends it; the figures that are stored stay."""
+    """A sentence with the command that mends it; the metrics that are stored stay."""
     file = Path(settings.storage) / f"green/{asset}/{month}.json"
     before = file.read_bytes()
     put_another_vectorizer(settings, "2023-01")
@@ -549,7 +549,7 @@ def test_a_model_of_other_features_is_not_scored_without_them(
 def test_an_outage_does_not_count_as_a_missing_model(
     materialize: Materialize, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The figures of the backtest stay, and the run fails as for any outage."""
+    """The metrics of the backtest stay, and the run fails as for any outage."""
     before = stored(settings, "2023-02")
     load = MonthlyIOManager.load
 

@@ -15,9 +15,9 @@ import pytest
 from taxi_assets.durations.predictions import MINUTES
 from taxi_assets.serving import batch
 from taxi_assets.serving.batch import predict_file
-from taxi_assets.serving.questions import QuestionError
+from taxi_assets.serving.parsing import QuestionError
 from taxi_assets.tracking.champions import Serving, load_serving
-from taxi_assets.tracking.servers import TrackingServer
+from taxi_assets.tracking.server import TrackingServer
 from taxi_assets_tests.conftest import laptop
 
 ANSWERS = list(MINUTES)

@@ -15,7 +15,9 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import OneHotEncoder
 
 from taxi_assets.durations import boosted
-from taxi_assets.durations.answers import (
+from taxi_assets.durations.boosted_month import fit_boosted_month, validate_boosted
+from taxi_assets.durations.cleaning import clean_trips
+from taxi_assets.durations.inference import (
     BANDS,
     ZONES,
     Boosted,
@@ -30,9 +32,6 @@ from taxi_assets.durations.answers import (
     part,
     split_up,
 )
-from taxi_assets.durations.boosted_month import fit_boosted_month, validate_boosted
-from taxi_assets.durations.cleaning import clean_trips
-from taxi_assets.durations.encoding import fit_encoding
 from taxi_assets.durations.intervals import calibrate, linear_arrays, servable_linear
 from taxi_assets.durations.models import FAMILIES, fit_models, read_models
 from taxi_assets.durations.regression import fit_model, fit_vectorizer, predict
@@ -43,6 +42,7 @@ from taxi_assets.durations.sums import (
     group_by_zone_pair,
     split,
 )
+from taxi_assets.durations.target_encoding import fit_encoding
 from taxi_assets.durations.window import (
     FOLDS,
     Window,
@@ -389,7 +389,7 @@ class Known:
         return self.predict(cells), 0.5 * (1 + cells % 7)
 
 
-def test_intervals_hold_eight_of_ten_in_every_fifth() -> None:
+def test_intervals_hold_eight_of_ten_in_every_quantile_bin() -> None:
     random = np.random.default_rng(2)
     cells = random.integers(0, 100_000, 200_000)
     model = Known()
@@ -401,7 +401,7 @@ def test_intervals_hold_eight_of_ten_in_every_fifth() -> None:
     held = (low <= actual[half:]) & (actual[half:] <= high)
     assert held.mean() == pytest.approx(0.8, abs=0.01)
     for place in range(5):
-        assert held[fifths_of(minutes[half:]) == place].mean() == pytest.approx(0.8, abs=0.02)
+        assert held[bins_of(minutes[half:]) == place].mean() == pytest.approx(0.8, abs=0.02)
 
 
 def test_no_answer_is_outside_what_trips_can_take() -> None:
@@ -430,24 +430,24 @@ def test_the_linear_model_as_arrays_is_the_linear_model(
     assert_allclose(Linear(arrays).predict(cells), predict(pairs, vectorizer, model), rtol=1e-12)
 
 
-def test_a_fifth_of_the_predictions_that_has_no_trip_is_like_all() -> None:
-    """Trips between the same two zones are predicted the same: four fifths are empty."""
+def test_a_quantile_bin_that_has_no_trip_is_like_all() -> None:
+    """Trips between the same two zones are predicted the same: four quantile bins are empty."""
     errors = np.random.default_rng(4).normal(size=500)
     interval = calibrate(Known(), np.full(500, 7 * BANDS), 10 + 0.5 * errors)
     for name, quantile in (("low", 0.1), ("high", 0.9)):
         assert_allclose(interval[name], [np.quantile(errors, quantile)] * 5)
 
 
-def fifths_of(minutes: np.ndarray) -> np.ndarray:
-    """Which fifth of the trips each one is in, by predicted minutes."""
+def bins_of(minutes: np.ndarray) -> np.ndarray:
+    """Which quantile bin of the trips each one is in, by predicted minutes."""
     return np.argsort(np.argsort(minutes, kind="stable")) * 5 // len(minutes)
 
 
 def shares_held(answers: tuple[np.ndarray, ...], actual: np.ndarray) -> list[float]:
-    """How many of the trips lie between their bounds: of all, and of each fifth."""
+    """How many of the trips lie between their bounds: of all, and of each quantile bin."""
     minutes, low, high = answers
     held = (low <= actual) & (actual <= high)
-    return [held.mean(), *(held[fifths_of(minutes) == place].mean() for place in range(5))]
+    return [held.mean(), *(held[bins_of(minutes) == place].mean() for place in range(5))]
 
 
 def intervals_of(window: Window, last: pd.DataFrame) -> dict[str, tuple[DurationModel, Interval]]:
@@ -467,13 +467,13 @@ def intervals_of(window: Window, last: pd.DataFrame) -> dict[str, tuple[Duration
 def test_eight_trips_of_ten_of_the_next_month_lie_between_their_bounds(
     months: dict[Month, pd.DataFrame], sums: list[tuple[Month, pd.DataFrame]]
 ) -> None:
-    """With a time, without one, and by the linear model; each fifth of the predictions, too."""
+    """With a time, without one, and by the linear model; each quantile bin, too."""
     fitted = intervals_of(training_window(MONTHS[1], sums[:2]), months[MONTHS[1]])
     cells, actual = cells_of(months[MONTHS[2]]), months[MONTHS[2]]["duration"].to_numpy()
     for model, interval in fitted.values():
-        share, *of_fifths = shares_held(answer(model, interval, cells), actual)
+        share, *of_bins = shares_held(answer(model, interval, cells), actual)
         assert share == pytest.approx(0.8, abs=0.025)
-        assert of_fifths == pytest.approx([0.8] * 5, abs=0.04)
+        assert of_bins == pytest.approx([0.8] * 5, abs=0.04)
 
 
 def test_trees_of_pairs_are_those_grown_on_the_sums_of_pairs(
@@ -528,16 +528,16 @@ def test_every_family_predicts_and_the_better_ones_better(
     assert trees < lookup < mean
 
 
-def test_figures_of_the_validation_trips_are_those_of_each_row(
+def test_metrics_of_the_validation_trips_are_those_of_each_row(
     months: dict[Month, pd.DataFrame], sums: list[tuple[Month, pd.DataFrame]]
 ) -> None:
     trips = months[MONTHS[2]]
     arrays = fit_boosted_month(training_window(MONTHS[2], sums), trips)
-    figures = validate_boosted(arrays, trips).score(trips)
+    metrics = validate_boosted(arrays, trips).score(trips)
     held_out = trips[trips["validates"]]
     errors = held_out["duration"] - read_models(arrays)["boosted"].predict(cells_of(held_out))
     training_mean = trips.loc[~trips["validates"], "duration"].mean()
-    assert figures == pytest.approx(
+    assert metrics == pytest.approx(
         {
             "train_trips": (~trips["validates"]).sum(),
             "validation_trips": len(held_out),
@@ -580,9 +580,9 @@ def test_the_next_real_month_is_predicted_far_better_than_by_the_linear_model(
     assert 1 - rmse["with a time"] / rmse["linear"] > gain
     assert rmse["with a time"] < rmse["without"] < 1.09 * rmse["with a time"]
     held = {name: shares_held(of, actual) for name, of in answers.items()}
-    for share, *of_fifths in held.values():
+    for share, *of_bins in held.values():
         assert share == pytest.approx(0.8, abs=0.025)
-        assert of_fifths == pytest.approx([0.8] * 5, abs=0.04)
+        assert of_bins == pytest.approx([0.8] * 5, abs=0.04)
     assert held["without"][0] == pytest.approx(held["with a time"][0], abs=0.015)
 
 

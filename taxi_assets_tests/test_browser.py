@@ -43,7 +43,7 @@ class Site:
     mlflow: str
     page: Page
 
-    def picture(self, name: str) -> None:
+    def screenshot(self, name: str) -> None:
         """Keep what the tab shows."""
         SCREENSHOTS.mkdir(exist_ok=True)
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png")
@@ -138,11 +138,11 @@ def test_every_fleet_is_a_group_with_a_sensor(site: Site) -> None:
     page.goto(f"{site.dagster}/asset-groups/")
     for fleet in FLEETS:
         expect(page.get_by_text(fleet, exact=True).first).to_be_visible()
-    site.picture("fleets")
+    site.screenshot("fleets")
     page.goto(f"{site.dagster}/automation")
     for fleet in FLEETS:
         expect(page.get_by_text(f"new_{fleet}_months").first).to_be_visible()
-    site.picture("sensors")
+    site.screenshot("sensors")
 
 
 def test_resources_show_how_they_are_configured(site: Site) -> None:
@@ -150,11 +150,11 @@ def test_resources_show_how_they_are_configured(site: Site) -> None:
     page.goto(f"{site.dagster}{LOCATION}/resources/trip_source")
     expect(page.get_by_text("TAXI_TRIP_SOURCE").first).to_be_visible()
     expect(page.get_by_text("200000").first).to_be_visible()
-    site.picture("resource")
+    site.screenshot("resource")
     page.goto(f"{site.dagster}{LOCATION}/resources")
     for key in ("storage", "trip_source", "mlflow"):
         expect(page.get_by_text(key, exact=True).first).to_be_visible()
-    site.picture("resources")
+    site.screenshot("resources")
 
 
 def test_the_graph_shows_its_assets_with_descriptions(site: Site) -> None:
@@ -164,29 +164,29 @@ def test_the_graph_shows_its_assets_with_descriptions(site: Site) -> None:
                  "metrics", "hourly_pairs", "boosted_model", "backtest"):  # fmt: skip
         expect(page.get_by_text(name, exact=True).first).to_be_visible()
     page.wait_for_timeout(1_000)  # The graph glides into its place.
-    site.picture("graph")
+    site.screenshot("graph")
     page.get_by_text("zone_pairs", exact=True).first.click()
     expect(page.get_by_text("all that the fit needs to know of them").first).to_be_visible()
-    site.picture("description")
+    site.screenshot("description")
 
 
-def test_a_month_materialized_by_hand_shows_figures_pictures_and_its_mlflow_run(site: Site) -> None:
+def test_a_month_materialized_by_hand_shows_metrics_plots_and_its_mlflow_run(site: Site) -> None:
     page = site.page
     site.launch("2023-01-01", "Launch 1 run")
     expect(page.get_by_text("Success", exact=True).first).to_be_visible(timeout=MINUTES)
-    site.picture("run")
+    site.screenshot("run")
 
     site.open_month("metrics", "2023-01")
     expect(page.get_by_text("baseline_rmse", exact=True)).to_be_visible()
     expect(
         page.get_by_text(re.compile(r"RMSE \d+\.\d{3} minutes, intercept \d+\.\d\d"))
     ).to_be_visible()
-    site.picture("month")
+    site.screenshot("month")
     page.get_by_text("[Show Markdown]").first.click()
     drawn = page.get_by_role("img", name="predictions")
     expect(drawn).to_be_visible()
-    assert drawn.evaluate("picture => picture.naturalWidth") == 576
-    site.picture("predictions")
+    assert drawn.evaluate("plot => plot.naturalWidth") == 576
+    site.screenshot("predictions")
     page.get_by_role("button", name="Close").click()
 
     page.goto(page.get_by_role("link", name=f"{site.mlflow}/#/experiments").get_attribute("href"))
@@ -195,18 +195,18 @@ def test_a_month_materialized_by_hand_shows_figures_pictures_and_its_mlflow_run(
     expect(page.get_by_role("link", name="Dagster run")).to_have_attribute(
         "href", re.compile(f"^{site.dagster}/runs/")
     )
-    site.picture("mlflow")
+    site.screenshot("mlflow")
 
 
 def test_a_backfill_of_a_span_ends_with_every_month_green(site: Site) -> None:
     page = site.page
     site.launch("[2023-01-01...2023-03-01]", "Launch backfill")
     expect(page.get_by_text("100% completed")).to_have_count(len(ASSETS), timeout=MINUTES)
-    site.picture("backfill")
+    site.screenshot("backfill")
     page.goto(f"{site.dagster}/assets/green/backtest?view=partitions")
     expect(page.get_by_text("Materialized (3)")).to_be_visible()
     expect(page.get_by_text("Failed (0)")).to_be_visible()
-    site.picture("months")
+    site.screenshot("months")
 
 
 def test_a_bad_month_says_what_a_person_needs(site: Site) -> None:
@@ -216,4 +216,4 @@ def test_a_bad_month_says_what_a_person_needs(site: Site) -> None:
     reason = page.get_by_text(re.compile(f"raw_trips {BAD}: .* is not a complete Parquet file"))
     expect(reason.first).to_be_visible()
     expect(page.get_by_text(re.compile("check TAXI_TRIP_SOURCE")).first).to_be_visible()
-    site.picture("bad_month")
+    site.screenshot("bad_month")

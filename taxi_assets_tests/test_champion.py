@@ -26,7 +26,7 @@ from taxi_assets.tlc.months import Month
 from taxi_assets.tracking import champions
 from taxi_assets.tracking.client import SharingClient
 from taxi_assets.tracking.registry import Registry
-from taxi_assets.tracking.servers import TrackingError, TrackingServer, UnreachableTrackingError
+from taxi_assets.tracking.server import TrackingError, TrackingServer, UnreachableTrackingError
 from taxi_assets.tracking.versions import UnusableVersionError, load_version, registered_versions
 from taxi_assets_tests.conftest import (
     latest_record,
@@ -45,9 +45,9 @@ def version(number: int, of: int, family: str = "boosted") -> Version:
 
 
 def scored(rmse: float, of: int = 0, coverage: float = 0.8, **segments: Any) -> dict[str, Any]:
-    """Figures of the model of a run on a month."""
-    figures = {"rmse": rmse, "interval_coverage": coverage, "mlflow_run_id": f"run{of}"}
-    return figures | {"segments": segments}
+    """Metrics of the model of a run on a month."""
+    metrics = {"rmse": rmse, "interval_coverage": coverage, "mlflow_run_id": f"run{of}"}
+    return metrics | {"segments": segments}
 
 
 def judged(of: int, lookup: float = 9.0, failed: str = "", **models: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from taxi_assets.settings import Settings
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
-from taxi_assets.tlc.survey import Survey, survey_trips
+from taxi_assets.tlc.raw_summary import Survey, survey_trips
 from taxi_assets.tlc.synthetic import write_month
 from taxi_assets_tests.conftest import LINEAR, changed
 
@@ -43,7 +43,7 @@ def passes(result: dg.AssetCheckResult) -> bool:
     return result.passed
 
 
-def figure(result: dg.AssetCheckResult, name: str) -> object:
+def metric(result: dg.AssetCheckResult, name: str) -> object:
     return result.metadata[name].value
 
 
@@ -59,7 +59,7 @@ def figure(result: dg.AssetCheckResult, name: str) -> object:
 def test_trips_are_compared_with_the_neighbours(trips: int, passed: bool) -> None:
     checked = data.number_of_trips(trips, {JANUARY: 90_000, MARCH: 110_000})
     assert passes(checked) == passed
-    assert figure(checked, "share_of_neighbours") == trips / 100_000
+    assert metric(checked, "share_of_neighbours") == trips / 100_000
     assert "2023-01 and 2023-03" in str(checked.description)
 
 
@@ -81,14 +81,14 @@ def test_shares_are_judged_by_their_thresholds(
 ) -> None:
     checked = check(survey)
     assert passes(checked) == passed
-    assert figure(checked, "share") == max(survey.null_zones, survey.outside_month) / 1e5
+    assert metric(checked, "share") == max(survey.null_zones, survey.outside_month) / 1e5
 
 
 @pytest.mark.parametrize(("kept", "passed"), [(90_000, True), (89_999, False)])
 def test_the_share_kept_is_judged(kept: int, passed: bool) -> None:
     checked = data.share_kept(kept, 100_000)
     assert passes(checked) == passed
-    assert figure(checked, "share_kept") == kept / 100_000
+    assert metric(checked, "share_kept") == kept / 100_000
 
 
 @pytest.mark.parametrize(
@@ -112,8 +112,8 @@ def test_the_middle_trip_and_the_long_ones_have_their_usual_spans(
 def test_a_long_trip_is_one_of_five_in_a_hundred() -> None:
     """Of 101 trips the 96th in order is the quantile of 0.95."""
     checked = data.usual_durations(pd.Series([*[10.0] * 95, 33.0, *[60.0] * 5]))
-    assert figure(checked, "median_minutes") == 10
-    assert figure(checked, "quantile_95_minutes") == 33
+    assert metric(checked, "median_minutes") == 10
+    assert metric(checked, "quantile_95_minutes") == 33
 
 
 class Fitted:
@@ -138,7 +138,7 @@ def test_coefficients_that_are_not_finite_are_counted(bad: float) -> None:
     broken.coef_ = np.array([1.0, bad])
     assert passes(model.finite_coefficients(Fitted()))
     assert not passes(model.finite_coefficients(broken))
-    assert figure(model.finite_coefficients(broken), "infinite_coefficients") == 1
+    assert metric(model.finite_coefficients(broken), "infinite_coefficients") == 1
     described = model.finite_coefficients(broken).description
     assert described == "1 of 3 coefficients are not finite"
 
@@ -155,9 +155,9 @@ def test_zones_of_few_trips_are_listed_and_weighed(busy: int, passed: bool) -> N
     )
     checked = model.thin_zones(pairs)
     assert passes(checked) == passed
-    assert figure(checked, "zone_ids") == [str(zone) for zone in range(11, 21)]
-    assert figure(checked, "thin_zones") == 10
-    assert figure(checked, "share_of_trips") == 90 / (busy + 90)
+    assert metric(checked, "zone_ids") == [str(zone) for zone in range(11, 21)]
+    assert metric(checked, "thin_zones") == 10
+    assert metric(checked, "share_of_trips") == 90 / (busy + 90)
 
 
 @pytest.mark.parametrize(("rmse", "passed"), [(8.9999, True), (9.0001, False)])
@@ -167,10 +167,10 @@ def test_a_model_must_beat_the_mean(rmse: float, passed: bool) -> None:
 
 def test_on_a_figure_without_error_nothing_is_gained() -> None:
     mean = model.better_than_mean({"rmse": 0.0, "baseline_rmse": 0.0})
-    assert (passes(mean), figure(mean, "gain")) == (False, 0)
+    assert (passes(mean), metric(mean, "gain")) == (False, 0)
     none = {"rmse": 0.0}
     linear = model.boosted_better_than_linear({"linear": none, "boosted": none})
-    assert (passes(linear), figure(linear, "gain")) == (False, 0)
+    assert (passes(linear), metric(linear, "gain")) == (False, 0)
 
 
 @pytest.mark.parametrize(("rmse", "passed"), [(8.0499, True), (8.0501, False)])
@@ -197,7 +197,7 @@ def test_the_boosted_model_must_beat_the_linear_one(boosted: float | None, passe
 def test_intervals_must_hold_eight_of_ten(coverage: float, passed: bool) -> None:
     judged = model.interval_coverage({"boosted": {"interval_coverage": coverage}})
     assert passes(judged) == passed
-    assert figure(judged, "interval_coverage") == coverage
+    assert metric(judged, "interval_coverage") == coverage
     assert passes(model.interval_coverage({}))
 
 
@@ -207,7 +207,7 @@ def test_intervals_must_hold_eight_of_ten(coverage: float, passed: bool) -> None
 def test_a_window_with_gaps_is_named(missing: list[Month], alone: bool, passed: bool) -> None:
     judged = model.window_complete(["2023-02", "2023-03"], missing, alone=alone)
     assert passes(judged) == passed
-    assert figure(judged, "missing_months") == len(missing)
+    assert metric(judged, "missing_months") == len(missing)
     if missing:
         assert judged.description == "Trained on 2023-02, 2023-03; not stored: 2023-01"
 
@@ -280,7 +280,7 @@ def test_values_that_cannot_be_read_are_judged_by_column(unreadable: int, passed
     )
     judged = data.readable_values(found)
     assert passes(judged) == passed
-    assert figure(judged, "unreadable_values") == unreadable
+    assert metric(judged, "unreadable_values") == unreadable
     assert ("the first is 'JFK'" in str(judged.description)) == bool(unreadable)
 
 

@@ -20,7 +20,7 @@ import mlflow
 import psutil
 import pytest
 
-from taxi_assets.tracking.servers import TrackingServer
+from taxi_assets.tracking.server import TrackingServer
 from taxi_assets_tests import services as team
 from taxi_assets_tests.conftest import Command, read_json
 from taxi_assets_tests.services import Services
@@ -149,7 +149,7 @@ def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
 
 
 @pytest.fixture(scope="module")
-def local_figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def local_metrics(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """What one command gives for the same months on a laptop."""
     command = Command(tmp_path_factory.mktemp("local"), fleet="synthetic")
     span = ("--partition-range", f"{KEYS[0]}...{KEYS[-1]}")
@@ -188,12 +188,12 @@ def test_every_month_is_stored_once(backfilled: tuple[list[dict[str, Any]], str]
         assert names == {f"{month}.{extension}" for month in MONTHS}
 
 
-def test_the_figures_are_those_of_a_laptop(
-    backfilled: tuple[list[dict[str, Any]], str], local_figures: dict[str, dict[str, Any]]
+def test_the_metrics_are_those_of_a_laptop(
+    backfilled: tuple[list[dict[str, Any]], str], local_metrics: dict[str, dict[str, Any]]
 ) -> None:
     files, place = fsspec.url_to_fs(STORAGE, use_listings_cache=False)
-    assert len(local_figures) == 3 * len(MONTHS)
-    for path, local in local_figures.items():
+    assert len(local_metrics) == 3 * len(MONTHS)
+    for path, local in local_metrics.items():
         stored = json.loads(files.cat_file(f"{place}/synthetic/{path}.json"))
         for name in set(local) - {"model_size_bytes", "champion", "before"}:
             expected = local[name]

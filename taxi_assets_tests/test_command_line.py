@@ -9,7 +9,7 @@ import dagster as dg
 from taxi_assets_tests.conftest import LINEAR, Command
 
 
-def test_a_month_is_made_and_told_by_its_figures(command: Command) -> None:
+def test_a_month_is_made_and_told_by_its_metrics(command: Command) -> None:
     """By ``taxi-assets materialize``, which is Dagster's command."""
     arguments = ["materialize", "green", "2023-01", "--select", ",".join(LINEAR)]
     done = subprocess.run(

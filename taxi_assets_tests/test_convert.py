@@ -40,7 +40,7 @@ def cleaned(path: Path, fleet: Fleet, month: Month) -> pd.DataFrame:
     ("fleet", "name"), [(GREEN, "trips.csv"), (YELLOW, "trips.csv.gz"), (GREEN, "spark")]
 )
 def test_a_month_is_the_published_month(tmp_path: Path, fleet: Fleet, name: str) -> None:
-    """With its strays, all columns, and every figure that follows."""
+    """With its strays, all columns, and every metric that follows."""
     published = month(tmp_path, fleet, JANUARY)
     strays = (published[fleet.pickup_time].dt.strftime("%Y-%m") != "2019-01").sum()
     assert strays > 0

@@ -22,7 +22,7 @@ PATIENCE = 240
 """Seconds: half a minute until the sensor asks again, and the start of daemon and run."""
 
 COMPARED = {"boosted_metrics": ("rmse", "mae"), "champion": ("decision", "relative_rmse")}
-"""Figures by their assets that depend on the months before."""
+"""Metrics by their assets that depend on the months before."""
 
 
 class Server(ThreadingHTTPServer):

@@ -60,7 +60,7 @@ print(json.dumps({path[-12:-5]: json.loads(files.cat_file(path)) for path in pat
 
 
 def assert_months_are_there(team: Deployment, months: list[str]) -> None:
-    """Stored, recorded and tracked: each month, once, with one figure in all three places."""
+    """Stored, recorded and tracked: each month, once, with one metric in all three places."""
     in_store = stored(team)
     assert sorted(in_store) == months
     recorded = ask(

@@ -36,7 +36,7 @@ FILE = re.compile(
 """Names of files by their endings, and of folders."""
 
 ROOTS = ("", "taxi_assets", "taxi_assets_tests", "taxi_assets/tlc", "docs", "deploy")
-MADE = ("data/", "mlruns/", "pictures/", "dist/", "home/", "report.html")
+MADE = ("data/", "mlruns/", "plots/", "dist/", "home/", "report.html")
 """Files and folders that commands make."""
 
 
@@ -226,10 +226,10 @@ def test_tables_have_every_asset_check_and_variable() -> None:
     assert sorted(first_column(GUIDE, "variable")) == sorted([*read, "DAGSTER_HOME"])
 
 
-def test_pictures_for_the_readme_are_small() -> None:
-    pictures = sorted((PROJECT / "docs").glob("*.png"))
-    assert [picture.name for picture in pictures] == ["graph.png", "mlflow.png", "month.png"]
-    assert all(picture.stat().st_size < 200_000 for picture in pictures)
+def test_plots_for_the_readme_are_small() -> None:
+    plots = sorted((PROJECT / "docs").glob("*.png"))
+    assert [plot.name for plot in plots] == ["graph.png", "mlflow.png", "month.png"]
+    assert all(plot.stat().st_size < 200_000 for plot in plots)
     tracked = subprocess.run(
         ["git", "-C", PROJECT, "ls-files", "screenshots"], capture_output=True, check=True
     )

@@ -11,7 +11,7 @@ import pytest
 
 from taxi_assets.checks.drift import drift_from_month_before, drift_from_year_before
 from taxi_assets.durations.cleaning import clean_trips
-from taxi_assets.durations.profiles import LENGTHS, Profile, distances, parse_profile, profile
+from taxi_assets.durations.drift import LENGTHS, Profile, distances, parse_profile, profile
 from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.stored_months import earlier_profiles, note_profile

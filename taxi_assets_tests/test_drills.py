@@ -41,8 +41,8 @@ def runs(folder: Path, uri: str | None = None, family: str = "linear") -> list[R
     return list(client.search_runs([experiment.experiment_id], condition)) if experiment else []
 
 
-def figures(folder: Path, fleet: str = "green") -> dict[str, dict[str, float]]:
-    """Each month's figures, without the pickle's size, in which a run's id may show."""
+def metrics(folder: Path, fleet: str = "green") -> dict[str, dict[str, float]]:
+    """Each month's metrics, without the pickle's size, in which a run's id may show."""
     stored = folder / "data" / fleet / "metrics"
     return {
         path.stem: read_json(path) | {"model_size_bytes": None} for path in stored.glob("*.json")
@@ -110,7 +110,7 @@ def undisturbed_folder(tmp_path_factory: pytest.TempPathFactory, source_folder: 
 
 @pytest.fixture(scope="session")
 def undisturbed(undisturbed_folder: Path) -> dict[str, dict[str, float]]:
-    return figures(undisturbed_folder)
+    return metrics(undisturbed_folder)
 
 
 def test_killed_spans_end_like_undisturbed_ones(
@@ -128,7 +128,7 @@ def test_killed_spans_end_like_undisturbed_ones(
 
         again = command(*SPAN)
         assert again.returncode == 0, again.stdout
-        assert figures(command.folder) == undisturbed
+        assert metrics(command.folder) == undisturbed
         every = runs(command.folder, family="%")
         statuses = {run.info.run_id: run.info.status for run in every}
         assert set(statuses.values()) <= {"FINISHED", "KILLED"}
@@ -191,7 +191,7 @@ def test_the_multiprocess_executor_ends_runs_too(
     done = command("--select", 'key:"green/model"+', *SPAN[2:], "--config-json", config)
     assert done.returncode == 0, done.stdout
     assert [run.info.status for run in runs(command.folder)] == ["FINISHED"] * 3
-    assert figures(command.folder) == undisturbed
+    assert metrics(command.folder) == undisturbed
 
 
 def test_eight_processes_train_eight_months_at_once_without_a_database(tmp_path: Path) -> None:
@@ -322,7 +322,7 @@ def test_two_spans_of_the_same_months_at_once_complete(
     for process in [command.start(*SPAN) for _ in range(2)]:
         output, _ = process.communicate()
         assert process.returncode == 0, output
-    assert figures(command.folder) == undisturbed
+    assert metrics(command.folder) == undisturbed
     tracked = runs(command.folder)
     assert len(tracked) == 6
     current = [run for run in tracked if "taxi_assets.superseded_by" not in run.data.tags]
@@ -348,7 +348,7 @@ def test_tlcs_largest_month_takes_at_most_1_6_gigabytes(tmp_path: Path) -> None:
     )
     output, _ = process.communicate()
     assert process.returncode == 0, output
-    assert figures(tmp_path, "synthetic")["2023-01"]["records_loaded"] == LARGEST_MONTH
+    assert metrics(tmp_path, "synthetic")["2023-01"]["records_loaded"] == LARGEST_MONTH
     # The largest of all children that have ended, in KiB; no other drill comes near it.
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 1.6e9 / 1024
 

@@ -76,8 +76,8 @@ def assert_equal_to_row_level(path: Path, fleet: Fleet, month: Month) -> None:
     np.testing.assert_allclose(predicted, converged.predicted, rtol=1e-6)
 
     validation = validate_model(trips, pairs, vectorizer, model)
-    figures = score_model(pairs, vectorizer, model, validation)
-    assert figures == {
+    metrics = score_model(pairs, vectorizer, model, validation)
+    assert metrics == {
         "train_trips": len(converged.train),
         "validation_trips": len(converged.validation),
         "feature_count": len(converged.vectorizer.feature_names_),
@@ -87,7 +87,7 @@ def assert_equal_to_row_level(path: Path, fleet: Fleet, month: Month) -> None:
         "r2": pytest.approx(converged.r2, rel=1e-6),
         "baseline_rmse": pytest.approx(converged.baseline_rmse, rel=1e-9),
     }
-    assert figures["rmse"] == pytest.approx(row_level(pd.read_parquet(path)).rmse, rel=1e-4)
+    assert metrics["rmse"] == pytest.approx(row_level(pd.read_parquet(path)).rmse, rel=1e-4)
 
 
 @pytest.mark.parametrize(

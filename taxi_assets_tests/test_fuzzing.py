@@ -24,7 +24,7 @@ from taxi_assets.tlc.coercion import is_text, read_times, read_zone_ids
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import ParquetError, open_parquet
-from taxi_assets.tlc.survey import survey_trips
+from taxi_assets.tlc.raw_summary import survey_trips
 from taxi_assets.tlc.synthetic import write_month
 
 GREEN, MARCH = FLEETS["green"], Month(2023, 3)

@@ -70,7 +70,7 @@ def test_a_month_of_a_span_is_stored_recorded_and_tracked(
     published = Path(settings.trip_source) / f"green_tripdata_{month}.parquet"
     digest = hashlib.sha256(published.read_bytes()).hexdigest()
     stored = [str(path.relative_to(storage / "green")) for path in storage.rglob("*.*")]
-    coverage = [f"pictures/{month}/coverage.png"] if month != "2023-01" else []
+    coverage = [f"plots/{month}/coverage.png"] if month != "2023-01" else []
     assert sorted(name for name in stored if month in name) == sorted(
         [
             *coverage,
@@ -83,12 +83,12 @@ def test_a_month_of_a_span_is_stored_recorded_and_tracked(
             f"hourly_pairs/{month}.parquet",
             f"metrics/{month}.json",
             f"model/{month}.skops",
-            f"pictures/{month}/boosted_hours.png",
-            f"pictures/{month}/boosted_predictions.png",
-            f"pictures/{month}/durations.png",
-            f"pictures/{month}/errors.png",
-            f"pictures/{month}/predictions.png",
-            f"pictures/{month}/worst_pairs.png",
+            f"plots/{month}/boosted_hours.png",
+            f"plots/{month}/boosted_predictions.png",
+            f"plots/{month}/durations.png",
+            f"plots/{month}/errors.png",
+            f"plots/{month}/predictions.png",
+            f"plots/{month}/worst_pairs.png",
             f"predictions/{month}.parquet",
             f"raw_trips/{month}.parquet",
             f"raw_trips/{month}.source.{digest[:16]}.json",
@@ -99,14 +99,14 @@ def test_a_month_of_a_span_is_stored_recorded_and_tracked(
     assert not [name for name in stored if name.startswith(".") or "2023" not in name]
     raw = (storage / f"green/raw_trips/{month}.parquet").read_bytes()
     assert raw == published.read_bytes()
-    figures = read_json(storage / f"green/metrics/{month}.json")
-    assert figures["records_loaded"] == 6_000
+    metrics = read_json(storage / f"green/metrics/{month}.json")
+    assert metrics["records_loaded"] == 6_000
 
     (run,) = (run for run in tracked_runs(settings) if run.data.params["month"] == month)
     assert run.info.status == "FINISHED"
     assert run.info.run_name == f"green {month} linear"
     logged = run.data.metrics.items()
-    assert {name: value for name, value in logged if "backtest" not in name} == figures
+    assert {name: value for name, value in logged if "backtest" not in name} == metrics
     assert len(run.data.params.pop("model_sha256")) == 64
     assert run.data.params == {
         "model_type": "LinearRegression",
@@ -125,7 +125,7 @@ def test_a_month_of_a_span_is_stored_recorded_and_tracked(
     assert len(run.outputs.model_outputs) == 1
 
     metadata = latest_record(instance, "metrics", month).metadata
-    assert {name: metadata[name].value for name in figures} == shown(figures)
+    assert {name: metadata[name].value for name in metrics} == shown(metrics)
     assert list(metadata)[:2] == ["summary", "rmse"]
     assert metadata["mlflow_run_id"].value == run.info.run_id
     assert latest_record(instance, "cleaned_trips", month).metadata["preview"].value.records
@@ -135,7 +135,7 @@ def test_a_month_of_a_span_is_stored_recorded_and_tracked(
 
 @pytest.mark.after_three_months
 def test_what_the_pages_show_is_short(instance: dg.DagsterInstance) -> None:
-    """What fits into the table of an asset's overview at 1,300 pixels; figures have three decimals.
+    """What fits into the table of an asset's overview at 1,300 pixels; metrics have three decimals.
 
     The champion's summary alone is a sentence: its table has no wide column, and wraps it.
     """
@@ -144,10 +144,10 @@ def test_what_the_pages_show_is_short(instance: dg.DagsterInstance) -> None:
         assert len(metadata["summary"].value) <= 37 or asset == "champion", asset
         if "preview" in metadata:
             assert all(
-                figure == round(figure, 3)
+                metric == round(metric, 3)
                 for row in metadata["preview"].value.records
-                for figure in row.data.values()
-                if isinstance(figure, float)
+                for metric in row.data.values()
+                if isinstance(metric, float)
             ), asset
     drift = dg.AssetCheckKey(dg.AssetKey(["green", "cleaned_trips"]), "drift_from_month_before")
     (last, *_) = instance.event_log_storage.get_asset_check_execution_history(drift, limit=1)
@@ -207,7 +207,7 @@ LOOKING_BACK = {
 def test_a_month_that_is_made_again_asset_by_asset_ends_and_is_judged_as_it_was(
     settings: Settings, materialize: Materialize, instance: dg.DagsterInstance
 ) -> None:
-    def figures() -> dict[str, object]:
+    def metrics() -> dict[str, object]:
         names = ("metrics", "boosted_metrics", "backtest", "champion")
         paths = [Path(settings.storage) / f"green/{name}/2023-02.json" for name in names]
         return {path.parent.name: read_json(path) for path in paths}
@@ -226,11 +226,11 @@ def test_a_month_that_is_made_again_asset_by_asset_ends_and_is_judged_as_it_was(
             judged[check.name] = str(last.description)
         return judged
 
-    before = figures(), versions(), found()
+    before = metrics(), versions(), found()
     assert before[2].keys() == LOOKING_BACK
     for name in NAMES:
         assert materialize("2023-02", name).success
-    assert (figures(), versions(), found()) == before
+    assert (metrics(), versions(), found()) == before
 
 
 @pytest.mark.after_three_months
@@ -243,9 +243,9 @@ def test_a_month_of_a_span_is_what_it_is_alone(
     for name in ("cleaned_trips", "zone_pairs"):
         path = f"{name}/2023-02.parquet"
         assert (of_span / path).read_bytes() == (of_month / path).read_bytes()
-    figures = [read_json(each / "metrics/2023-02.json") for each in (of_span, of_month)]
+    metrics = [read_json(each / "metrics/2023-02.json") for each in (of_span, of_month)]
     # A run's id may show in the size.
-    assert figures[0] | {"model_size_bytes": 0} == figures[1] | {"model_size_bytes": 0}
+    assert metrics[0] | {"model_size_bytes": 0} == metrics[1] | {"model_size_bytes": 0}
 
 
 @pytest.mark.after_three_months
@@ -317,12 +317,12 @@ FIGURES = (
 
 @pytest.mark.real_files
 @pytest.mark.parametrize(("fleet", "month"), EXPECTED)
-def test_real_months_give_their_known_figures(
+def test_real_months_give_their_known_metrics(
     settings: Settings, materialize: Materialize, fleet: str, month: str
 ) -> None:
     known = Settings.from_environment(TAXI_FLEET=fleet).fleets
     settings = changed(settings, fleets=known, trip_source=str(REAL_FILES))
     assert materialize(month, *NAMES[:6], settings=settings).success
-    figures = read_json(Path(settings.storage) / fleet / f"metrics/{month}.json")
+    metrics = read_json(Path(settings.storage) / fleet / f"metrics/{month}.json")
     expected = dict(zip(FIGURES, EXPECTED[fleet, month], strict=True))
-    assert {name: figures[name] for name in FIGURES} == pytest.approx(expected, rel=1e-5)
+    assert {name: metrics[name] for name in FIGURES} == pytest.approx(expected, rel=1e-5)

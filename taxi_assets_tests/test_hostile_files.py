@@ -27,7 +27,7 @@ from taxi_assets.storage.formats import ParquetFrame, UnreadableFileError
 from taxi_assets.tlc import parquet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import ParquetError, open_parquet
-from taxi_assets.tracking.served import TripDuration
+from taxi_assets.tracking.served_model import TripDuration
 from taxi_assets_tests.conftest import step_failures
 
 Materialize = Callable[..., dg.ExecuteInProcessResult]

@@ -3,7 +3,7 @@
 import pytest
 
 from taxi_assets.errors import mask
-from taxi_assets.tracking.servers import TrackingServer
+from taxi_assets.tracking.server import TrackingServer
 
 
 @pytest.mark.parametrize(

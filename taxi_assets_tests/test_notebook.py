@@ -27,7 +27,7 @@ def test_it_is_kept_without_outputs(notebook: NotebookNode) -> None:
 def test_it_shows_every_step_of_a_month(
     notebook: NotebookNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it prints is what is stored; and the picture at its end has been drawn."""
+    """What it prints is what is stored; and the plot at its end has been drawn."""
     for name in ("TAXI_FLEET", "TAXI_STORAGE", "TAXI_TRIP_SOURCE", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "home").mkdir()
@@ -42,15 +42,15 @@ def test_it_shows_every_step_of_a_month(
         for output in cell.get("outputs", [])
         if output.output_type == "stream" and output.name == "stdout"
     )
-    figures = json.loads((tmp_path / "data/synthetic/metrics/2023-03.json").read_text())
+    metrics = json.loads((tmp_path / "data/synthetic/metrics/2023-03.json").read_text())
     for name in ("records_loaded", "records_cleaned", "intercept", "rmse"):
-        assert re.search(rf"{name} +{figures[name]:,.2f}", printed), printed
-    assert f"{figures['feature_count']} features" in printed
+        assert re.search(rf"{name} +{metrics[name]:,.2f}", printed), printed
+    assert f"{metrics['feature_count']} features" in printed
     assert "synthetic 2023-03 linear FINISHED" in printed
-    assert f"model_size_bytes: {figures['model_size_bytes']}" in printed
-    (picture,) = [
+    assert f"model_size_bytes: {metrics['model_size_bytes']}" in printed
+    (plot,) = [
         output.data["image/png"]
         for output in notebook.cells[-1].outputs
         if "image/png" in output.get("data", {})
     ]
-    assert len(picture) > 5_000
+    assert len(plot) > 5_000

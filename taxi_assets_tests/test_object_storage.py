@@ -55,7 +55,7 @@ def test_a_span_is_made_from_and_to_the_store(
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The same figures as on local disk, and nothing downloaded to see whether it is unchanged."""
+    """The same metrics as on local disk, and nothing downloaded to see whether it is unchanged."""
 
     def february(settings: Settings) -> dict[str, Any]:
         return build_definitions(settings).load_asset_value(

@@ -13,7 +13,7 @@ from taxi_assets.durations.columns import UnusableTripsError
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
-from taxi_assets.tlc.survey import survey_trips
+from taxi_assets.tlc.raw_summary import survey_trips
 
 GREEN, MARCH = FLEETS["green"], Month(2023, 3)
 PICKUP, DROPOFF = GREEN.pickup_time, GREEN.dropoff_time

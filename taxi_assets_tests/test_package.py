@@ -24,7 +24,7 @@ def test_the_wheel_loads_in_an_empty_folder(tmp_path: Path) -> None:
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {str(path.relative_to(PROJECT)) for path in (PROJECT / "taxi_assets").rglob("*.py")}
-    data = {"taxi_assets/py.typed", "taxi_assets/reporting/report.html.jinja"}
+    data = {"taxi_assets/py.typed", "taxi_assets/reports/report.html.jinja"}
     assert modules | data <= names
     assert not [name for name in names if name.startswith("taxi_assets_tests")]
 

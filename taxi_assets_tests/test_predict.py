@@ -8,10 +8,10 @@ import pytest
 from click.testing import Result
 
 from taxi_assets.serving.inference import describe_trip
-from taxi_assets.serving.questions import QuestionError, find_zone, hour_at
+from taxi_assets.serving.parsing import QuestionError, find_zone, hour_at
 from taxi_assets.settings import Settings
-from taxi_assets_tests.answering_site import HandModel, version
 from taxi_assets_tests.conftest import taxi_assets
+from taxi_assets_tests.inference_site import HandModel, version
 
 
 @pytest.mark.parametrize(

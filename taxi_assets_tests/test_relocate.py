@@ -12,7 +12,7 @@ import pytest
 
 from taxi_assets.settings import Settings
 from taxi_assets.tracking.relocate import PLACES, relocate
-from taxi_assets.tracking.servers import TrackingServer
+from taxi_assets.tracking.server import TrackingServer
 from taxi_assets.tracking.versions import load_version
 from taxi_assets_tests.conftest import taxi_assets
 

@@ -10,8 +10,8 @@ import pytest
 from click.testing import Result
 from fsspec.implementations.memory import MemoryFileSystem
 
-from taxi_assets.durations.profiles import LENGTHS
-from taxi_assets.reporting.report import write_report
+from taxi_assets.durations.drift import LENGTHS
+from taxi_assets.reports.report import write_report
 from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.stored_months import note_profile
@@ -33,13 +33,13 @@ MARCH = {
     "backtest": {
         "models": {
             "linear": {"rmse": 8.4, "mae": 7.4, "interval_coverage": 0.84, "mlflow_run_id": "a1",
-                       "interval_coverage_by_fifth": [0.61, 0.62, 0.63, 0.64, None],
+                       "interval_coverage_by_bin": [0.61, 0.62, 0.63, 0.64, None],
                        "segments": {"night": {"rmse": 9.4}, "thin_pairs": {"rmse": 9.5}}},
             "lookup": {"rmse": 6.5, "mae": 4.5, "interval_coverage": None,
-                       "interval_coverage_by_fifth": None, "segments": {"night": {"rmse": 7.5}}},
+                       "interval_coverage_by_bin": None, "segments": {"night": {"rmse": 7.5}}},
             "boosted": {"rmse": 5.6, "mae": 3.6, "within_5_minutes": 0.76, "mlflow_run_id": "b2",
                         "interval_coverage": 0.86,
-                        "interval_coverage_by_fifth": [0.71, 0.72, 0.73, 0.74, 0.75],
+                        "interval_coverage_by_bin": [0.71, 0.72, 0.73, 0.74, 0.75],
                         "segments": {"night": {"rmse": 6.6}}},
         },
         "failed_checks": ["plausible_trip_count", "readable_values"],
@@ -62,7 +62,7 @@ class Page:
         return [" | ".join(map(text_of, row)) for row in self.sections[heading].iter("tr")]
 
     def points(self, heading: str) -> dict[str, tuple[float, float]]:
-        """What each point of a section's charts says, with where it is."""
+        """What each point of a section's plots says, with where it is."""
         circles = [circle for circle in self.sections[heading].iter("circle") if len(circle)]
         return {of[0].text: (float(of.get("cx")), float(of.get("cy"))) for of in circles}
 
@@ -143,8 +143,8 @@ def test_cells_lead_to_mlflow_and_a_new_champion_is_bold(page: Page) -> None:
     assert [text_of(row[0]) for row in rows if row.find(".//b") is not None] == ["2023-03"]
 
 
-def test_the_newest_figures_are_in_large_print(page: Page) -> None:
-    assert [tuple(map(text_of, figure)) for figure in page.tree.find(".//dl")] == [
+def test_the_newest_metrics_are_in_large_print(page: Page) -> None:
+    assert [tuple(map(text_of, metric)) for metric in page.tree.find(".//dl")] == [
         ("minutes: RMSE of the earlier boosted model on all trips", "5.600"),
         ("of the trips lie within its intervals", "86.0%"),
         ("minutes: RMSE of the month's own boosted model", "5.300"),
@@ -173,8 +173,8 @@ def test_points_say_their_value_and_lie_at_it(tmp_path: Path) -> None:
     assert list(page.points("Intervals and accuracy")) == [
         "earlier linear, 2023-04: 84.0%",
         "earlier boosted, 2023-04: 86.0%",
-        *(f"earlier linear, {fifth}: 6{fifth}.0%" for fifth in range(1, 5)),
-        *(f"earlier boosted, {fifth}: 7{fifth}.0%" for fifth in range(1, 6)),
+        *(f"earlier linear, {quantile_bin}: 6{quantile_bin}.0%" for quantile_bin in range(1, 5)),
+        *(f"earlier boosted, {quantile_bin}: 7{quantile_bin}.0%" for quantile_bin in range(1, 6)),
     ]
 
 
@@ -206,7 +206,7 @@ def test_what_would_be_empty_is_not_there(
     for table in page.tree.iter("table"):
         columns = zip(*(list(row) for row in table.iter("tr")), strict=True)
         assert all(any(text_of(cell) for cell in column[1:]) for column in columns)
-    legend = [text_of(entry) for entry in page.tree.iterfind(".//figure//li")]
+    legend = [text_of(entry) for entry in page.tree.iterfind(".//metric//li")]
     assert legend == [group.get("class").replace("-", " ") for group in page.tree.iter("g")]
     assert "1 month, 2023-01" in page.text
 
@@ -215,7 +215,7 @@ def test_what_would_be_empty_is_not_there(
     ("asset", "stored", "reason"),
     [
         ("metrics", "{", "Expecting property name"),
-        ("metrics", "[1]", "it has no figures by name"),
+        ("metrics", "[1]", "it has no metrics by name"),
         ("backtest", '{"trips": 5}', "it has no checksum, as an earlier version wrote it"),
         ("metrics", {"rmse": "8.1"}, "metrics.rmse is not a number"),
         ("metrics", {"rmse": 10**400}, "metrics.rmse is not a number"),

@@ -37,7 +37,7 @@ def test_a_run_can_have_another_storage_than_is_configured(
     )
     assert done.success
     assert (tmp_path / "elsewhere/green/cleaned_trips/2023-01.parquet").exists()
-    assert (tmp_path / "elsewhere/green/pictures/2023-01/durations.png").exists()
+    assert (tmp_path / "elsewhere/green/plots/2023-01/durations.png").exists()
     assert not Path(settings.storage).exists()
 
 
@@ -70,22 +70,22 @@ def test_invented_months_touch_no_others(settings: Settings, materialize: Materi
     assert materialize("2023-01", settings=synthetic).success
     stored = [path for path in Path(settings.storage).rglob("*") if path.is_file()]
     assert {path.relative_to(settings.storage).parts[0] for path in stored} == {"synthetic"}
-    figures = Path(settings.storage) / "synthetic/metrics/2023-01.json"
-    assert read_json(figures)["records_loaded"] == 3_000
+    metrics = Path(settings.storage) / "synthetic/metrics/2023-01.json"
+    assert read_json(metrics)["records_loaded"] == 3_000
 
 
 def test_a_months_files_can_be_deleted_and_made_again(
     settings: Settings, materialize: Materialize
 ) -> None:
     assert materialize("2023-01:2023-02").success
-    figures = Path(settings.storage) / "green/metrics/2023-01.json"
-    before = read_json(figures)
+    metrics = Path(settings.storage) / "green/metrics/2023-01.json"
+    before = read_json(metrics)
     for path in Path(settings.storage).glob("green/*/2023-01*"):
         if path.is_file():
             path.unlink()
     assert materialize("2023-01").success
-    assert read_json(figures) == before | {
-        "model_size_bytes": read_json(figures)["model_size_bytes"]
+    assert read_json(metrics) == before | {
+        "model_size_bytes": read_json(metrics)["model_size_bytes"]
     }
 
 

@@ -33,7 +33,7 @@ from taxi_assets.durations.boosted_month import fit_boosted_month, servable_boos
 from taxi_assets.durations.cleaning import clean_trips
 from taxi_assets.durations.sums import group_by_hourly_pair
 from taxi_assets.durations.window import training_window
-from taxi_assets.serving import server, strict
+from taxi_assets.serving import server, validation
 from taxi_assets.serving.app import LARGEST_BODY, LOCAL_HOSTS, LONGEST_LIST, build_app
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
@@ -42,9 +42,9 @@ from taxi_assets.tlc.synthetic import write_month
 from taxi_assets.tracking.champions import load_serving
 from taxi_assets.tracking.packaging import write_model
 from taxi_assets.tracking.registry import registered_name
-from taxi_assets.tracking.served import TripDuration
-from taxi_assets.tracking.servers import TrackingServer, UnreachableTrackingError
-from taxi_assets_tests.answering_site import Champions, HandModel, served, version
+from taxi_assets.tracking.served_model import TripDuration
+from taxi_assets.tracking.server import TrackingServer, UnreachableTrackingError
+from taxi_assets_tests.inference_site import Champions, HandModel, served, version
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*An input example was not provided")
 
@@ -382,7 +382,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(
     champions: Champions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Others' lists would wait, too."""
-    monkeypatch.setattr(strict, "SENDING", 0.1)
+    monkeypatch.setattr(validation, "SENDING", 0.1)
     with (
         served(champions.app()) as site,
         socket.create_connection(("127.0.0.1", site.port), timeout=20) as connection,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from taxi_assets_tests.answering_site import Champions, HandModel, Site, served, version
+from taxi_assets_tests.inference_site import Champions, HandModel, Site, served, version
 from taxi_assets_tests.services import PROJECT
 
 pytestmark = pytest.mark.browser
@@ -68,7 +68,7 @@ def asked(page: Page, site: Site, at: str = FRIDAY) -> Page:
     return page
 
 
-def picture(page: Page, name: str) -> None:
+def plot(page: Page, name: str) -> None:
     SCREENSHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
 
@@ -203,7 +203,7 @@ def test_the_next_question_is_answered_by_the_next_champion(
 def test_a_phone_shows_all_of_it_without_scrolling_sideways(page: Page, site: Site) -> None:
     page.set_viewport_size(PHONE)
     asked(page, site)
-    picture(page, "answer_on_a_phone")
+    plot(page, "answer_on_a_phone")
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     for part in page.locator("input, button, #plot, #minutes").all():
         box = part.bounding_box()
@@ -230,7 +230,7 @@ def luminance(page: Page, what: str, of: str) -> float:
 def test_it_can_be_read_in_the_light_and_in_the_dark(page: Page, site: Site, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme)
     asked(page, site)
-    picture(page, f"answer_{scheme}")
+    plot(page, f"answer_{scheme}")
     paper = luminance(page, "backgroundColor", "body")
     assert (paper < 0.05) == (scheme == "dark")
 
@@ -269,4 +269,4 @@ def test_the_documents_can_be_tried_without_a_network(page: Page, site: Site) ->
     answer = operation.locator(".live-responses-table")
     expect(answer).to_contain_text('"minutes": 5')
     expect(operation.locator(".curl")).to_contain_text(f"{site.url}/duration?from=jfk&to=230")
-    picture(page, "documents")
+    plot(page, "documents")

@@ -51,16 +51,16 @@ def test_estimators_come_back_as_fitted(tmp_path: Path, integer: type) -> None:
     assert loaded["model"].rank_ == model.rank_
 
 
-def test_figures_come_back_to_the_last_digit(tmp_path: Path) -> None:
-    figures = {"rmse": 0.1 + 0.2, "trips": 3_316_216}
-    Json().dump(figures, tmp_path / "figures")
-    assert Json().load((tmp_path / "figures").open("rb")) == figures
+def test_metrics_come_back_to_the_last_digit(tmp_path: Path) -> None:
+    metrics = {"rmse": 0.1 + 0.2, "trips": 3_316_216}
+    Json().dump(metrics, tmp_path / "metrics")
+    assert Json().load((tmp_path / "metrics").open("rb")) == metrics
 
 
 def test_a_figure_that_is_no_number_is_not_stored(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        Json().dump({"rmse": float("nan")}, tmp_path / "figures")
-    assert not (tmp_path / "figures").exists()
+        Json().dump({"rmse": float("nan")}, tmp_path / "metrics")
+    assert not (tmp_path / "metrics").exists()
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_long_or_deep_json_is_refused(tmp_path: Path) -> None:
 
 def test_no_flipped_bit_of_stored_json_is_believed(tmp_path: Path) -> None:
     """Only what changes no value may pass, such as the E of 1e-07."""
-    path, value = tmp_path / "figures", {"rmse": 4.559, "tiny": 1e-7, "models": {"é": [None, "x"]}}
+    path, value = tmp_path / "metrics", {"rmse": 4.559, "tiny": 1e-7, "models": {"é": [None, "x"]}}
     write_json(path, value)
     good = path.read_bytes()
     for bit in range(8 * len(good)):
@@ -65,7 +65,7 @@ def test_no_flipped_bit_of_stored_json_is_believed(tmp_path: Path) -> None:
 
 
 def test_who_edits_stored_json_by_hand_says_so(tmp_path: Path) -> None:
-    path = tmp_path / "figures.json"
+    path = tmp_path / "metrics.json"
     path.write_text('{"rmse": 6.559, "checksum": "edited"}')
     assert read_json(path) == {"rmse": 6.559}
     path.write_text('{"rmse": 6.559}')

@@ -30,11 +30,11 @@ from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tracking import tags
 from taxi_assets.tracking.client import once_more_where_it_collides
-from taxi_assets.tracking.owners import OWNER, Owner
 from taxi_assets.tracking.registry import Registry
 from taxi_assets.tracking.resource import active_run
+from taxi_assets.tracking.run_ownership import OWNER, Owner
 from taxi_assets.tracking.runs import BOOSTED, LINEAR, DeletedRunError, Tracking
-from taxi_assets.tracking.servers import TrackingError, TrackingServer
+from taxi_assets.tracking.server import TrackingError, TrackingServer
 from taxi_assets.tracking.tracked_run import TrackedRun
 from taxi_assets_tests.conftest import (
     changed,
@@ -242,11 +242,11 @@ def test_the_backtest_of_a_model_whose_run_was_deleted_is_stored_and_not_tracked
     settings: Settings, materialize: Materialize
 ) -> None:
     (deleted,) = [run for run in tracked_runs(settings) if run.data.params["month"] == "2023-01"]
-    figures = Path(settings.storage) / "green/backtest/2023-02.json"
-    before = figures.read_bytes()
+    metrics = Path(settings.storage) / "green/backtest/2023-02.json"
+    before = metrics.read_bytes()
     client(settings).delete_run(deleted.info.run_id)
     assert materialize("2023-02", "backtest").success
-    assert figures.read_bytes() == before
+    assert metrics.read_bytes() == before
 
 
 def test_a_librarys_message_shows_no_secret_of_any_place(settings: Settings) -> None:
@@ -398,9 +398,9 @@ def test_the_registry_has_a_version_for_each_trained_month_and_knows_the_newest(
     versions = client(settings).search_model_versions(f"name = '{name}'")
     months = {version.version: version.tags["month"] for version in versions}
     assert months == {1: "2023-02", 2: "2023-03", 3: "2023-01"}
-    figures = by_month(settings)
+    metrics = by_month(settings)
     for version in versions:
-        rmse = figures[version.tags["month"]].data.metrics["rmse"]
+        rmse = metrics[version.tags["month"]].data.metrics["rmse"]
         assert version.tags["rmse"] == f"{rmse:.6f}"
     assert client(settings).get_model_version_by_alias(name, NEWEST).tags["month"] == "2023-03"
 
@@ -512,7 +512,7 @@ def refuse_to_store(*_: object) -> None:
     raise OSError(28, "No space left on device")
 
 
-def test_the_figures_of_a_model_are_scored_in_the_run_that_trained_it_without_a_second_block(
+def test_the_metrics_of_a_model_are_scored_in_the_run_that_trained_it_without_a_second_block(
     settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """dagster-mlflow's resource is made once a month, on a run that exists."""
@@ -568,7 +568,7 @@ def test_each_way_of_being_unusable_has_its_own_advice(
     settings: Settings, materialize: Materialize
 ) -> None:
     assert materialize("2023-01").success
-    figures = (Path(settings.storage) / "green/metrics/2023-01.json").read_bytes()
+    metrics = (Path(settings.storage) / "green/metrics/2023-01.json").read_bytes()
     (run,) = tracked_runs(settings)
     experiment = run.info.experiment_id
 
@@ -591,7 +591,7 @@ def test_each_way_of_being_unusable_has_its_own_advice(
     (message,) = step_failures(materialize("2023-01", "model", settings=older))
     assert "was made by an older MLflow" in message
     assert "mlflow db upgrade sqlite:///" in message
-    assert (Path(settings.storage) / "green/metrics/2023-01.json").read_bytes() == figures
+    assert (Path(settings.storage) / "green/metrics/2023-01.json").read_bytes() == metrics
 
 
 @pytest.mark.after_three_months

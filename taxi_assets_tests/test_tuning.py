@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from taxi_assets.durations import boosted, encoding, window
+from taxi_assets.durations import boosted, target_encoding, window
 from taxi_assets.durations.cleaning import clean_trips
 from taxi_assets.durations.models import fit_models, read_models
 from taxi_assets.durations.rolling_origin import RollingOrigin
@@ -55,7 +55,7 @@ def sums(trips: Trips) -> Trips:
 def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(boosted, "MEAN_ROUNDS", 4)
     monkeypatch.setitem(RANGES, "mean_rounds", (2, 6))  # type: ignore[arg-type]
-    monkeypatch.setattr(encoding, "FACTOR_ROUNDS", 1)
+    monkeypatch.setattr(target_encoding, "FACTOR_ROUNDS", 1)
 
 
 @pytest.mark.parametrize(("training_months", "before_march"), [(1, [FEBRUARY]), (3, MONTHS[:2])])
@@ -134,9 +134,9 @@ def test_present_values_are_tried_first_and_each_trial_is_a_run_in_an_experiment
     assert first.info.run_name == "tuning-green 0"
     assert {each.info.status for each in (first, *others)} == {"FINISHED"}
     assert 1_700_000_000_000 < first.info.start_time < first.info.end_time  # Milliseconds.
-    (figures,) = [line for line in result.stdout.splitlines() if line.startswith("objective")]
+    (metrics,) = [line for line in result.stdout.splitlines() if line.startswith("objective")]
     last, *before = [each.data.metrics["objective"] for each in (first, *others)]
-    assert figures.split()[1:] == [f"{value:.5g}" for value in (*sorted(before), last)]
+    assert metrics.split()[1:] == [f"{value:.5g}" for value in (*sorted(before), last)]
     # All are done: the same command only tells.
     assert run().stdout == result.stdout
     assert len(tracked(settings)) == 3

@@ -133,10 +133,10 @@ def test_a_month_goes_alone_but_for_dagsters_records_and_can_be_made_again(
         newest = client.get_model_version_by_alias(name, f"newest_{family}")
         assert newest.tags["month"] == "2023-02"
     assert materialize("2023-03").success
-    figures = "green/metrics/2023-03.json"
-    again = files(settings, "green")[figures]
+    metrics = "green/metrics/2023-03.json"
+    again = files(settings, "green")[metrics]
     varying = {"model_size_bytes": 0, "checksum": ""}
-    assert json.loads(again) | varying == json.loads(before[figures]) | varying
+    assert json.loads(again) | varying == json.loads(before[metrics]) | varying
 
 
 @pytest.mark.after_three_months
@@ -170,9 +170,9 @@ def test_what_is_somebody_elses_stays_and_is_named(
     """
     folder = Path(settings.storage) / "green"
     kept = ("green_tripdata_2023-01.parquet", "raw_trips/my notes.txt", "mine/2023-01.parquet",
-            "model/2023-01.skops.bak", "model/2023-13.skops", "pictures/holiday/me.png",
-            "pictures/2023-03/me.png")  # fmt: skip
-    for name in ("mine", "pictures/holiday"):
+            "model/2023-01.skops.bak", "model/2023-13.skops", "plots/holiday/me.png",
+            "plots/2023-03/me.png")  # fmt: skip
+    for name in ("mine", "plots/holiday"):
         (folder / name).mkdir()
     mine = dg.AssetKey(["green", "mine"])
     instance.report_runless_asset_event(dg.AssetMaterialization(mine))

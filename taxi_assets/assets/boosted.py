@@ -1,4 +1,4 @@
-"""Boosted trees: the sums of a month and of those before it, and the model's figures."""
+"""Boosted trees: the sums of a month and of those before it, and the model's metrics."""
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -7,9 +7,9 @@ import dagster as dg
 
 from taxi_assets.checks import model as model_checks
 from taxi_assets.durations.sums import group_by_hourly_pair
-from taxi_assets.reporting import charts
-from taxi_assets.reporting.gallery import Gallery
-from taxi_assets.reporting.painter import painter
+from taxi_assets.reports import plots
+from taxi_assets.reports.plot_files import PlotFiles
+from taxi_assets.reports.plotter import plotter
 from taxi_assets.runs.monthly_asset import MonthContext, data_version, monthly_asset
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.layout import stored_file
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow.parquet as pq
 
-    from taxi_assets.reporting.painter import Painter
+    from taxi_assets.reports.plotter import Plotter
     from taxi_assets.tlc.months import Month
 
 
@@ -150,9 +150,9 @@ def boosted_model(
 
 @monthly_asset(
     kinds={"json", "mlflow"},
-    io_manager="figures",
+    io_manager="metrics",
     code_version="1",
-    for_run={"painter": painter},
+    for_run={"plotter": plotter},
     for_month={"boosted_run": boosted_run},
     checks=[model_checks.better_than_mean],
 )
@@ -162,37 +162,37 @@ def boosted_metrics(
     cleaned_trips: "pd.DataFrame",
     boosted_model: "dict[str, Any]",
     storage: dg.ResourceParam[Storage],
-    painter: "Painter",
+    plotter: "Plotter",
     boosted_run: TrackedRun,
 ) -> "dg.MaterializeResult[dict[str, float]]":
-    """The boosted model's figures on the month's validation trips, the same rows as in metrics.
+    """The boosted model's metrics on the month's validation trips, the same rows as in metrics.
 
-    Look at `rmse` beside that of metrics; then at the pictures. *Plots*, beside *Table*,
-    draws each figure over the months.
+    Look at `rmse` beside that of metrics; then at the plots. *Plots*, beside *Table*,
+    draws each metric over the months.
     """
     from taxi_assets.durations.boosted_month import validate_boosted
 
     validation = validate_boosted(boosted_model, cleaned_trips)
-    drawn = painter.draw(charts.boosted_charts(validation, context.title))
+    drawn = plotter.draw(plots.boosted_plots(validation, context.title))
     boosted_run.reopen(str(boosted_model["mlflow_run_id"]))
-    figures = {
+    metrics = {
         "records_loaded": raw_trips.metadata.num_rows,
         "records_cleaned": len(cleaned_trips),
         **validation.score(cleaned_trips),
         "model_size_bytes": boosted_run.model_size_bytes(),
     }
-    boosted_run.log_metrics(figures)
-    pictures = Gallery(storage, context.fleet, context.month)
-    context.when_stored(lambda: pictures.add(drawn()))
-    context.when_stored(lambda: boosted_run.log_pictures(pictures.all(charts.BOOSTED_PICTURES)))
-    context.when_stored(partial(boosted_run.complete, figures["rmse"]))
+    boosted_run.log_metrics(metrics)
+    plot_files = PlotFiles(storage, context.fleet, context.month)
+    context.when_stored(lambda: plot_files.add(drawn()))
+    context.when_stored(lambda: boosted_run.log_plots(plot_files.all(plots.BOOSTED_PLOTS)))
+    context.when_stored(partial(boosted_run.complete, metrics["rmse"]))
     return dg.MaterializeResult(
-        value=figures,
+        value=metrics,
         metadata={
-            "summary": f"RMSE {figures['rmse']:.3f} minutes, MAE {figures['mae']:.3f}",
-            "rmse": figures["rmse"],
-            **figures,
+            "summary": f"RMSE {metrics['rmse']:.3f} minutes, MAE {metrics['mae']:.3f}",
+            "rmse": metrics["rmse"],
+            **metrics,
             **boosted_run.links(),
         },
-        check_results=[model_checks.better_than_mean(figures)],
+        check_results=[model_checks.better_than_mean(metrics)],
     )

@@ -7,8 +7,8 @@ raw_trips → cleaned_trips → zone_pairs → vectorizer → model → metrics 
 """
 
 from taxi_assets.assets.boosted import boosted_metrics, boosted_model, hourly_pairs
-from taxi_assets.assets.exercise import metrics, model, vectorizer, zone_pairs
-from taxi_assets.assets.serving import backtest, champion, predictions
+from taxi_assets.assets.evaluation import backtest, champion, predictions
+from taxi_assets.assets.linear import metrics, model, vectorizer, zone_pairs
 from taxi_assets.assets.trips import cleaned_trips, raw_trips
 
 GRAPH = (

@@ -7,10 +7,10 @@ import dagster as dg
 
 from taxi_assets.checks import data as data_checks
 from taxi_assets.checks import drift as drift_checks
-from taxi_assets.durations import cleaning, profiles
-from taxi_assets.reporting import charts
-from taxi_assets.reporting.gallery import Gallery
-from taxi_assets.reporting.painter import painter
+from taxi_assets.durations import cleaning, drift
+from taxi_assets.reports import plots
+from taxi_assets.reports.plot_files import PlotFiles
+from taxi_assets.reports.plotter import plotter
 from taxi_assets.runs.monthly_asset import MonthContext, monthly_asset
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.incoming import fetched_months
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow.parquet as pq
 
-    from taxi_assets.reporting.painter import Painter
+    from taxi_assets.reports.plotter import Plotter
     from taxi_assets.storage.incoming import Incoming
     from taxi_assets.tlc.fetch import FetchedMonth
     from taxi_assets.tlc.prefetch import Prefetch
@@ -74,7 +74,7 @@ def raw_trips(
     kinds={"pandas", "parquet"},
     io_manager="frames",
     code_version="2",
-    for_run={"painter": painter},
+    for_run={"plotter": plotter},
     imports=["pandas", "sklearn.model_selection"],
     checks=[
         data_checks.readable_values,
@@ -88,20 +88,20 @@ def cleaned_trips(
     context: MonthContext,
     raw_trips: "pq.ParquetFile",
     storage: dg.ResourceParam[Storage],
-    painter: "Painter",
+    plotter: "Plotter",
 ) -> "dg.MaterializeResult[pd.DataFrame]":
     """Trips of 1 to 60 minutes between two known zones: zones, duration (minutes), hour, miles.
 
-    Look at `share_kept` and at the picture of durations. *Plots*, beside *Table*, draws each
-    figure over the months.
+    Look at `share_kept` and at the plot of durations. *Plots*, beside *Table*, draws each
+    metric over the months.
     """
     cleaned = cleaning.clean_trips(raw_trips, context.fleet, context.month)
     kept = len(cleaned.trips)
     durations = cleaned.trips[cleaning.DURATION]
-    drawn = painter.draw(charts.cleaning_charts(cleaned.durations, context.title))
-    pictures = Gallery(storage, context.fleet, context.month)
-    context.when_stored(lambda: pictures.add(drawn()))
-    counts = profiles.profile(cleaned.trips)
+    drawn = plotter.draw(plots.cleaning_plots(cleaned.durations, context.title))
+    plot_files = PlotFiles(storage, context.fleet, context.month)
+    context.when_stored(lambda: plot_files.add(drawn()))
+    counts = drift.profile(cleaned.trips)
     context.when_stored(partial(note_profile, storage, context.fleet, context.month, counts))
     earlier = earlier_profiles(storage, context.fleet, context.month, context.report)
     return dg.MaterializeResult(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from taxi_assets.durations.columns import Unreadable
-    from taxi_assets.tlc.survey import Survey
+    from taxi_assets.tlc.raw_summary import Survey
 
 
 @month_check
@@ -120,7 +120,7 @@ def readable_values(unreadable: "Unreadable") -> Judgement:
 def share_kept(kept: int, loaded: int) -> Judgement:
     """Most trips last between 1 and 60 minutes.
 
-    If not: the times are probably in another unit or time zone than TLC's. Look at the picture of
+    If not: the times are probably in another unit or time zone than TLC's. Look at the plot of
     durations, and at the first rows of raw_trips.
     """
     share = kept / loaded
@@ -136,7 +136,7 @@ def share_kept(kept: int, loaded: int) -> Judgement:
 def usual_durations(durations: "pd.Series[float]") -> Judgement:
     """The middle trip and the long ones last as long as New York's trips do.
 
-    If not: drop-off times are probably not what they should be. Compare the picture of durations
+    If not: drop-off times are probably not what they should be. Compare the plot of durations
     with another month's.
     """
     import numpy as np

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from taxi_assets.checks.month_checks import Judgement, month_check
 from taxi_assets.checks.thresholds import MAX_DRIFT_IN_A_MONTH, MAX_DRIFT_IN_A_YEAR
-from taxi_assets.durations.profiles import Profile, distances
+from taxi_assets.durations.drift import Profile, distances
 from taxi_assets.tlc.months import Month
 
 
@@ -15,7 +15,7 @@ def drift_from_month_before(
     """Zones, hours and durations are spread as in the month before.
 
     If not: a column was exchanged, or times were shifted, or the city has changed, as in March
-    2020. See which of the four measures it is, and compare the pictures of both months.
+    2020. See which of the four measures it is, and compare the plots of both months.
     """
     return _judge(month - 1, profile, earlier, MAX_DRIFT_IN_A_MONTH)
 
@@ -40,9 +40,9 @@ def _judge(
         return Judgement(True, finding, {"earlier_months": len(earlier)})
     found = distances(earlier[before], profile)
     shown = {name: name.replace("_", " ") for name in limits}
-    figures = [f"{shown[name]} {found[name]:.3f} (up to {limits[name]:g})" for name in limits]
+    metrics = [f"{shown[name]} {found[name]:.3f} (up to {limits[name]:g})" for name in limits]
     too_far = [shown[name] for name in limits if found[name] > limits[name]]
-    finding = f"Distance from {before}: {', '.join(figures)}"
+    finding = f"Distance from {before}: {', '.join(metrics)}"
     if too_far:
         finding += f"; too far: {', '.join(too_far)}"
     return Judgement(not too_far, finding, found)

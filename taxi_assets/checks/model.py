@@ -103,18 +103,18 @@ def thin_zones(zone_pairs: "pd.DataFrame") -> Judgement:
 
 
 @month_check
-def better_than_mean(figures: Mapping[str, float]) -> Judgement:
+def better_than_mean(metrics: Mapping[str, float]) -> Judgement:
     """The model's RMSE is clearly below that of always predicting the mean.
 
     If not: the zones say little about the durations. One zone column is probably damaged or
     shuffled, or the month is too small.
     """
-    gain = 1 - figures["rmse"] / figures["baseline_rmse"] if figures["baseline_rmse"] else 0.0
+    gain = 1 - metrics["rmse"] / metrics["baseline_rmse"] if metrics["baseline_rmse"] else 0.0
     return Judgement(
         gain >= MIN_GAIN_ON_MEAN,
-        f"RMSE {figures['rmse']:.2f} minutes is {gain:.1%} below that of the mean, "
-        f"{figures['baseline_rmse']:.2f}; at least {MIN_GAIN_ON_MEAN:.0%} are usual",
-        {"gain": gain, "rmse": figures["rmse"], "baseline_rmse": figures["baseline_rmse"]},
+        f"RMSE {metrics['rmse']:.2f} minutes is {gain:.1%} below that of the mean, "
+        f"{metrics['baseline_rmse']:.2f}; at least {MIN_GAIN_ON_MEAN:.0%} are usual",
+        {"gain": gain, "rmse": metrics["rmse"], "baseline_rmse": metrics["baseline_rmse"]},
     )
 
 
@@ -122,7 +122,7 @@ def better_than_mean(figures: Mapping[str, float]) -> Judgement:
 def rmse_of_earlier_months(rmse: float, earlier: Mapping[Month, float]) -> Judgement:
     """The RMSE is no worse than usual in the half year before, as far as it is stored.
 
-    If it is: compare the pictures with those of an earlier month. Traffic changes, but seldom so
+    If it is: compare the plots with those of an earlier month. Traffic changes, but seldom so
     fast; a damaged column is likelier.
     """
     if not earlier:
@@ -152,9 +152,9 @@ def window_complete(
     If not: materialize the missing months, then boosted_model and what follows it once more, in
     one run over the range. A fleet's first month has none before it, and trains on itself.
     """
-    figures = {"training_months": len(trained_on), "missing_months": len(missing)}
+    metrics = {"training_months": len(trained_on), "missing_months": len(missing)}
     if alone and not under_way:
-        return Judgement(True, "No earlier month is stored: trained on this one alone", figures)
+        return Judgement(True, "No earlier month is stored: trained on this one alone", metrics)
     finding = f"Trained on {', '.join(trained_on)}"
     if missing:
         finding += f"; not stored: {', '.join(map(str, missing))}"
@@ -165,7 +165,7 @@ def window_complete(
     complete = not (missing or since or under_way)
     if not complete and command:
         finding += f". Afterwards, in order of the months: {command}"
-    return Judgement(complete, finding, figures)
+    return Judgement(complete, finding, metrics)
 
 
 @month_check
@@ -192,7 +192,7 @@ def interval_coverage(models: Mapping[str, Mapping[str, Any]]) -> Judgement:
     """Eight trips of ten lie within the boosted model's interval.
 
     If not: durations scatter otherwise than in the month that the interval was calibrated on.
-    Do not trust the bounds for this month; see coverage by fifth for where they fail.
+    Do not trust the bounds for this month; see coverage by quantile bin for where they fail.
     """
     if "boosted" not in models:
         return Judgement(True, NO_EARLIER_MODEL, {"scored_models": len(models)})

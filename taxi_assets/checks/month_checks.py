@@ -13,8 +13,8 @@ class Judgement(NamedTuple):
 
     Attributes:
         passed: whether the month is as usual.
-        finding: the figures in a sentence.
-        metadata: the figures as numbers.
+        finding: the metrics in a sentence.
+        metadata: the metrics as numbers.
     """
 
     passed: bool

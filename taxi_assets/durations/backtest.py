@@ -3,8 +3,8 @@
 from math import sqrt
 from typing import TYPE_CHECKING, Any
 
-from taxi_assets.durations.answers import split_up
 from taxi_assets.durations.cleaning import DURATION
+from taxi_assets.durations.inference import split_up
 from taxi_assets.durations.sums import add_up, distinct
 from taxi_assets.durations.window import cells_of
 from taxi_assets.tlc.zones import AIRPORTS, MANHATTAN
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from taxi_assets.durations.answers import Cells
+    from taxi_assets.durations.inference import Cells
 
 CLOSE = 5.0
 """Minutes within which a prediction is called close."""
@@ -77,7 +77,7 @@ class HeldOutTrips:
             ``rmse``, ``mae``, ``bias`` (predicted less actual) and ``p90_error`` (90 % quantile of
             the absolute error), in minutes; ``within_5_minutes``, a share; ``interval_coverage``
             (share of the trips within their interval), ``interval_width`` (mean, minutes) and
-            ``interval_coverage_by_fifth`` of the predicted duration, all None without an interval;
+            ``interval_coverage_by_bin`` of the predicted duration, all None without an interval;
             and ``segments``, with ``trips``, ``rmse``, its ``rmse_standard_error``, and ``bias``.
         """
         import numpy as np
@@ -89,7 +89,7 @@ class HeldOutTrips:
         absolute -= self._actual
         np.abs(absolute, out=absolute)
         fourth = add_up(self.cell_of_trip, len(self.cells), *[absolute] * 4)
-        figures: dict[str, Any] = {
+        metrics: dict[str, Any] = {
             "rmse": float(np.sqrt(max(0.0, squared.sum()) / self.trips)),
             "mae": float(absolute.mean()),
             "bias": float(error.sum() / self.trips),
@@ -97,18 +97,18 @@ class HeldOutTrips:
             "p90_error": float(np.quantile(absolute, 0.9, overwrite_input=True)),
             "interval_coverage": None,
             "interval_width": None,
-            "interval_coverage_by_fifth": None,
+            "interval_coverage_by_bin": None,
         }
         if bounds is not None:
-            figures |= self._coverage(minutes, *bounds)
-        figures["segments"] = {
+            metrics |= self._coverage(minutes, *bounds)
+        metrics["segments"] = {
             name: _segment(
                 *(float(sums[chosen].sum()) for sums in (self._counts, error, squared, fourth))
             )
             for name, chosen in self._segments.items()
             if chosen.any()
         }
-        return figures
+        return metrics
 
     def _coverage(
         self,
@@ -124,14 +124,14 @@ class HeldOutTrips:
         held = add_up(self.cell_of_trip, len(self.cells), inside)
         order = np.argsort(minutes, kind="stable")
         before = np.cumsum(self._counts[order]) - self._counts[order]
-        fifth = np.empty(len(order), np.int64)
-        fifth[order] = np.minimum(before * 5 // self.trips, 4)
-        trips = np.bincount(fifth, self._counts, 5)
-        share = np.bincount(fifth, held, 5) / np.maximum(trips, 1)
+        quantile_bin = np.empty(len(order), np.int64)
+        quantile_bin[order] = np.minimum(before * 5 // self.trips, 4)
+        trips = np.bincount(quantile_bin, self._counts, 5)
+        share = np.bincount(quantile_bin, held, 5) / np.maximum(trips, 1)
         return {
             "interval_coverage": float(held.sum() / self.trips),
             "interval_width": float(((high - low) * self._counts).sum() / self.trips),
-            "interval_coverage_by_fifth": [
+            "interval_coverage_by_bin": [
                 float(value) if count else None for value, count in zip(share, trips, strict=True)
             ],
         }
@@ -151,7 +151,7 @@ class HeldOutMonth:
 
 
 def _segment(trips: float, errors: float, squares: float, fourth_powers: float) -> dict[str, Any]:
-    """A segment's figures from sums over its trips."""
+    """A segment's metrics from sums over its trips."""
     square = max(0.0, squares) / trips
     rmse = sqrt(square)
     # Of the mean square, carried over to its root.

@@ -8,8 +8,8 @@ prediction follows from its sums, too: Σ(y - p)² = Σy² - 2pΣy + np².
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from taxi_assets.durations.answers import PAIR_FEATURES, Boosted, BoostedPairs, Encoding
-from taxi_assets.durations.encoding import fit_encoding
+from taxi_assets.durations.inference import PAIR_FEATURES, Boosted, BoostedPairs, Encoding
+from taxi_assets.durations.target_encoding import fit_encoding
 from taxi_assets.durations.window import FOLDS, Window
 
 if TYPE_CHECKING:

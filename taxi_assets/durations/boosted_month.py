@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from taxi_assets.durations import boosted
-from taxi_assets.durations.answers import BANDS, Boosted, BoostedPairs, Encoding, part
 from taxi_assets.durations.cleaning import DURATION, HOUR, VALIDATES
+from taxi_assets.durations.inference import BANDS, Boosted, BoostedPairs, Encoding, part
 from taxi_assets.durations.intervals import calibrate
 from taxi_assets.durations.models import ENCODING, fit_models, join, read_models
 from taxi_assets.durations.scoring import r_squared
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from taxi_assets.durations.answers import Arrays
+    from taxi_assets.durations.inference import Arrays
 
 BOOSTED, INTERVAL, PAIR_INTERVAL = "boosted", "interval", "pair_interval"
 
@@ -71,7 +71,7 @@ class BoostedValidation:
     hours: "NDArray[Any]"
 
     def score(self, cleaned_trips: "pd.DataFrame") -> dict[str, float]:
-        """Figures on the same rows, and under the same names, as those of the linear model."""
+        """Metrics on the same rows, and under the same names, as those of the linear model."""
         import numpy as np
 
         errors = self.actual - self.predicted

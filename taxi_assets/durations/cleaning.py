@@ -11,7 +11,7 @@ from taxi_assets.errors import first_line
 from taxi_assets.tlc.fleets import DISTANCE, DROPOFF_ZONE, PICKUP_ZONE, Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import MAX_TRIPS, ParquetError, decoded_batches
-from taxi_assets.tlc.survey import times_within
+from taxi_assets.tlc.raw_summary import times_within
 
 if TYPE_CHECKING:
     import numpy as np

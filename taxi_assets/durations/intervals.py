@@ -1,6 +1,6 @@
-"""Fitting intervals that hold eight trips of ten: how errors scatter, by fifth of the prediction.
+"""Fitting intervals that hold eight trips of ten: how errors scatter, by quantile bin.
 
-See ``answers.Interval``, which reads the arrays that are made here.
+See ``inference.Interval``, which reads the arrays that are made here.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from sklearn.feature_extraction import DictVectorizer
     from sklearn.linear_model import LinearRegression
 
-    from taxi_assets.durations.answers import Cells, DurationModel
+    from taxi_assets.durations.inference import Cells, DurationModel
 
 LOW, HIGH = 0.1, 0.9
 """The quantiles that the bounds are."""
 
-FIFTHS = (0.2, 0.4, 0.6, 0.8)
+BIN_EDGES = (0.2, 0.4, 0.6, 0.8)
 
 
 def calibrate(
     model: "DurationModel", cells: "Cells", actual: "NDArray[np.float64]"
 ) -> "dict[str, NDArray[np.float64]]":
-    """The arrays of an ``answers.Interval``, from trips that the model was not fitted on.
+    """The arrays of an ``inference.Interval``, from trips that the model was not fitted on.
 
     Args:
         model: predicts minutes and spread.
@@ -39,12 +39,12 @@ def calibrate(
     met, trip, _ = distinct(cells)
     minutes, spread = (values[trip] for values in model.predict_with_spread(met))
     scaled = (actual - minutes) / spread
-    edges = np.quantile(minutes, FIFTHS)
-    fifth = np.searchsorted(edges, minutes, side="right")
+    edges = np.quantile(minutes, BIN_EDGES)
+    quantile_bin = np.searchsorted(edges, minutes, side="right")
     bounds = []
-    for number in range(len(FIFTHS) + 1):
-        # Where all predictions are alike, some fifths are empty.
-        errors = scaled[fifth == number]
+    for number in range(len(BIN_EDGES) + 1):
+        # Where all predictions are alike, some quantile bins are empty.
+        errors = scaled[quantile_bin == number]
         bounds.append(np.quantile(errors if len(errors) else scaled, [LOW, HIGH]))
     low, high = np.transpose(bounds)
     return {"edges": edges, "low": low, "high": high}
@@ -56,7 +56,7 @@ def linear_arrays(
     """The arrays of an ``answers.Linear``: intercept, and coefficients by zone number."""
     import numpy as np
 
-    from taxi_assets.durations.answers import ZONES
+    from taxi_assets.durations.inference import ZONES
     from taxi_assets.durations.window import zone_number
 
     coefficients = {PICKUP_ZONE: np.zeros(ZONES), DROPOFF_ZONE: np.zeros(ZONES)}
@@ -76,7 +76,7 @@ def servable_linear(
     vectorizer: "DictVectorizer", model: "LinearRegression", cleaned_trips: "pd.DataFrame"
 ) -> "dict[str, NDArray[Any]]":
     """The arrays of a linear model and of its interval, by ``linear.…`` and ``interval.…``."""
-    from taxi_assets.durations.answers import Linear
+    from taxi_assets.durations.inference import Linear
     from taxi_assets.durations.models import join
     from taxi_assets.durations.window import cells_of
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from taxi_assets.durations.answers import (
+from taxi_assets.durations.boosted import fit_boosted
+from taxi_assets.durations.inference import (
     Arrays,
     Boosted,
     Cells,
@@ -20,8 +21,7 @@ from taxi_assets.durations.answers import (
     Floats,
     part,
 )
-from taxi_assets.durations.boosted import fit_boosted
-from taxi_assets.durations.encoding import fit_encoding
+from taxi_assets.durations.target_encoding import fit_encoding
 from taxi_assets.durations.window import Window
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ SEGMENT_SHARE, SEGMENT_TRIPS = 0.01, 2_000
 SEGMENT_LOSS, STANDARD_ERRORS = 0.05, 2.0
 """How far the RMSE of a segment may rise; nor does it count within these standard errors."""
 
-Figures = Mapping[str, Any]
+Metrics = Mapping[str, Any]
 """What ``backtest`` stores of a model or of a month, or what ``champion`` stores of a month."""
 
 
@@ -71,7 +71,7 @@ class Version:
             "ratio": self.ratio,
         }
 
-    def stands_for(self, stored: Figures | None) -> bool:
+    def stands_for(self, stored: Metrics | None) -> bool:
         """Whether it is the version that is stored, or a newer one of its month and family."""
         if stored is None:
             return False
@@ -133,7 +133,7 @@ class Decision(NamedTuple):
 
 
 def begin(
-    month: str, standing: Standing, versions: Sequence[Version], decided: Mapping[str, Figures]
+    month: str, standing: Standing, versions: Sequence[Version], decided: Mapping[str, Metrics]
 ) -> Decision:
     """Find whom a month's challengers have to beat.
 
@@ -178,7 +178,7 @@ def begin(
 
 
 def _recall(
-    versions: Sequence[Version], alias: Version | None, stored: Figures | None
+    versions: Sequence[Version], alias: Version | None, stored: Metrics | None
 ) -> Version | None:
     """A stored champion, if its version is still there, or one that was made in its place."""
     found = [each for each in versions if each.stands_for(stored)]
@@ -190,7 +190,7 @@ def _recall(
 
 
 def find_previous(
-    standing: Standing, versions: Mapping[int, Version], decided: Mapping[str, Figures]
+    standing: Standing, versions: Mapping[int, Version], decided: Mapping[str, Metrics]
 ) -> int | None:
     """Find the number of the version that served before the champion.
 
@@ -214,9 +214,9 @@ def find_previous(
 
 def decide(
     begun: Decision,
-    backtest: Figures,
+    backtest: Metrics,
     versions: Sequence[Version],
-    figures: Figures | None,
+    metrics: Metrics | None,
     unreadable: str = "",
 ) -> Decision:
     """Hold a month's contest.
@@ -225,7 +225,7 @@ def decide(
         begun: what the month begins with.
         backtest: what ``backtest`` stores of the month.
         versions: all that are registered, in order of their numbers.
-        figures: the champion's on the month; None if it was trained on the month.
+        metrics: the champion's on the month; None if it was trained on the month.
         unreadable: why the champion cannot be read, if it cannot.
     """
     champion, ratio = None if unreadable else begun.before, None
@@ -235,19 +235,19 @@ def decide(
     challengers = [each for each in _challengers(backtest, versions) if each[0] != champion]
     if champion is None:
         best, said = _first(backtest, challengers, distrust)
-    elif figures is None:
+    elif metrics is None:
         best, said = champion, f"kept {champion}, which has seen the month"
     else:
-        ratio = relative_rmse(figures, backtest["models"])
+        ratio = relative_rmse(metrics, backtest["models"])
         champion = replace(champion, ratio=ratio if champion.ratio is None else champion.ratio)
         pinned = "" if begun.pinned is None else f"it is pinned ({begun.pinned})"
-        best, said = _contest(champion, figures, backtest, challengers, pinned or distrust)
+        best, said = _contest(champion, metrics, backtest, challengers, pinned or distrust)
     said = "; ".join(filter(None, (chosen, unreadable, said)))
     return begun._replace(champion=best, before=champion, decision=said, relative_rmse=ratio)
 
 
 def _first(
-    backtest: Figures, challengers: Sequence[tuple[Version, Figures]], barred: str
+    backtest: Metrics, challengers: Sequence[tuple[Version, Metrics]], barred: str
 ) -> tuple[Version | None, str]:
     """The first champion, where there is none, and what to say of it."""
     models = backtest["models"]
@@ -255,48 +255,48 @@ def _first(
         scored = any(family in models for family in FAMILIES)
         why = "no scored model is registered" if scored else "no earlier model has been scored"
         return None, f"no champion: {why}"
-    best, figures = challengers[0]
-    said = f"{best}, RMSE {figures['rmse']:.3f} minutes"
+    best, metrics = challengers[0]
+    said = f"{best}, RMSE {metrics['rmse']:.3f} minutes"
     if not barred and best.ratio is not None and best.ratio >= 1:
         barred = f"{said}, is no better than a lookup table, {models[REFERENCE]['rmse']:.3f}"
     if barred:
         return None, f"no champion: {barred}"
-    return best, f"the first champion is {said}, coverage {figures['interval_coverage']:.1%}"
+    return best, f"the first champion is {said}, coverage {metrics['interval_coverage']:.1%}"
 
 
 def _contest(
     champion: Version,
-    figures: Figures,
-    backtest: Figures,
-    challengers: Sequence[tuple[Version, Figures]],
+    metrics: Metrics,
+    backtest: Metrics,
+    challengers: Sequence[tuple[Version, Metrics]],
     barred: str,
 ) -> tuple[Version, str]:
     """Who serves after a champion was challenged, and what to say of it."""
-    kept = f"kept {champion}, RMSE {figures['rmse']:.3f} minutes"
+    kept = f"kept {champion}, RMSE {metrics['rmse']:.3f} minutes"
     if barred or not challengers:
         return champion, f"{kept}; {barred or 'nobody challenges it'}"
     for version, scored in challengers:
-        reason = objection(backtest["trips"], figures, scored)
+        reason = objection(backtest["trips"], metrics, scored)
         if reason is None:
             return version, (
                 f"{version} takes over from {champion}: RMSE {scored['rmse']:.3f} instead of "
-                f"{figures['rmse']:.3f} minutes, {1 - scored['rmse'] / figures['rmse']:.1%} less, "
+                f"{metrics['rmse']:.3f} minutes, {1 - scored['rmse'] / metrics['rmse']:.1%} less, "
                 f"coverage {scored['interval_coverage']:.1%}"
             )
         kept += f"; {version} {reason}"
     return champion, kept
 
 
-def objection(trips: int, champion: Figures, challenger: Figures) -> str | None:
-    """Why a challenger may not take over, by figures on so many trips; None if it may."""
+def objection(trips: int, champion: Metrics, challenger: Metrics) -> str | None:
+    """Why a challenger may not take over, by metrics on so many trips; None if it may."""
     if challenger["rmse"] > (1 - MIN_GAIN) * champion["rmse"]:
         gain = 1 - challenger["rmse"] / champion["rmse"] if champion["rmse"] else 0.0
         said = f"{gain:.1%} less; {MIN_GAIN:.1%} are asked" if gain > 0 else f"{-gain:.1%} more"
         return f"has RMSE {challenger['rmse']:.3f}, {said}"
     off, of_champion = (
         # Rounded, as a subtraction adds something in the sixteenth digit.
-        round(abs(figures["interval_coverage"] - COVERAGE), 9)
-        for figures in (challenger, champion)
+        round(abs(metrics["interval_coverage"] - COVERAGE), 9)
+        for metrics in (challenger, champion)
     )
     if off > COVERAGE_TOLERANCE and off >= of_champion:
         return f"has a coverage of {challenger['interval_coverage']:.1%}"
@@ -311,25 +311,25 @@ def objection(trips: int, champion: Figures, challenger: Figures) -> str | None:
     return None
 
 
-def relative_rmse(figures: Figures, models: Figures) -> float | None:
+def relative_rmse(metrics: Metrics, models: Metrics) -> float | None:
     """An RMSE beside that of the lookup table."""
     reference = models.get(REFERENCE, {}).get("rmse")
-    return figures["rmse"] / reference if reference else None
+    return metrics["rmse"] / reference if reference else None
 
 
-def _challengers(backtest: Figures, versions: Sequence[Version]) -> list[tuple[Version, Figures]]:
-    """The versions of the models that the month has scored, and their figures, the best first.
+def _challengers(backtest: Metrics, versions: Sequence[Version]) -> list[tuple[Version, Metrics]]:
+    """The versions of the models that the month has scored, and their metrics, the best first.
 
     A newer version of the same month and family takes a scored one's place, an older one never.
     """
     month, models, found = str(backtest["month"]), backtest["models"], []
     newest = {(each.month, each.family): each for each in versions}
-    for figures in (models[family] for family in FAMILIES if family in models):
-        scored = [each for each in versions if each.run_id == figures["mlflow_run_id"]]
+    for metrics in (models[family] for family in FAMILIES if family in models):
+        scored = [each for each in versions if each.run_id == metrics["mlflow_run_id"]]
         kinds = [(each.month, each.family) for each in scored if each.month][-1:]
-        ratio = relative_rmse(figures, models)
+        ratio = relative_rmse(metrics, models)
         found += [
-            (replace(newest[kind], since=month, ratio=ratio), figures)
+            (replace(newest[kind], since=month, ratio=ratio), metrics)
             for kind in kinds
             if str(kind[0]) < month
         ]

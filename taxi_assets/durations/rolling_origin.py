@@ -9,18 +9,18 @@ from math import sqrt
 from typing import TYPE_CHECKING, Any
 
 from taxi_assets.durations import boosted, window
-from taxi_assets.durations.answers import LONGEST, SHORTEST, Encoding
-from taxi_assets.durations.encoding import fit_encoding
+from taxi_assets.durations.inference import LONGEST, SHORTEST, Encoding
 from taxi_assets.durations.models import Lookup
 from taxi_assets.durations.scoring import squared_error
 from taxi_assets.durations.sums import distinct
+from taxi_assets.durations.target_encoding import fit_encoding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import pandas as pd
 
-    from taxi_assets.durations.answers import Cells
+    from taxi_assets.durations.inference import Cells
     from taxi_assets.durations.window import Window
     from taxi_assets.tlc.months import Month
 

@@ -51,7 +51,7 @@ def score_model(
     model: "LinearRegression",
     validation: Validation,
 ) -> dict[str, float]:
-    """The month's figures.
+    """The month's metrics.
 
     Squared errors follow from the zone pairs: over the n trips of a pair with prediction p,
     Σ(y - p)² = Σy² - 2pΣy + np². The absolute error does not, and takes one pass over the trips.

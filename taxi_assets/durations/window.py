@@ -8,8 +8,8 @@ one parity share their folds, which keeps the table short however many months th
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from taxi_assets.durations.answers import BANDS, ZONES, band_of
 from taxi_assets.durations.cleaning import HOUR
+from taxi_assets.durations.inference import BANDS, ZONES, band_of
 from taxi_assets.durations.sums import HOURS, TRAIN, split
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
 from taxi_assets.tlc.zones import LAST_ZONE
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from taxi_assets.durations.answers import Cells
+    from taxi_assets.durations.inference import Cells
     from taxi_assets.tlc.months import Month
 
 FOLDS = 5

@@ -2,7 +2,7 @@
 
 A step over several months that gives outputs has Dagster record all of them at its end, with one
 data version. So each month is recorded here instead, as Dagster records a single one: when it is
-stored, with its own figures, data version and inputs, and with check results that target it.
+stored, with its own metrics, data version and inputs, and with check results that target it.
 """
 
 import re
@@ -299,16 +299,16 @@ class Records:
 
 
 def _shown(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Metadata as people read it: figures with three decimals. What is stored has all."""
+    """Metadata as people read it: metrics with three decimals. What is stored has all."""
     return {name: _rounded(value) for name, value in metadata.items()}
 
 
 def _rounded(value: Any) -> Any:
     match value:
         case float() | dg.FloatMetadataValue():
-            figure = value if isinstance(value, float) else value.value
+            metric = value if isinstance(value, float) else value.value
             # Dagster's pages show nothing of a value that JSON does not have.
-            return round(figure, 3) if figure is not None and isfinite(figure) else str(figure)
+            return round(metric, 3) if metric is not None and isfinite(metric) else str(metric)
         case dg.TableMetadataValue(records=rows, schema=schema):
             rounded = [dg.TableRecord(_shown(row.data)) for row in rows]
             return dg.MetadataValue.table(rounded, schema)

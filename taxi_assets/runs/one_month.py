@@ -15,8 +15,8 @@ import dagster as dg
 
 from taxi_assets.errors import MonthError
 from taxi_assets.runs.event_log import Failed, Record, Records, months_under_way
+from taxi_assets.runs.month_values import MonthValues
 from taxi_assets.runs.monthly_asset import MonthContext, MonthlyAsset, resource_keys
-from taxi_assets.runs.values import MonthValues
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 

@@ -8,7 +8,7 @@ from functools import cache
 import dagster as dg
 
 from taxi_assets.runs.console import show_brief_lines
-from taxi_assets.tracking.servers import try_mlflow_briefly
+from taxi_assets.tracking.server import try_mlflow_briefly
 
 
 @cache

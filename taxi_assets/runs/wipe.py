@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from taxi_assets.errors import MonthError, mask
-from taxi_assets.reporting.charts import BOOSTED_PICTURES, COVERAGE, PICTURES
+from taxi_assets.reports.plots import BOOSTED_PLOTS, COVERAGE, PLOTS
 from taxi_assets.runs.dead_runs import end_dead_runs
 from taxi_assets.runs.event_log import keys_of
 from taxi_assets.settings import Settings
@@ -15,7 +15,7 @@ from taxi_assets.storage.layout import EXTENSIONS, own_files
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tracking.removal import find_tracked, remove_tracked
-from taxi_assets.tracking.servers import TrackingServer
+from taxi_assets.tracking.server import TrackingServer
 
 
 def wipe(
@@ -36,7 +36,7 @@ def wipe(
         _refuse_live_runs(fleet, runs)
         own_runs = [run for run in runs if made[run.run_id] <= ours]
         keys = sorted(ours & set(instance.all_asset_keys()))
-        drawn = (*PICTURES, *BOOSTED_PICTURES, COVERAGE)
+        drawn = (*PLOTS, *BOOSTED_PLOTS, COVERAGE)
         files, others = own_files(storage.names, fleet.name, drawn, month)
         tracked = find_tracked(server, fleet, month)
         mlflow_runs = [run for run in tracked.runs if run.info.lifecycle_stage != "deleted"]

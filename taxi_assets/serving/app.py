@@ -17,7 +17,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from taxi_assets.serving.inference import predict_trips, predict_week
 from taxi_assets.serving.pages import page, page_file
-from taxi_assets.serving.questions import show_hour
+from taxi_assets.serving.parsing import show_hour
 from taxi_assets.serving.schemas import (
     REFUSED,
     Answer,
@@ -30,7 +30,7 @@ from taxi_assets.serving.schemas import (
     TripQuery,
     Week,
 )
-from taxi_assets.serving.strict import StrictRoute, refuse
+from taxi_assets.serving.validation import StrictRoute, refuse
 from taxi_assets.serving.watch import Watch
 from taxi_assets.tlc.zones import ZONES
 from taxi_assets.tracking.champions import Serving

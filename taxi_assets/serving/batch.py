@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from taxi_assets.durations.answers import band_of, number
+from taxi_assets.durations.inference import band_of, number
 from taxi_assets.durations.predictions import MINUTES
 from taxi_assets.errors import first_line
-from taxi_assets.serving.questions import QuestionError
+from taxi_assets.serving.parsing import QuestionError
 from taxi_assets.tlc.atomic import replacing
 from taxi_assets.tlc.coercion import is_text, plain, read_times, read_zone_ids, show
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, FLEETS, PICKUP_ZONE
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from taxi_assets.tracking.champions import Serving
-    from taxi_assets.tracking.served import TripDuration
+    from taxi_assets.tracking.served_model import TripDuration
 
 PICKUP_TIME = "pickup_datetime"
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from taxi_assets.durations.answers import band_of, number
-from taxi_assets.serving.questions import WEEKDAYS, QuestionError, find_zone, hour_at
+from taxi_assets.durations.inference import band_of, number
+from taxi_assets.serving.parsing import WEEKDAYS, QuestionError, find_zone, hour_at
 from taxi_assets.tlc.zones import ZONES
 from taxi_assets.tracking.champions import Serving
 

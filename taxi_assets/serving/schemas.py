@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from taxi_assets.durations.promotion import Version
-from taxi_assets.serving.questions import find_zone, hour_at
+from taxi_assets.serving.parsing import find_zone, hour_at
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
 from taxi_assets.tlc.zones import ZONES
 

@@ -12,8 +12,8 @@ from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 
 if TYPE_CHECKING:
-    from taxi_assets.durations.answers import DurationModel, Interval
     from taxi_assets.durations.backtest import HeldOutTrips
+    from taxi_assets.durations.inference import DurationModel, Interval
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class EarlierModel:
 
     def score(self, trips: "HeldOutTrips") -> dict[str, Any]:
         """Score what the model would have answered."""
-        from taxi_assets.durations.answers import answer
+        from taxi_assets.durations.inference import answer
 
         if self.interval is None or self.mlflow_run_id is None:
             return trips.score(self.model.predict(trips.cells))
@@ -47,7 +47,7 @@ class EarlierModel:
         return trips.score(minutes, (low, high))
 
     def describe(self) -> dict[str, Any]:
-        """What figures say of the model beside its score."""
+        """What metrics say of the model beside its score."""
         return {
             "trained_through": str(self.trained_through),
             "training_months": list(self.training_months),
@@ -71,7 +71,7 @@ def earlier_models(
         MonthError: a model's vectorizer is another's.
         ServiceError: the storage does not answer.
     """
-    from taxi_assets.durations.answers import TreesError
+    from taxi_assets.durations.inference import TreesError
 
     found: dict[str, EarlierModel] = {}
     for asset, read in (("model", _linear), ("boosted_model", _boosted)):
@@ -87,7 +87,7 @@ def earlier_models(
 
 
 def _linear(fleet: Fleet, month: Month, load: Load) -> dict[str, EarlierModel]:
-    from taxi_assets.durations.answers import Interval, Linear
+    from taxi_assets.durations.inference import Interval, Linear
     from taxi_assets.durations.intervals import linear_arrays
 
     vectorizer, trained = load("vectorizer", month), load("model", month)
@@ -102,7 +102,7 @@ def _linear(fleet: Fleet, month: Month, load: Load) -> dict[str, EarlierModel]:
 
 
 def _boosted(_fleet: Fleet, month: Month, load: Load) -> dict[str, EarlierModel]:
-    from taxi_assets.durations.answers import Interval, part
+    from taxi_assets.durations.inference import Interval, part
     from taxi_assets.durations.models import read_models
 
     arrays: Mapping[str, Any] = load("boosted_model", month)

@@ -149,7 +149,7 @@ class Json(Format):
         except RecursionError:
             raise UnreadableFileError("its values are nested too deeply") from None
         if not isinstance(value, dict):
-            raise UnreadableFileError("it has no figures by name")
+            raise UnreadableFileError("it has no metrics by name")
         found = value.pop(CHECKSUM, None)
         if found is None:
             raise UnreadableFileError("it has no checksum, as an earlier version wrote it")

@@ -15,8 +15,8 @@ from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
 from taxi_assets.tlc.prefetch import Prefetch
+from taxi_assets.tlc.raw_summary import Survey, survey_trips
 from taxi_assets.tlc.source import Report
-from taxi_assets.tlc.survey import Survey, survey_trips
 
 
 class Incoming(NamedTuple):

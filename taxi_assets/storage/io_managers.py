@@ -173,7 +173,7 @@ FORMATS: Mapping[str, Format] = {
 def io_managers() -> dict[str, dg.IOManagerDefinition]:
     """The IO managers by the keys under which assets name them; all take ``storage``."""
     more = {"month_files": MonthFileIOManager, "frames": FrameIOManager}
-    keys = (*more, "estimators", "arrays", "figures")
+    keys = (*more, "estimators", "arrays", "metrics")
     return {key: _in_storage(more.get(key, MonthlyIOManager)) for key in keys}
 
 

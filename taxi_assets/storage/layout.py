@@ -22,8 +22,8 @@ MONTH = r"(\d{4}-(?:0[1-9]|1[0-2]))"
 NOTE = r"\.(?:source\.[0-9a-f]{16}|stored|profile|trained)\.json"
 """Patterns of a month in names, and of the endings of notes beside a month's file."""
 
-PICTURES = "pictures"
-"""The folder of a fleet's pictures, by month."""
+PLOTS = "plots"
+"""The folder of a fleet's plots, by month."""
 
 
 def stored_file(fleet: str, asset: str, month: Month) -> str:
@@ -36,9 +36,9 @@ def note(path: str, name: str) -> str:
     return f"{path.rpartition('.')[0]}.{name}.json"
 
 
-def picture_file(fleet: str, month: Month, name: str) -> str:
-    """A picture of the month."""
-    return f"{fleet}/{PICTURES}/{month}/{name}.png"
+def plot_file(fleet: str, month: Month, name: str) -> str:
+    """A plot of the month."""
+    return f"{fleet}/{PLOTS}/{month}/{name}.png"
 
 
 def months_among(names: Iterable[str], asset: str) -> list[Month]:
@@ -50,7 +50,7 @@ def months_among(names: Iterable[str], asset: str) -> list[Month]:
 def own_files(
     names: Callable[[str], Iterable[str]],
     fleet: str,
-    pictures: Collection[str],
+    plots: Collection[str],
     month: Month | None,
 ) -> tuple[list[str], list[str]]:
     """What lies in a fleet's folder: what has been written here, and what somebody else keeps.
@@ -58,17 +58,17 @@ def own_files(
     Args:
         names: what is in a folder.
         fleet: whose folder, by name.
-        pictures: names of a month's pictures.
+        plots: names of a month's plots.
         month: of which is asked; None for all.
     """
     written, others = [], []
     for asset in names(fleet):
         inside = f"{fleet}/{asset}"
-        if asset == PICTURES:
+        if asset == PLOTS:
             found = [
                 f"{each}/{name}" for each in names(inside) for name in names(f"{inside}/{each}")
             ]
-            pattern = rf"{MONTH}/(?:{'|'.join(map(re.escape, pictures))})\.png"
+            pattern = rf"{MONTH}/(?:{'|'.join(map(re.escape, plots))})\.png"
         elif asset in EXTENSIONS:
             found = list(names(inside))
             pattern = rf"{MONTH}(?:{re.escape(EXTENSIONS[asset])}|{NOTE})"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taxi_assets.checks.thresholds import DECAY_MONTHS, EARLIER_MONTHS
-from taxi_assets.durations.profiles import Profile, parse_profile
+from taxi_assets.durations.drift import Profile, parse_profile
 from taxi_assets.errors import NotStoredError, UnusableValueError, command
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Json

@@ -10,10 +10,10 @@ day-long duration, unknown zones, missing passenger counts, the column types of 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taxi_assets.tlc.city import HOURLY_DEMAND, HOURLY_SPEED, City, build_city
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, FLEETS, PICKUP_ZONE, Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.schema import month_schema
+from taxi_assets.tlc.synthetic_city import HOURLY_DEMAND, HOURLY_SPEED, City, build_city
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from taxi_assets.durations.promotion import (
     Decision,
-    Figures,
+    Metrics,
     Standing,
     Version,
     begin,
     decide,
 )
 from taxi_assets.tracking.registry import CHAMPION, PINNED, PREVIOUS, find_model, registered_name
-from taxi_assets.tracking.servers import TrackingError, TrackingServer
+from taxi_assets.tracking.server import TrackingError, TrackingServer
 from taxi_assets.tracking.versions import UnusableVersionError, load_version, registered_versions
 
 if TYPE_CHECKING:
     from taxi_assets.durations.backtest import HeldOutTrips
-    from taxi_assets.tracking.served import TripDuration
+    from taxi_assets.tracking.served_model import TripDuration
 
 JUDGED_THROUGH, FOLLOWED = "judged_through", "followed"
 
@@ -100,8 +100,8 @@ class Champions:
     def judge(
         self,
         seen: Standing,
-        backtest: Figures,
-        decided: Mapping[str, Figures],
+        backtest: Metrics,
+        decided: Mapping[str, Metrics],
         trips: "HeldOutTrips",
     ) -> Decision:
         """Find who serves from a month on.
@@ -136,16 +136,16 @@ class Champions:
                 "where the versions are lost, make all months again, from the first on."
             )
         begun = begin(month, seen, versions, decided)
-        figures, unreadable = None, ""
+        metrics, unreadable = None, ""
         if (champion := begun.before) is not None:
             try:
                 served = load_version(self._server, self._fleet, champion.number)
                 if champion.month is None or str(champion.month) < month:
                     minutes, low, high = trips.ask(str(champion.run_id), served.answer_cells)
-                    figures = trips.score(minutes, (low, high))
+                    metrics = trips.score(minutes, (low, high))
             except UnusableVersionError as error:
                 unreadable = f"the champion cannot be read ({str(error).rstrip('.')})"
-        return decide(begun, backtest, versions, figures, unreadable)
+        return decide(begun, backtest, versions, metrics, unreadable)
 
     def follow(self, seen: Standing, decision: Decision) -> list[str]:
         """Have the aliases follow a month whose decision is stored; return what is to be said.

@@ -56,7 +56,7 @@ def code() -> str:
     package = Path(__file__).parents[1]
     answers, served = (
         (package / path).read_text(encoding="utf-8")
-        for path in ("durations/answers.py", "tracking/served.py")
+        for path in ("durations/inference.py", "tracking/served_model.py")
     )
     alone = re.sub(r"^from taxi_assets[^)]*\)\n", "", served, flags=re.MULTILINE)
     return f"{answers}\n\n{alone}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tracking.registry import ALL_VERSIONS, Registry, find_model, registered_name
-from taxi_assets.tracking.servers import TrackingServer
+from taxi_assets.tracking.server import TrackingServer
 from taxi_assets.tracking.tags import FLEET, PARTITION
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import dagster as dg
 
 from taxi_assets.errors import MonthError
 from taxi_assets.tlc.fetch import Origin
-from taxi_assets.tracking.owners import OWNER, Owner
-from taxi_assets.tracking.servers import TrackingError, TrackingServer
+from taxi_assets.tracking.run_ownership import OWNER, Owner
+from taxi_assets.tracking.server import TrackingError, TrackingServer
 from taxi_assets.tracking.tags import (
     BACKTEST_MONTH,
     DATA_VERSION,
@@ -119,7 +119,7 @@ class Tracking:
                 # By a run whose model was stored for a moment.
                 client.delete_tag(run_id, SUPERSEDED_BY)
 
-    def log_backtest(self, context: TrainedMonth, run_id: str, figures: Mapping[str, Any]) -> None:
+    def log_backtest(self, context: TrainedMonth, run_id: str, metrics: Mapping[str, Any]) -> None:
         """Log to a model's run how the model does on a later month.
 
         Nothing is logged to a run that somebody has deleted.
@@ -143,7 +143,7 @@ class Tracking:
                 run_id,
                 [
                     Metric(f"backtest_{name}", value, now, 0)
-                    for name, value in figures.items()
+                    for name, value in metrics.items()
                     if isinstance(value, float)
                 ],
             )

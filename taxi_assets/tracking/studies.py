@@ -42,13 +42,13 @@ class StudyTracking(Tracking):
         moments = (trial.datetime_start, trial.datetime_complete)
         begun, ended = (round(moment.timestamp() * 1000) for moment in moments if moment)
         params = [Param(key, str(value)) for key, value in parameters.items()]
-        figures = [Metric(key, value, ended, 0) for key, value in metrics.items()]
+        logged = [Metric(key, value, ended, 0) for key, value in metrics.items()]
         with self.server.turn():
             client = self.server.client
             run_id = client.create_run(self._id, begun, run_name=name).info.run_id
             status = "FAILED"
             try:
-                client.log_batch(run_id, figures, params)
+                client.log_batch(run_id, logged, params)
                 status = "KILLED" if trial.state.name == "PRUNED" else "FINISHED"
             finally:
                 client.set_terminated(run_id, status, ended)

@@ -12,7 +12,7 @@ import dagster as dg
 from taxi_assets.durations import cleaning
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
-from taxi_assets.tracking.owners import OWNER, Owner
+from taxi_assets.tracking.run_ownership import OWNER, Owner
 
 DAGSTER_RUN = "dagster.run_id"
 PARTITION = "dagster.partition"

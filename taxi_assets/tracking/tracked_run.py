@@ -1,4 +1,4 @@
-"""The MLflow run of a month while it is open: from training to figures, in one block."""
+"""The MLflow run of a month while it is open: from training to metrics, in one block."""
 
 import logging
 import pickle
@@ -15,7 +15,7 @@ from taxi_assets.tracking.packaging import write_model
 from taxi_assets.tracking.registry import Registry
 from taxi_assets.tracking.resource import active_run
 from taxi_assets.tracking.runs import DeletedRunError, Tracking
-from taxi_assets.tracking.servers import TrackingError
+from taxi_assets.tracking.server import TrackingError
 from taxi_assets.tracking.tags import REASON, TrainedMonth
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class TrackedRun:
     """A block in which a month's MLflow run is begun or opened again, filled, and ended truthfully.
 
     If the block is left without an error the run is FINISHED, else FAILED, or KILLED if it was
-    interrupted. It is finished and registered before that, when the month's figures are stored.
+    interrupted. It is finished and registered before that, when the month's metrics are stored.
     """
 
     def __init__(self, tracking: Tracking, context: TrainedMonth, family: str) -> None:
@@ -140,17 +140,17 @@ class TrackedRun:
                 ) from None
         return int(model.to_dict()["model_size_bytes"])
 
-    def log_metrics(self, figures: Mapping[str, float]) -> None:
-        """Log the month's figures."""
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Log the month's metrics."""
         with self._server.turn():
-            self._mlflow.log_metrics(dict(figures))
+            self._mlflow.log_metrics(dict(metrics))
 
-    def log_pictures(self, pictures: Mapping[str, bytes]) -> None:
-        """Keep pictures (PNG), by name, with the run."""
+    def log_plots(self, plots: Mapping[str, bytes]) -> None:
+        """Keep plots (PNG), by name, with the run."""
         with self._server.turn(), tempfile.TemporaryDirectory() as folder:
-            for name, picture in pictures.items():
-                (Path(folder) / f"{name}.png").write_bytes(picture)
-            self._mlflow.log_artifacts(folder, "pictures")
+            for name, plot in plots.items():
+                (Path(folder) / f"{name}.png").write_bytes(plot)
+            self._mlflow.log_artifacts(folder, "plots")
 
     def supersede_others(self, stored_run_id: Callable[[], str]) -> None:
         """Tag the month's runs whose model is not the one that is stored.
@@ -169,7 +169,7 @@ class TrackedRun:
         """Finish the run and register its model; return the version.
 
         Args:
-            rmse: the model's, in minutes, as its stored figures have it.
+            rmse: the model's, in minutes, as its stored metrics have it.
         """
         with self._server.turn():
             self._end("FINISHED")

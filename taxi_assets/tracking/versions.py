@@ -11,12 +11,12 @@ from taxi_assets.durations.promotion import FAMILIES, Version
 from taxi_assets.errors import MonthError, first_line, mask
 from taxi_assets.tlc.months import Month
 from taxi_assets.tracking.registry import ALL_VERSIONS, registered_name
-from taxi_assets.tracking.servers import OUTAGES, TrackingServer
+from taxi_assets.tracking.server import OUTAGES, TrackingServer
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-    from taxi_assets.tracking.served import TripDuration
+    from taxi_assets.tracking.served_model import TripDuration
 
 
 class UnusableVersionError(MonthError):
@@ -78,7 +78,7 @@ def _load(tracking_uri: str, name: str, source: str) -> "TripDuration":
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model
 
-    from taxi_assets.tracking.served import TripDuration
+    from taxi_assets.tracking.served_model import TripDuration
 
     try:
         if not list_artifacts(artifact_uri=source, tracking_uri=tracking_uri):

@@ -9,9 +9,9 @@ from taxi_assets.checks import data as data_checks
 from taxi_assets.checks import model as model_checks
 from taxi_assets.durations.predictions import no_predictions, predict_trips
 from taxi_assets.errors import MonthError
-from taxi_assets.reporting import charts
-from taxi_assets.reporting.gallery import Gallery
-from taxi_assets.reporting.painter import painter
+from taxi_assets.reports import plots
+from taxi_assets.reports.plot_files import PlotFiles
+from taxi_assets.reports.plotter import plotter
 from taxi_assets.runs.monthly_asset import MonthContext, data_version, monthly_asset
 from taxi_assets.storage.earlier_models import earlier_models
 from taxi_assets.storage.files import Storage
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from taxi_assets.durations.backtest import HeldOutMonth
-    from taxi_assets.reporting.painter import Painter
+    from taxi_assets.reports.plotter import Plotter
 
 
 @contextmanager
@@ -39,9 +39,9 @@ def held_out(_context: MonthContext) -> "Iterator[HeldOutMonth]":
 
 @monthly_asset(
     kinds={"json", "mlflow"},
-    io_manager="figures",
+    io_manager="metrics",
     code_version="3",
-    for_run={"painter": painter},
+    for_run={"plotter": plotter},
     for_month={"held_out": held_out},
     looks_back=True,
     checks=[model_checks.boosted_better_than_linear, model_checks.interval_coverage],
@@ -51,7 +51,7 @@ def backtest(
     cleaned_trips: "pd.DataFrame",
     storage: dg.ResourceParam[Storage],
     mlflow: dg.ResourceParam[Tracking],
-    painter: "Painter",
+    plotter: "Plotter",
     held_out: "HeldOutMonth",
 ) -> "dg.MaterializeResult[dict[str, Any]]":
     """Every family's newest model of earlier months, on all trips of this month: the truth.
@@ -62,32 +62,32 @@ def backtest(
     trips = held_out.trips(cleaned_trips)
     earlier = earlier_models(storage, context.fleet, context.month, context.load, context.report)
     models = {name: {**model.describe(), **model.score(trips)} for name, model in earlier.items()}
-    drawn = painter.draw(charts.backtest_charts(models, context.title))
+    drawn = plotter.draw(plots.backtest_plots(models, context.title))
     for model in models.values():
         if model["mlflow_run_id"] is not None:
             mlflow.log_backtest(context, model["mlflow_run_id"], model)
     failed = context.failed_checks(data_checks.CORRECTNESS)
-    figures = {
+    metrics = {
         "month": str(context.month),
         "trips": trips.trips,
         "failed_checks": failed,
         "models": models,
     }
-    pictures = Gallery(storage, context.fleet, context.month)
-    context.when_stored(lambda: pictures.add(drawn()))
+    plot_files = PlotFiles(storage, context.fleet, context.month)
+    context.when_stored(lambda: plot_files.add(drawn()))
     rmses = {name: model["rmse"] for name, model in models.items()}
     best = sorted(rmses, key=rmses.__getitem__)[:2]
     said = ", ".join(f"{name} {rmses[name]:.3f}" for name in best)
     return dg.MaterializeResult(
-        value=figures,
+        value=metrics,
         metadata={
             "summary": f"RMSE {said}" if models else "there is no earlier model to score",
             **{f"{name}_rmse": rmse for name, rmse in rmses.items()},
             "trips": trips.trips,
-            "figures": dg.MetadataValue.json(figures),
+            "metrics": dg.MetadataValue.json(metrics),
         },
         # Models of earlier months are no declared inputs that Dagster could derive a version from.
-        data_version=data_version(figures),
+        data_version=data_version(metrics),
         check_results=[
             model_checks.boosted_better_than_linear(models),
             model_checks.interval_coverage(models),
@@ -97,7 +97,7 @@ def backtest(
 
 @monthly_asset(
     kinds={"json", "mlflow"},
-    io_manager="figures",
+    io_manager="metrics",
     code_version="2",
     for_month={"held_out": held_out},
     looks_back=True,
@@ -144,7 +144,7 @@ def champion(
             "summary": decision.decision,
             **({"version": decision.champion.number} if decision.champion else {}),
             **({"relative_rmse": decision.relative_rmse} if decision.relative_rmse else {}),
-            "figures": dg.MetadataValue.json(stored),
+            "metrics": dg.MetadataValue.json(stored),
         },
         # What MLflow says is no declared input that Dagster could derive a version from.
         data_version=data_version(stored),

@@ -1,4 +1,4 @@
-"""The pictures of the documents: ``make pictures``.
+"""The screenshots of the documents: ``make screenshots``.
 
 They show a whole real month of green taxis where TLC's files lie beside the project, else a
 synthetic one. Nothing in them is touched up.
@@ -25,7 +25,7 @@ MONTHS = ("2023-01-01", "2023-02-01")
 
 
 def main() -> None:
-    """Make the months, and take the pictures."""
+    """Make the months, and take the plots."""
     with services() as running, sync_playwright() as browsers:
         real = REAL_FILES.exists()
         source = REAL_FILES if real else make_source(running.folder / "source")
@@ -36,7 +36,7 @@ def main() -> None:
         page.set_default_timeout(MOMENT)
         take(Site(dagster, mlflow, page))
         browser.close()
-    print("docs/: pictures of", "a real month" if real else "a synthetic month")
+    print("docs/: screenshots of", "a real month" if real else "a synthetic month")
 
 
 def make_months(running: Services) -> None:
@@ -48,7 +48,7 @@ def make_months(running: Services) -> None:
 
 
 def take(site: Site) -> None:
-    """Look at the graph, at a month's figures, and at its MLflow run."""
+    """Look at the graph, at a month's metrics, and at its MLflow run."""
     page = site.page
     # So large that the whole graph is drawn with its statuses.
     page.set_viewport_size({"width": 2700, "height": 1700})

@@ -18,14 +18,14 @@ from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 
 Drawing = Callable[[], bytes]
-"""Draws a picture and gives it (PNG)."""
+"""Draws a plot and gives it (PNG)."""
 
 Drawings = Iterable[tuple[str, Drawing]]
-"""Names of pictures, each with what draws it."""
+"""Names of plots, each with what draws it."""
 
 
-class Painter:
-    """Draws pictures, one after the other, while the run goes on."""
+class Plotter:
+    """Draws plots, one after the other, while the run goes on."""
 
     def __init__(self) -> None:
         spawn = multiprocessing.get_context("spawn")
@@ -37,10 +37,10 @@ class Painter:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
-    def draw(self, pictures: Drawings) -> Callable[[], dict[str, bytes]]:
-        """Begin to draw named pictures, each as soon as it is given; what is returned waits."""
-        begun = [(name, self._begin(drawing), drawing) for name, drawing in pictures]
-        return lambda: {name: _take(picture, drawing) for name, picture, drawing in begun}
+    def draw(self, plots: Drawings) -> Callable[[], dict[str, bytes]]:
+        """Begin to draw named plots, each as soon as it is given; what is returned waits."""
+        begun = [(name, self._begin(drawing), drawing) for name, drawing in plots]
+        return lambda: {name: _take(plot, drawing) for name, plot, drawing in begun}
 
     def close(self) -> None:
         """End the process."""
@@ -53,20 +53,20 @@ class Painter:
             return None
 
 
-def _take(picture: "Future[object] | None", drawing: Drawing) -> bytes:
-    """A picture, drawn here if there is none; a drawing that fails does so once more, here."""
-    drawn = None if picture is None or picture.exception() else picture.result()
+def _take(plot: "Future[object] | None", drawing: Drawing) -> bytes:
+    """A plot, drawn here if there is none; a drawing that fails does so once more, here."""
+    drawn = None if plot is None or plot.exception() else plot.result()
     return drawn if isinstance(drawn, bytes) else drawing()
 
 
 @contextmanager
-def painter(_fleet: Fleet, _months: Sequence[Month]) -> Iterator[Painter]:
-    """A painter for all months of a run."""
-    painting = Painter()
+def plotter(_fleet: Fleet, _months: Sequence[Month]) -> Iterator[Plotter]:
+    """A plotter for all months of a run."""
+    plotter = Plotter()
     try:
-        yield painting
+        yield plotter
     finally:
-        painting.close()
+        plotter.close()
 
 
 def _prepare() -> None:

@@ -1,4 +1,4 @@
-"""What pictures show of a month's trips, summed up: a few numbers, for whoever draws them."""
+"""What plots show of a month's trips, summed up: a few numbers, for whoever draws them."""
 
 from typing import TYPE_CHECKING
 

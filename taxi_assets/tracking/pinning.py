@@ -7,14 +7,14 @@ import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
 
-from taxi_assets.durations.promotion import Figures, Standing, Version, find_previous
+from taxi_assets.durations.promotion import Metrics, Standing, Version, find_previous
 from taxi_assets.errors import MonthError
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.io_managers import load_stored
 from taxi_assets.storage.stored_months import stored_decisions
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tracking.champions import Champions
-from taxi_assets.tracking.servers import TrackingServer
+from taxi_assets.tracking.server import TrackingServer
 from taxi_assets.tracking.versions import registered_versions
 
 SHOWN = 10
@@ -67,7 +67,7 @@ def choose_champion(
 
 
 def _shown(
-    standing: Standing, versions: Mapping[int, Version], decided: Mapping[str, Figures]
+    standing: Standing, versions: Mapping[int, Version], decided: Mapping[str, Metrics]
 ) -> Iterator[str]:
     """How things stand, and how they came to."""
     before = find_previous(standing, versions, decided)

@@ -1,4 +1,4 @@
-"""Pictures of a month, each a PNG of some 20 KB.
+"""Plots of a month, each a PNG of some 20 KB.
 
 Colours are Okabe and Ito's, which the colour-blind tell apart too.
 """
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from taxi_assets.durations.cleaning import DURATION, MAX_DURATION, MIN_DURATION
 from taxi_assets.durations.scoring import Validation
-from taxi_assets.reporting import summaries
-from taxi_assets.reporting.painter import Drawings
-from taxi_assets.reporting.summaries import MINUTES_A_BAR, WELL_TRAVELLED
+from taxi_assets.reports import summaries
+from taxi_assets.reports.plotter import Drawings
+from taxi_assets.reports.summaries import MINUTES_A_BAR, WELL_TRAVELLED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,31 +24,31 @@ if TYPE_CHECKING:
 
     from taxi_assets.durations.boosted_month import BoostedValidation
 
-DURATIONS, PREDICTIONS, ERRORS, WORST_PAIRS = PICTURES = (
+DURATIONS, PREDICTIONS, ERRORS, WORST_PAIRS = PLOTS = (
     "durations",
     "predictions",
     "errors",
     "worst_pairs",
 )
-"""Pictures of the month and of its linear model."""
+"""Plots of the month and of its linear model."""
 
-BOOSTED_PREDICTIONS, HOURS = BOOSTED_PICTURES = "boosted_predictions", "boosted_hours"
-"""Pictures of its boosted model."""
+BOOSTED_PREDICTIONS, HOURS = BOOSTED_PLOTS = "boosted_predictions", "boosted_hours"
+"""Plots of its boosted model."""
 
 COVERAGE = "coverage"
-"""The picture of how earlier models do on the month."""
+"""The plot of how earlier models do on the month."""
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#BBBBBB"
 SIZE, DPI = (6.4, 3.6), 90
-"""Inches of a picture; dots per inch."""
+"""Inches of a plot; dots per inch."""
 
 COUNT = "{x:,.0f}"
 """Not powers of ten, as on logarithmic axes by default: matplotlib's parser of formulas leaves
 cycles of references to all its callers, and so to the trips that they have at hand."""
 
 
-def cleaning_charts(durations: "NDArray[np.int64]", month: str) -> Drawings:
-    """The picture of how long a month's trips last, kept and cut.
+def cleaning_plots(durations: "NDArray[np.int64]", month: str) -> Drawings:
+    """The plot of how long a month's trips last, kept and cut.
 
     Args:
         durations: numbers of trips by minute, as in ``CleanedTrips``.
@@ -57,8 +57,8 @@ def cleaning_charts(durations: "NDArray[np.int64]", month: str) -> Drawings:
     yield DURATIONS, partial(durations_chart, durations, f"How long taxi trips took, {month}")
 
 
-def model_charts(validation: Validation, month: str) -> Drawings:
-    """The three pictures of how a month's model does."""
+def model_plots(validation: Validation, month: str) -> Drawings:
+    """The three plots of how a month's model does."""
     counts = summaries.count_by_minutes(
         validation.trips[DURATION].to_numpy(), validation.trip_predictions
     )
@@ -75,8 +75,8 @@ def model_charts(validation: Validation, month: str) -> Drawings:
     yield WORST_PAIRS, partial(worst_pairs_chart, worst, title)
 
 
-def boosted_charts(validation: "BoostedValidation", month: str) -> Drawings:
-    """The pictures of how a month's boosted model does."""
+def boosted_plots(validation: "BoostedValidation", month: str) -> Drawings:
+    """The plots of how a month's boosted model does."""
     import numpy as np
 
     counts = summaries.count_by_minutes(validation.actual, validation.predicted)
@@ -89,8 +89,8 @@ def boosted_charts(validation: "BoostedValidation", month: str) -> Drawings:
     yield HOURS, partial(hours_chart, means, title)
 
 
-def backtest_charts(models: "Mapping[str, Mapping[str, Any]]", month: str) -> Drawings:
-    """The picture of how models of earlier months do on a month, if there is any model."""
+def backtest_plots(models: "Mapping[str, Mapping[str, Any]]", month: str) -> Drawings:
+    """The plot of how models of earlier months do on a month, if there is any model."""
     if models:
         yield COVERAGE, partial(coverage_chart, models, f"Models of earlier months on {month}")
 
@@ -100,7 +100,7 @@ def hours_chart(means: "pd.DataFrame", title: str) -> bytes:
 
     Args:
         means: as in ``mean_errors``, by hour, 0 (Monday midnight) to 167.
-        title: of the picture.
+        title: of the plot.
     """
     figure, axes = _figure(title)
     axes.bar(means.index, means["absolute"], 1.0, color=GREY, label="mean absolute error")
@@ -114,19 +114,19 @@ def hours_chart(means: "pd.DataFrame", title: str) -> bytes:
 
 
 def coverage_chart(models: "Mapping[str, Mapping[str, Any]]", title: str) -> bytes:
-    """The RMSE of each model, and how many trips the intervals hold, by fifth of the prediction."""
+    """The RMSE of each model, and how many trips the intervals hold, by quantile bin."""
     figure, (left, right) = _figures(title, 2)
     names = sorted(models, key=lambda name: -float(models[name]["rmse"]))
     left.barh(names, [models[name]["rmse"] for name in names], color=BLUE)
     left.set_xlabel("RMSE (minutes)")
     for name, colour in (("linear", ORANGE), ("boosted", BLUE)):
-        fifths = models.get(name, {}).get("interval_coverage_by_fifth")
-        if fifths:
-            shares = [float("nan") if share is None else 100 * share for share in fifths]
+        shares_held = models.get(name, {}).get("interval_coverage_by_bin")
+        if shares_held:
+            shares = [float("nan") if share is None else 100 * share for share in shares_held]
             right.plot(range(1, 6), shares, color=colour, marker="o", markersize=3, label=name)
     right.axhline(80, color="black", linewidth=0.5)
     right.set_ylim(50, 100)
-    right.set_xlabel("fifth of the predicted duration")
+    right.set_xlabel("quantile bin of the predicted duration")
     right.set_ylabel("trips within the interval (%)")
     right.legend(frameon=False, fontsize=7)
     return _png(figure)
@@ -137,7 +137,7 @@ def durations_chart(durations: "NDArray[np.int64]", title: str) -> bytes:
 
     Args:
         durations: numbers of trips by minute, as in ``CleanedTrips``.
-        title: of the picture.
+        title: of the plot.
     """
     import numpy as np
 
@@ -162,7 +162,7 @@ def predictions_chart(counts: "NDArray[np.int64]", title: str) -> bytes:
 
     Args:
         counts: as in ``count_by_minutes``.
-        title: of the picture.
+        title: of the plot.
     """
     import numpy as np
 
@@ -187,7 +187,7 @@ def errors_chart(by_duration: "pd.DataFrame", by_borough: "pd.DataFrame", title:
     Args:
         by_duration: as in ``errors_by_duration``.
         by_borough: as in ``errors_by_borough``.
-        title: of the picture.
+        title: of the plot.
     """
     figure, (left, right) = _figures(title, 2)
     starts, bias = by_duration.index, by_duration["error"]
@@ -213,7 +213,7 @@ def worst_pairs_chart(worst: "pd.DataFrame", title: str) -> bytes:
 
     Args:
         worst: as in ``worst_pairs``.
-        title: of the picture.
+        title: of the plot.
     """
     figure, axes = _figure(title, left=0.52)
     places = range(len(worst))
@@ -252,7 +252,7 @@ def _figures(title: str, columns: int, left: float = 0.11) -> "tuple[Figure, lis
 
 
 def _png(figure: "Figure") -> bytes:
-    picture = io.BytesIO()
+    plot = io.BytesIO()
     # With Pillow's own level, 6, they take a twentieth more time and are no smaller.
-    figure.savefig(picture, format="png", pil_kwargs={"compress_level": 3})
-    return picture.getvalue()
+    figure.savefig(plot, format="png", pil_kwargs={"compress_level": 3})
+    return plot.getvalue()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup, escape
 
-from taxi_assets.reporting.stored_months import stored_figures
+from taxi_assets.reports.stored_metrics import stored_metrics
 from taxi_assets.storage.files import Storage
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tracking.registry import registered_name
@@ -49,16 +49,16 @@ def write_report(
 
     parts, problems = [], []
     for fleet in fleets:
-        figures, unreadable = stored_figures(storage, fleet, FORMATS)
+        metrics, unreadable = stored_metrics(storage, fleet, FORMATS)
         problems += unreadable
-        if len(figures):
-            cells = _cells(figures, mlflow_pages, registered_name(fleet.name))
-            # Months that are not stored are gaps in the charts.
-            calendar = pd.period_range(figures.index[0], figures.index[-1], freq="M").astype(str)
-            parts.append({"fleet": fleet, "months": list(figures.index),
-                          "figures": figures.reindex(calendar), "cells": cells})  # fmt: skip
+        if len(metrics):
+            cells = _cells(metrics, mlflow_pages, registered_name(fleet.name))
+            # Months that are not stored are gaps in the plots.
+            calendar = pd.period_range(metrics.index[0], metrics.index[-1], freq="M").astype(str)
+            parts.append({"fleet": fleet, "months": list(metrics.index),
+                          "metrics": metrics.reindex(calendar), "cells": cells})  # fmt: skip
     templates = jinja2.Environment(
-        loader=jinja2.PackageLoader("taxi_assets", "reporting"),
+        loader=jinja2.PackageLoader("taxi_assets", "reports"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -70,11 +70,11 @@ def write_report(
     return sum(len(part["months"]) for part in parts), problems
 
 
-def _cells(figures: "pd.DataFrame", pages: str | None, model: str) -> "pd.DataFrame":
-    """The figures as people read them, with links where MLflow's pages have an address.
+def _cells(metrics: "pd.DataFrame", pages: str | None, model: str) -> "pd.DataFrame":
+    """The metrics as people read them, with links where MLflow's pages have an address.
 
     Args:
-        figures: by month.
+        metrics: by month.
         pages: the address.
         model: name of the registered model.
     """
@@ -82,12 +82,12 @@ def _cells(figures: "pd.DataFrame", pages: str | None, model: str) -> "pd.DataFr
 
     texts = {
         column: values.map(FORMATS.get(column.rpartition(".")[2], "{}").format, na_action="ignore")
-        for column, values in figures.items()
+        for column, values in metrics.items()
     }
-    cells = pd.DataFrame(texts, figures.index, dtype=object)
+    cells = pd.DataFrame(texts, metrics.index, dtype=object)
     cells["failed_checks"] = [
         ", ".join(map(str, names.dropna())) or None
-        for _, names in figures.filter(like="backtest.failed_checks.").iterrows()
+        for _, names in metrics.filter(like="backtest.failed_checks.").iterrows()
     ]
     cells["serves"] = [_version(row) for _, row in cells.iterrows()]
     places = {
@@ -116,27 +116,27 @@ def _version(month: "pd.Series[Any]") -> str | None:
     return text if is_same else Markup("<b>{}</b>").format(text)
 
 
-def _by_part(month: "pd.Series[Any]", figure: str) -> "pd.DataFrame":
-    """A figure of the earlier models on parts of a month's trips; a column for each family.
+def _by_part(month: "pd.Series[Any]", metric: str) -> "pd.DataFrame":
+    """A metric of the earlier models on parts of a month's trips; a column for each family.
 
     Args:
-        month: its figures.
-        figure: pattern of the figure's name within the model, with a group for the part.
+        month: its metrics.
+        metric: pattern of the metric's name within the model, with a group for the part.
     """
     import pandas as pd
 
     families: dict[str, dict[str, Any]] = {}
     for column, value in month.items():
-        match = re.fullmatch(rf"backtest\.models\.(\w+)\.{figure}", column)
+        match = re.fullmatch(rf"backtest\.models\.(\w+)\.{metric}", column)
         if match:
             part = match[2].replace("_", " ").replace("manhattan", "Manhattan")
             families.setdefault(match[1], {})[part] = value
     return pd.DataFrame(families)
 
 
-def _chosen(figures: "pd.DataFrame", columns: Mapping[str, str]) -> "pd.DataFrame":
+def _chosen(metrics: "pd.DataFrame", columns: Mapping[str, str]) -> "pd.DataFrame":
     """Columns that have a value, by their names on the page."""
-    chosen = figures.reindex(columns=list(columns)).rename(columns=columns)
+    chosen = metrics.reindex(columns=list(columns)).rename(columns=columns)
     return chosen.dropna(axis="columns", how="all").infer_objects()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 from fastapi import FastAPI
 
-from taxi_assets.durations.answers import split_up
+from taxi_assets.durations.inference import split_up
 from taxi_assets.durations.promotion import Version
 from taxi_assets.serving.app import LOCAL_HOSTS, build_app
 from taxi_assets.serving.server import listen, server_of
@@ -17,7 +17,7 @@ from taxi_assets.tlc.months import Month
 from taxi_assets.tracking.champions import Serving
 
 if TYPE_CHECKING:
-    from taxi_assets.tracking.served import TripDuration
+    from taxi_assets.tracking.served_model import TripDuration
 
 
 class HandModel:

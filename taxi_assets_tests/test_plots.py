@@ -1,4 +1,4 @@
-"""Pictures: what is drawn in them is what they say."""
+"""Plots: what is drawn in them is what they say."""
 
 import struct
 from collections.abc import Callable
@@ -11,15 +11,15 @@ from matplotlib.figure import Figure
 
 from taxi_assets.durations.boosted_month import BoostedValidation
 from taxi_assets.durations.scoring import Validation
-from taxi_assets.reporting import charts, summaries
+from taxi_assets.reports import plots, summaries
 
-LINEAR = {"rmse": 8.0, "interval_coverage_by_fifth": [0.7, 0.8, 0.9, None, 0.75]}
+LINEAR = {"rmse": 8.0, "interval_coverage_by_bin": [0.7, 0.8, 0.9, None, 0.75]}
 
 
 @pytest.fixture(autouse=True)
 def figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Charts give their figures, not what they look like."""
-    monkeypatch.setattr(charts, "_png", lambda figure: figure)
+    monkeypatch.setattr(plots, "_png", lambda figure: figure)
 
 
 def axes_of(draw: Callable[[], object]) -> list[Axes]:
@@ -61,14 +61,14 @@ def validation(*trips: tuple[str, str, float, float]) -> Validation:
 
 
 def draw(validated: Validation, name: str) -> list[Axes]:
-    return axes_of(dict(charts.model_charts(validated, "green 2023-03"))[name])
+    return axes_of(dict(plots.model_plots(validated, "green 2023-03"))[name])
 
 
 def test_kept_trips_are_those_of_one_to_sixty_minutes() -> None:
     """Counted from less than no time, by minute, to 90 and longer."""
     counts = np.zeros(92, np.int64)
     counts[[0, 1, 2, 60, 61, 91]] = 3, 5, 7, 11, 13, 17
-    (axes,) = axes_of(dict(charts.cleaning_charts(counts, "green 2023-03"))["durations"])
+    (axes,) = axes_of(dict(plots.cleaning_plots(counts, "green 2023-03"))["durations"])
     drawn = {}
     for patch in axes.patches:
         values, edges, _ = patch.get_data()
@@ -95,7 +95,7 @@ def test_predictions_are_drawn_over_what_trips_took() -> None:
 
 def test_boosted_predictions_are_drawn_likewise() -> None:
     boosted = BoostedValidation(np.array([3.5, 60.0]), np.array([8.5, 9.0]), np.zeros(2))
-    axes, _ = axes_of(dict(charts.boosted_charts(boosted, "green 2023-03"))["boosted_predictions"])
+    axes, _ = axes_of(dict(plots.boosted_plots(boosted, "green 2023-03"))["boosted_predictions"])
     drawn = np.ma.filled(axes.images[0].get_array(), 0)
     assert {(x, y): drawn[y, x] for y, x in zip(*np.nonzero(drawn), strict=True)} == {(3, 8): 1}
 
@@ -164,7 +164,7 @@ def test_hours_show_predicted_less_actual() -> None:
     boosted = BoostedValidation(
         np.array([10.0, 10.0, 20.0]), np.array([12.0, 11.0, 16.0]), np.array([0, 0, 167])
     )
-    (axes,) = axes_of(dict(charts.boosted_charts(boosted, "green 2023-03"))["boosted_hours"])
+    (axes,) = axes_of(dict(plots.boosted_plots(boosted, "green 2023-03"))["boosted_hours"])
     assert lines(axes) == {"bias (predicted - actual)": [(0, 1.5), (167, -4)]}
     assert [(x, height) for x, _, height in bars(axes)] == [(-0.5, 1.5), (166.5, 4)]
     assert [label.get_text() for label in axes.get_xticklabels()][::6] == ["Mon", "Sun"]
@@ -173,11 +173,11 @@ def test_hours_show_predicted_less_actual() -> None:
 
 def test_models_are_drawn_with_their_rmse_and_the_trips_in_their_intervals() -> None:
     models = {
-        "mean": {"rmse": 12.0, "interval_coverage_by_fifth": None},
+        "mean": {"rmse": 12.0, "interval_coverage_by_bin": None},
         "linear": LINEAR,
-        "boosted": {"rmse": 5.0, "interval_coverage_by_fifth": [0.8, 0.81, 0.79, 0.8, 0.82]},
+        "boosted": {"rmse": 5.0, "interval_coverage_by_bin": [0.8, 0.81, 0.79, 0.8, 0.82]},
     }
-    left, right = axes_of(dict(charts.backtest_charts(models, "green 2023-03"))["coverage"])
+    left, right = axes_of(dict(plots.backtest_plots(models, "green 2023-03"))["coverage"])
     assert [label.get_text() for label in left.get_yticklabels()] == ["mean", "linear", "boosted"]
     assert [width for _, width, _ in bars(left)] == [12, 8, 5]
     drawn = lines(right)
@@ -186,20 +186,20 @@ def test_models_are_drawn_with_their_rmse_and_the_trips_in_their_intervals() -> 
     assert [x for x, _ in drawn["linear"]] == [1, 2, 3, 4, 5]
 
 
-def test_a_first_month_has_no_picture_of_earlier_models() -> None:
-    assert list(charts.backtest_charts({}, "green 2023-03")) == []
+def test_a_first_month_has_no_plot_of_earlier_models() -> None:
+    assert list(plots.backtest_plots({}, "green 2023-03")) == []
 
 
 @pytest.mark.parametrize("trips", [3, 30], ids=["no busy pair", "one"])
-def test_every_picture_is_small_and_has_the_name_of_its_month(
+def test_every_plot_is_small_and_has_the_name_of_its_month(
     trips: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boosted = BoostedValidation(np.array([10.0]), np.array([12.0]), np.array([0]))
     drawings = [
-        *charts.cleaning_charts(np.arange(92), "green 2023-03"),
-        *charts.model_charts(validation(*[("1", "1", 2.0, 4.0)] * trips), "green 2023-03"),
-        *charts.boosted_charts(boosted, "green 2023-03"),
-        *charts.backtest_charts({"linear": LINEAR}, "green 2023-03"),
+        *plots.cleaning_plots(np.arange(92), "green 2023-03"),
+        *plots.model_plots(validation(*[("1", "1", 2.0, 4.0)] * trips), "green 2023-03"),
+        *plots.boosted_plots(boosted, "green 2023-03"),
+        *plots.backtest_plots({"linear": LINEAR}, "green 2023-03"),
     ]
     assert len(drawings) == 7
     for _, drawing in drawings:
@@ -208,8 +208,8 @@ def test_every_picture_is_small_and_has_the_name_of_its_month(
         assert "green 2023-03" in figure.get_suptitle()
     monkeypatch.undo()
     for _, drawing in drawings:
-        picture = drawing()
-        assert picture.startswith(b"\x89PNG")
+        plot = drawing()
+        assert plot.startswith(b"\x89PNG")
         # Width and height; of a size that a database can keep.
-        assert struct.unpack(">II", picture[16:24]) == (576, 324)
-        assert len(picture) < 100_000
+        assert struct.unpack(">II", plot[16:24]) == (576, 324)
+        assert len(plot) < 100_000

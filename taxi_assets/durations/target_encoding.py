@@ -5,7 +5,7 @@ See ``answers.Encoding``, which reads the arrays that are made here.
 
 from typing import TYPE_CHECKING, Any
 
-from taxi_assets.durations.answers import BANDS, ZONES, split_up
+from taxi_assets.durations.inference import BANDS, ZONES, split_up
 
 if TYPE_CHECKING:
     import numpy as np

@@ -41,7 +41,7 @@ def test_of_neighbours_that_are_missing_or_damaged_nothing_is_said(storage: Stor
     assert neighbouring_trips(storage, GREEN, MARCH) == {}
 
 
-def test_earlier_figures_are_those_of_the_half_year_before(storage: Storage) -> None:
+def test_earlier_metrics_are_those_of_the_half_year_before(storage: Storage) -> None:
     for back in range(-1, 9):
         with storage.replacing(f"green/metrics/{MARCH - back}.json") as temporary:
             Json().dump({"rmse": 5.0 + back}, temporary)

@@ -217,7 +217,7 @@ def parse_trees(text: NDArray[np.uint8], sha256: str) -> Any:
 class Interval:
     """From predicted minutes to the bounds that eight trips of ten lie between.
 
-    The bounds are quantiles of the errors, by fifth of the prediction, in units of the spread.
+    The bounds are quantiles of the errors, by quantile bin of the prediction, in spreads.
     """
 
     def __init__(self, arrays: Arrays) -> None:
@@ -227,8 +227,8 @@ class Interval:
 
     def bounds(self, minutes: Floats, spread: Floats) -> tuple[Floats, Floats]:
         """Lower and upper bound (minutes), each of shape (len(minutes),)."""
-        fifth = np.searchsorted(self.edges, minutes, side="right")
-        return minutes + self.low[fifth] * spread, minutes + self.high[fifth] * spread
+        quantile_bin = np.searchsorted(self.edges, minutes, side="right")
+        return minutes + self.low[quantile_bin] * spread, minutes + self.high[quantile_bin] * spread
 
 
 def answer(model: DurationModel, interval: Interval, cells: Cells) -> tuple[Floats, Floats, Floats]:

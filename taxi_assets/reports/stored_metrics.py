@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from taxi_assets.durations.profiles import distances, parse_profile
+from taxi_assets.durations.drift import distances, parse_profile
 from taxi_assets.errors import command, first_line
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Json, UnreadableFileError
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 ASSETS = ("metrics", "boosted_metrics", "backtest", "champion")
 
 LARGEST = 1e15
-"""What is more is no figure of a month."""
+"""What is more is no metric of a month."""
 
 
-def stored_figures(
+def stored_metrics(
     storage: Storage, fleet: Fleet, numbers: Collection[str]
 ) -> "tuple[pd.DataFrame, list[str]]":
     """A row for each month that has any of the assets, in order of the months.
@@ -30,7 +30,7 @@ def stored_figures(
     Args:
         storage: where they are.
         fleet: whose months.
-        numbers: names of the figures that are numbers.
+        numbers: names of the metrics that are numbers.
 
     Returns:
         The rows by month, with columns such as ``metrics.rmse``, ``backtest.models.linear.rmse``
@@ -66,7 +66,7 @@ def stored_figures(
     for asset in ASSETS:
         for month in stored_months(storage, fleet, asset):
             path = stored_file(fleet.name, asset, month)
-            found = read(path, month, partial(_figures, asset, numbers))
+            found = read(path, month, partial(_metrics, asset, numbers))
             if found is not None:
                 rows.setdefault(month, {}).update(found)
     months = sorted(rows)
@@ -82,20 +82,20 @@ def stored_figures(
     return pd.DataFrame([rows[month] for month in months], index, dtype=object), problems
 
 
-def _figures(asset: str, numbers: Collection[str], stored: Mapping[str, Any]) -> dict[str, Any]:
+def _metrics(asset: str, numbers: Collection[str], stored: Mapping[str, Any]) -> dict[str, Any]:
     """What is stored by name, such as ``backtest.models.linear.rmse``.
 
     Raises:
-        UnreadableFileError: a figure that is to be a number is none that a month can have.
+        UnreadableFileError: a metric that is to be a number is none that a month can have.
     """
-    figures = {name: value for name, value in _leaves(stored, asset) if value is not None}
-    for name, value in figures.items():
+    metrics = {name: value for name, value in _leaves(stored, asset) if value is not None}
+    for name, value in metrics.items():
         above, last = name.split(".")[-2:]
         is_number = isinstance(value, int | float) and abs(value) < LARGEST
-        is_wanted = last in numbers or above.endswith("_by_fifth")
+        is_wanted = last in numbers or above.endswith("_by_bin")
         if above in numbers or (is_wanted and not is_number):
             raise UnreadableFileError(f"{name} is not a number")
-    return figures
+    return metrics
 
 
 def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:

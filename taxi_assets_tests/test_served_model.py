@@ -17,7 +17,9 @@ import pytest
 from mlflow.exceptions import MlflowException
 from numpy.testing import assert_allclose
 
-from taxi_assets.durations.answers import (
+from taxi_assets.durations.boosted_month import fit_boosted_month, servable_boosted
+from taxi_assets.durations.cleaning import clean_trips
+from taxi_assets.durations.inference import (
     BANDS,
     BoostedPairs,
     Encoding,
@@ -28,8 +30,6 @@ from taxi_assets.durations.answers import (
     number,
     part,
 )
-from taxi_assets.durations.boosted_month import fit_boosted_month, servable_boosted
-from taxi_assets.durations.cleaning import clean_trips
 from taxi_assets.durations.intervals import servable_linear
 from taxi_assets.durations.models import read_models
 from taxi_assets.durations.regression import fit_model, fit_vectorizer
@@ -41,7 +41,7 @@ from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
 from taxi_assets.tlc.synthetic import write_month
 from taxi_assets.tracking.packaging import ANSWERS, requirements, write_model
-from taxi_assets.tracking.served import TripDuration
+from taxi_assets.tracking.served_model import TripDuration
 
 YELLOW, MARCH = FLEETS["yellow"], Month(2023, 3)
 
@@ -321,7 +321,7 @@ def test_trees_with_another_text_are_not_parsed(fitted: dict[str, dict[str, Any]
 DAMAGE = """
 import random, sys
 from pathlib import Path
-from taxi_assets.durations.answers import TreesError
+from taxi_assets.durations.inference import TreesError
 from taxi_assets.durations.models import read_models
 from taxi_assets.storage.formats import Arrays
 path = Path(sys.argv[1])

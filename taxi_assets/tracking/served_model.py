@@ -1,6 +1,6 @@
 """The model that MLflow serves: zones and, if one likes, a time; minutes and an interval.
 
-Logged as code, after the text of ``taxi_assets.durations.answers``, with the arrays of one fitted
+Logged as code, after the text of ``taxi_assets.durations.inference``, with the arrays of one fitted
 model. It checks what it is asked itself: any schema that MLflow could check by either takes 132.5
 for 132, or refuses what CSV makes of a number.
 """
@@ -20,7 +20,7 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-from taxi_assets.durations.answers import (
+from taxi_assets.durations.inference import (
     BANDS,
     DECIMALS,
     Boosted,

@@ -1,4 +1,4 @@
-"""The exercise: one month, one-hot zones, a linear regression, its figures."""
+"""The exercise: one month, one-hot zones, a linear regression, its metrics."""
 
 from datetime import timedelta
 from functools import partial
@@ -9,9 +9,9 @@ import dagster as dg
 from taxi_assets.checks import model as model_checks
 from taxi_assets.durations import intervals, regression, scoring, sums
 from taxi_assets.durations.regression import TrainedModel
-from taxi_assets.reporting import charts
-from taxi_assets.reporting.gallery import Gallery
-from taxi_assets.reporting.painter import painter
+from taxi_assets.reports import plots
+from taxi_assets.reports.plot_files import PlotFiles
+from taxi_assets.reports.plotter import plotter
 from taxi_assets.runs.monthly_asset import MonthContext, monthly_asset
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.layout import stored_file
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
     from sklearn.feature_extraction import DictVectorizer
 
-    from taxi_assets.reporting.painter import Painter
+    from taxi_assets.reports.plotter import Plotter
 
 
 @monthly_asset(kinds={"pandas", "parquet"}, io_manager="frames", code_version="1")
@@ -102,10 +102,10 @@ def model(
 ) -> "dg.MaterializeResult[TrainedModel]":
     """scikit-learn's regression of duration on zones, and the MLflow run that has it.
 
-    Look at `mlflow_run`, which leads to parameters, figures and the model to be served. *Plots*,
+    Look at `mlflow_run`, which leads to parameters, metrics and the model to be served. *Plots*,
     beside *Table*, draws the intercept over the months.
     """
-    from taxi_assets.durations.answers import part
+    from taxi_assets.durations.inference import part
 
     fitted = regression.fit_model(zone_pairs, vectorizer)
     servable = intervals.servable_linear(vectorizer, fitted, cleaned_trips)
@@ -139,9 +139,9 @@ def model(
 
 @monthly_asset(
     kinds={"json", "mlflow"},
-    io_manager="figures",
+    io_manager="metrics",
     code_version="1",
-    for_run={"painter": painter},
+    for_run={"plotter": plotter},
     for_month={"tracked_run": tracked_run},
     checks=[model_checks.better_than_mean, model_checks.rmse_of_earlier_months],
 )
@@ -153,41 +153,41 @@ def metrics(
     vectorizer: "DictVectorizer",
     model: TrainedModel,
     storage: dg.ResourceParam[Storage],
-    painter: "Painter",
+    plotter: "Plotter",
     tracked_run: TrackedRun,
 ) -> "dg.MaterializeResult[dict[str, float]]":
-    """The month's figures on its validation trips, in minutes; also in the model's MLflow run.
+    """The month's metrics on its validation trips, in minutes; also in the model's MLflow run.
 
-    Look at `rmse`, and at `baseline_rmse`, which always saying the mean has; then at the pictures.
-    *Plots*, beside *Table*, draws each figure over the months.
+    Look at `rmse`, and at `baseline_rmse`, which always saying the mean has; then at the plots.
+    *Plots*, beside *Table*, draws each metric over the months.
     """
     predictor = regression.bind(vectorizer, model)
     validation = scoring.validate_model(cleaned_trips, zone_pairs, *predictor)
-    drawn = painter.draw(charts.model_charts(validation, context.title))
+    drawn = plotter.draw(plots.model_plots(validation, context.title))
     tracked_run.reopen(model["mlflow_run_id"])
-    figures = {
+    metrics = {
         "records_loaded": raw_trips.metadata.num_rows,
         "records_cleaned": len(cleaned_trips),
         **scoring.score_model(zone_pairs, *predictor, validation),
         "model_size_bytes": tracked_run.model_size_bytes(),
     }
-    tracked_run.log_metrics(figures)
-    pictures = Gallery(storage, context.fleet, context.month)
-    context.when_stored(lambda: pictures.add(drawn()))
-    context.when_stored(lambda: tracked_run.log_pictures(pictures.all(charts.PICTURES)))
-    context.when_stored(partial(tracked_run.complete, figures["rmse"]))
+    tracked_run.log_metrics(metrics)
+    plot_files = PlotFiles(storage, context.fleet, context.month)
+    context.when_stored(lambda: plot_files.add(drawn()))
+    context.when_stored(lambda: tracked_run.log_plots(plot_files.all(plots.PLOTS)))
+    context.when_stored(partial(tracked_run.complete, metrics["rmse"]))
     earlier = earlier_rmses(context.month, context.load, context.report)
     return dg.MaterializeResult(
-        value=figures,
+        value=metrics,
         metadata={
-            "summary": f"RMSE {figures['rmse']:.3f} minutes, intercept {figures['intercept']:.2f}",
+            "summary": f"RMSE {metrics['rmse']:.3f} minutes, intercept {metrics['intercept']:.2f}",
             # What a reader looks for stands at the top.
-            "rmse": figures["rmse"],
-            **figures,
+            "rmse": metrics["rmse"],
+            **metrics,
             **tracked_run.links(),
         },
         check_results=[
-            model_checks.better_than_mean(figures),
-            model_checks.rmse_of_earlier_months(figures["rmse"], earlier),
+            model_checks.better_than_mean(metrics),
+            model_checks.rmse_of_earlier_months(metrics["rmse"], earlier),
         ],
     )
