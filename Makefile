@@ -154,3 +154,4 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 \
 lock: ## resolves the newest packages within the ranges of pyproject.toml
 	$(LOCK) --all-extras --output-file requirements.lock
 	$(LOCK) --extra cluster --constraint requirements.lock --output-file deploy/requirements.lock
+	echo uv | $(subst pyproject.toml,-,$(LOCK)) --no-annotate --output-file deploy/installer.lock

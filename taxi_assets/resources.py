@@ -72,16 +72,19 @@ def resources(settings: Settings, variables: Collection[str] = ()) -> Mapping[st
     Args:
         settings: the values.
         variables: names of the environment's variables from which they come.
+
+    Where the settings say that resources are not configurable, a run configuration that names a
+    resource's fields is refused, so that no launch reads another variable or writes elsewhere.
     """
 
     def value(name: str) -> Any:
         variable = str(Settings.model_fields[name].alias)
-        if variable not in variables:
+        if variable not in variables or not settings.configurable:
             return getattr(settings, name)
         whole = name in ("synthetic_trips", "training_months")
         return (dg.EnvVar.int if whole else dg.EnvVar)(variable)
 
-    return {
+    configured: dict[str, dg.ConfigurableResource[Any]] = {
         "trip_source": TripSourceResource(
             location=value("trip_source"), synthetic_trips=value("synthetic_trips")
         ),
@@ -93,5 +96,14 @@ def resources(settings: Settings, variables: Collection[str] = ()) -> Mapping[st
             dagster_ui_url=value("dagster_ui_url") or "",
             mlflow_ui_url=value("mlflow_ui_url") or "",
         ),
-        **io_managers(),
     }
+    if settings.configurable:
+        return {**configured, **io_managers()}
+    return {**{key: _fixed(each) for key, each in configured.items()}, **io_managers()}
+
+
+def _fixed(resource: dg.ConfigurableResource[Any]) -> dg.ResourceDefinition:
+    """A resource that no run configuration can change."""
+    return dg.ResourceDefinition(
+        lambda _: resource.create_resource(dg.build_init_resource_context()), config_schema={}
+    )

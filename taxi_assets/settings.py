@@ -103,6 +103,9 @@ class Settings(BaseSettings):
     training_months: PositiveInt = Field(
         3, alias="TAXI_TRAINING_MONTHS", description="a positive whole number"
     )
+    configurable: bool = Field(
+        True, alias="TAXI_CONFIGURABLE", description="yes or no: whether launches may set resources"
+    )
     tracking_uri: Annotated[str, AfterValidator(absolute_tracking_uri)] = Field(
         "sqlite:///mlflow.db",
         alias="MLFLOW_TRACKING_URI",

@@ -5,17 +5,20 @@ its own for Python's image, and on it Debian's Postgres and SeaweedFS from PyPI.
 Podman's store between runs; all else is taken away.
 """
 
+import base64
 import json
 import os
 import re
 import secrets
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,7 +32,11 @@ SECRETS = re.findall(r"^(\w+)=$", (DEPLOY / "secrets.env.example").read_text(), 
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 UV = Path("/etc/uv/uv.toml")
 ONE_SHOT = ["buckets", "migrate-dagster", "migrate-mlflow"]
-SERVICES = ["postgres", "store", "mlflow", "ray-head", "ray-worker", "code", "daemon", "webserver"]
+SERVICES = [
+    *("postgres", "store", "mlflow", "ray-head", "ray-worker"),
+    *("code", "daemon", "webserver", "door"),
+]
+USER = "team"
 
 
 class Deployment:
@@ -44,21 +51,54 @@ class Deployment:
             "TAXI_VERSION": version,
             "DAGSTER_PORT": str(free_port()),
             "MLFLOW_PORT": str(free_port()),
-            "RAY_PORT": str(free_port()),
+            "SERVE_PORT": str(free_port()),
+            "SECRETS": str(folder / "secrets.env"),
         }
-        passwords = [f"{name}={secrets.token_hex(24)}" for name in SECRETS]
-        (folder / "secrets.env").touch(mode=0o600)
-        (folder / "secrets.env").write_text("\n".join(passwords) + "\n")
+        self.passwords = {name: secrets.token_hex(24) for name in SECRETS}
+        self.write_secrets(folder / "secrets.env", self.passwords)
+
+    @staticmethod
+    def write_secrets(path: Path, passwords: Mapping[str, str]) -> None:
+        path.touch(mode=0o600)
+        path.write_text("".join(f"{name}={value}\n" for name, value in passwords.items()))
 
     @property
     def dagster(self) -> str:
         """The URL of Dagster's web server."""
-        return f"http://localhost:{self.environment['DAGSTER_PORT']}"
+        return f"https://localhost:{self.environment['DAGSTER_PORT']}"
 
     @property
     def mlflow(self) -> str:
         """The URL of MLflow's server."""
-        return f"http://localhost:{self.environment['MLFLOW_PORT']}"
+        return f"https://localhost:{self.environment['MLFLOW_PORT']}"
+
+    @property
+    def predictions(self) -> str:
+        """The URL of the service that predicts."""
+        return f"https://localhost:{self.environment['SERVE_PORT']}"
+
+    @property
+    def certificate(self) -> Path:
+        """The certificate that the door has made for itself."""
+        return self.folder / "door.crt"
+
+    def log_in(self) -> None:
+        """Have urllib and MLflow's client trust the door, and log in."""
+        (door,) = self.containers("door")
+        there = ("exec", door, "test", "-s", "/tls/door.crt")
+        wait_until(lambda: _succeeds(*there), "the door has a certificate", 30)
+        self.certificate.write_text(self.run("podman", "exec", door, "cat", "/tls/door.crt"))
+        password = self.passwords["DOOR_PASSWORD"]
+        trusted = ssl.create_default_context(cafile=str(self.certificate))
+        opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=trusted))
+        login = base64.b64encode(f"{USER}:{password}".encode()).decode()
+        opener.addheaders = [("Authorization", f"Basic {login}")]
+        urllib.request.install_opener(opener)
+        os.environ |= {
+            "MLFLOW_TRACKING_USERNAME": USER,
+            "MLFLOW_TRACKING_PASSWORD": password,
+            "MLFLOW_TRACKING_SERVER_CERT_PATH": str(self.certificate),
+        }
 
     def compose_command(self, secrets_file: Path | None = None) -> list[str]:
         """What a user would write as ``docker compose``."""
@@ -135,6 +175,7 @@ class Deployment:
         self.environment |= variables
         begun = time.monotonic()
         self.compose("up", "--detach")
+        self.log_in()
         try:
             wait_until(lambda: self.is_healthy() and answers(self.dagster), "all is healthy", 240)
         except TimeoutError as error:
@@ -258,13 +299,15 @@ def deployment(versions: tuple[str, str]) -> Iterator[Deployment]:
     build_stand_ins()
     folder = Path(tempfile.mkdtemp(prefix="taxi-"))
     running = Deployment(folder, versions[0])
+    present, following = (f"localhost/taxi-assets:{version}" for version in versions)
+    doors = [f"localhost/taxi-assets-door:{version}" for version in versions]
     try:
-        present, following = (f"localhost/taxi-assets:{version}" for version in versions)
         build(present, DEPLOY / "Dockerfile", context=PROJECT, BASE=BASE)
+        build(doors[0], DEPLOY / "door.Dockerfile", context=PROJECT, BASE=BASE)
+        _podman("tag", *doors)
         build(following, STAND_INS / "next.Dockerfile", context=STAND_INS, BASE=present)
         yield running
     finally:
         running.down(volumes=True)
-        tags = [f"localhost/taxi-assets:{version}" for version in versions]
-        _podman("rmi", "--force", "--ignore", *tags)
+        _podman("rmi", "--force", "--ignore", present, following, *doors)
         shutil.rmtree(folder)

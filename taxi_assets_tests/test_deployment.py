@@ -7,13 +7,15 @@ import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
+import requests
 
 from taxi_assets_tests.deployment import (
-    SECRETS,
     SERVICES,
+    USER,
     Deployment,
     deployment,
     wait_until,
@@ -95,9 +97,8 @@ def under_way(team: Deployment, backfill: str) -> int:
 
 def test_without_passwords_nothing_starts(team: Deployment, tmp_path: Path) -> None:
     empty = tmp_path / "secrets.env"
-    for absent in SECRETS:
-        given = [f"{name}=given" for name in SECRETS if name != absent]
-        empty.write_text("\n".join(given) + "\n")
+    for absent in team.passwords.keys() - {"BACKUP_PASSWORD"}:
+        team.write_secrets(empty, {k: v for k, v in team.passwords.items() if k != absent})
         command = [*team.compose_command(empty), "up", "--detach"]
         done = subprocess.run(
             command, env=team.environment, capture_output=True, text=True, check=False
@@ -117,8 +118,76 @@ def test_all_comes_up_and_makes_three_months(team: Deployment) -> None:
     assert_months_are_there(team, MONTHS[:3])
 
 
+def through_the_door(team: Deployment, url: str, method: str = "GET", **request: Any) -> int:
+    """The status of a request with the login, if it brings no other."""
+    login = (USER, team.passwords["DOOR_PASSWORD"])
+    return requests.request(
+        method, url, verify=team.certificate, timeout=60, **{"auth": login, **request}
+    ).status_code
+
+
+def test_nobody_passes_the_door_without_the_login(team: Deployment) -> None:
+    wait_until(
+        lambda: through_the_door(team, f"{team.predictions}/health") == 200,
+        "the first champion is served",
+        PATIENCE,
+    )
+    for url in (team.dagster, team.mlflow, team.predictions):
+        assert through_the_door(team, url) == 200
+        assert through_the_door(team, url, auth=None) == 401
+        assert through_the_door(team, url, auth=(USER, "wrong")) == 401
+        assert through_the_door(team, url, headers={"Host": "rebound.example"}) == 421
+        with pytest.raises(requests.ConnectionError):
+            requests.get(url.replace("https://localhost", "http://127.0.0.2"), timeout=5)
+
+
+LAUNCH = "mutation { reloadWorkspace { __typename } }"
+
+
+def test_another_page_cannot_change_anything(team: Deployment) -> None:
+    """What a page of somebody else can have a browser send that has logged in."""
+    graphql = f"{team.dagster}/graphql"
+    of_dagster = {"Origin": team.dagster}
+    foreign = {"Origin": "https://elsewhere.example"}
+    query = {"query": LAUNCH}
+    assert through_the_door(team, graphql, "POST", json=query, headers=of_dagster) == 200
+    assert through_the_door(team, graphql, "POST", json=query, headers=foreign) == 403
+    assert through_the_door(team, graphql, "POST", json=query, headers={"Origin": "null"}) == 403
+    assert (
+        through_the_door(team, graphql, "POST", json=query, headers={"Origin": team.mlflow}) == 403
+    )
+    assert through_the_door(team, graphql, params=query) == 405
+    assert through_the_door(team, graphql, "POST", data=query) == 415
+    plain = {"Content-Type": "text/plain"}
+    assert through_the_door(team, graphql, "POST", data=json.dumps(query), headers=plain) == 415
+    alias = f"{team.mlflow}/api/2.0/mlflow/registered-models/alias"
+    wanted = {"name": "nyc-taxi-trip-duration-synthetic", "alias": "champion", "version": "1"}
+    assert through_the_door(team, alias, "POST", json=wanted, headers=foreign) == 403
+    assert through_the_door(team, alias, "POST", data=wanted) == 415
+
+
+def test_a_launch_reads_no_variable_and_writes_nowhere_else(team: Deployment) -> None:
+    for root in ({"env": "AWS_SECRET_ACCESS_KEY"}, "s3://elsewhere"):
+        answer = ask(
+            team.dagster,
+            """query($pipeline: PipelineSelector!, $config: RunConfigData!) {
+                 isPipelineConfigValid(
+                   pipeline: $pipeline, runConfigData: $config, mode: "default"
+                 ) {
+                   __typename ... on RunConfigValidationInvalid { errors { message } } } }""",
+            pipeline={
+                "pipelineName": "__ASSET_JOB",
+                "repositoryName": "__repository__",
+                "repositoryLocationName": "taxi_assets",
+            },
+            config={"resources": {"storage": {"config": {"root": root}}}},
+        )["isPipelineConfigValid"]
+        assert answer["__typename"] == "RunConfigValidationInvalid"
+        assert 'unexpected config entry "root"' in answer["errors"][0]["message"]
+
+
 def test_containers_may_do_no_more_than_they_must(team: Deployment) -> None:
-    for service in SERVICES:
+    for service in [*SERVICES, "serve"]:
         (container,) = team.containers(service)
         host = team.look(container)["HostConfig"]
         assert host["ReadonlyRootfs"], service
@@ -127,8 +196,8 @@ def test_containers_may_do_no_more_than_they_must(team: Deployment) -> None:
         status = team.run("podman", "exec", container, "cat", "/proc/1/status")
         assert "CapEff:\t0000000000000000" in status, service
         assert "Uid:\t0\t" not in status, service
-        for bindings in host["PortBindings"].values():
-            assert [binding["HostIp"] for binding in bindings] == ["127.0.0.1"], service
+        published = [each["HostIp"] for ports in host["PortBindings"].values() for each in ports]
+        assert published == ["127.0.0.1"] * (3 if service == "door" else 0), service
 
 
 def test_each_login_reaches_only_what_is_its_own(team: Deployment) -> None:
@@ -179,16 +248,14 @@ for database in ("dagster", "mlflow", "postgres"):
         print(database, "refused")
 """
     assert "mlflow refused" in team.python("webserver", databases).splitlines()
-    passwords = {name: name.split("_")[0].lower() for name in SECRETS}
     known = {}
-    for service in SERVICES:
+    for service in [*SERVICES, "serve"]:
         (container, *_) = team.containers(service)
-        config = team.look(container)["Config"]
-        of = {entry.split("=", 1)[1] for entry in config["Env"]}
-        given = dict(line.split("=") for line in (team.folder / "secrets.env").read_text().split())
-        known[service] = {name for name in passwords if given[name] in of}
+        values = {entry.split("=", 1)[1] for entry in team.look(container)["Config"]["Env"]}
+        known[service] = {name for name, word in team.passwords.items() if word in values}
     assert known["ray-head"] == {"RAY_AUTH_TOKEN"}
     assert known["daemon"] == known["webserver"] == {"RAY_AUTH_TOKEN", "DAGSTER_POSTGRES_PASSWORD"}
+    assert (known["door"], known["serve"]) == ({"DOOR_PASSWORD"}, set())
     assert known["mlflow"] == {"MLFLOW_POSTGRES_PASSWORD", "MLFLOW_STORE_PASSWORD"}
 
 
@@ -216,19 +283,28 @@ def test_down_and_up_again_with_two_workers_everything_is_there(team: Deployment
     assert_months_are_there(team, MONTHS)
 
 
-def test_a_backup_restores_into_an_empty_deployment_only(team: Deployment) -> None:
-    archive = team.folder / "backup.tar"
+def test_a_backup_restores_into_an_empty_deployment_only(
+    team: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = team.folder / "backup.tar.gpg"
     team.run(PROJECT / "deploy/backup", archive)
     wait_until(team.is_healthy, "all is healthy after the backup", PATIENCE)
     with pytest.raises(RuntimeError, match="has data already"):
         team.run(PROJECT / "deploy/restore", archive)
-    half = team.folder / "half.tar"
+    half = team.folder / "half.tar.gpg"
     half.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
-    with pytest.raises(RuntimeError, match="is damaged or not complete"):
+    with pytest.raises(RuntimeError, match="is damaged, not complete"):
         team.run(PROJECT / "deploy/restore", half)
+    other = tmp_path / "secrets.env"
+    team.write_secrets(other, team.passwords | {"BACKUP_PASSWORD": "other"})
+    monkeypatch.setitem(team.environment, "SECRETS", str(other))
+    with pytest.raises(RuntimeError, match="of another BACKUP_PASSWORD"):
+        team.run(PROJECT / "deploy/restore", archive)
+    assert b"PGDMP" not in archive.read_bytes()
     assert sorted(path.name for path in team.folder.iterdir()) == [
-        "backup.tar",
-        "half.tar",
+        "backup.tar.gpg",
+        "door.crt",
+        "half.tar.gpg",
         "secrets.env",
     ]
 
@@ -245,7 +321,7 @@ def test_the_next_version_reads_old_months_and_a_restore_leads_back(team: Deploy
     assert_months_are_there(team, [*MONTHS, "2023-07"])
 
     team.down(volumes=True)
-    team.run(PROJECT / "deploy/restore", team.folder / "backup.tar")
+    team.run(PROJECT / "deploy/restore", team.folder / "backup.tar.gpg")
     team.up(TAXI_VERSION=PRESENT)
     assert stored(team) == before
     assert_months_are_there(team, MONTHS)

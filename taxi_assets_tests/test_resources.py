@@ -55,6 +55,21 @@ def test_resources_show_the_names_of_variables_and_none_of_their_values() -> Non
     assert configured["mlflow"]["experiment_name"] == "nyc-taxi-trip-duration"
 
 
+@pytest.mark.parametrize(
+    ("resource", "field"),
+    [("storage", "root"), ("trip_source", "location"), ("mlflow", "tracking_uri")],
+)
+@pytest.mark.parametrize("value", ["elsewhere", {"env": "AWS_SECRET_ACCESS_KEY"}])
+def test_a_deployment_can_keep_launches_from_setting_resources(
+    resource: str, field: str, value: object, settings: Settings
+) -> None:
+    """Neither to other values nor to what another variable has."""
+    fixed = build_definitions(changed(settings, configurable=False))
+    job = fixed.resolve_implicit_global_asset_job_def()
+    with pytest.raises(dg.DagsterInvalidConfigError, match=f'unexpected config entry "{field}"'):
+        dg.validate_run_config(job, {"resources": {resource: {"config": {field: value}}}})
+
+
 def test_every_fleet_has_a_group_keys_and_a_job_of_its_own(settings: Settings) -> None:
     everything = changed(settings, fleets=tuple(FLEETS.values()))
     graph = build_definitions(everything).resolve_asset_graph()
