@@ -98,7 +98,7 @@ dev: install ## serves the pages of Dagster and MLflow
 	http*) mlflow="$$MLFLOW_TRACKING_URI" ;; \
 	*) $(call free,$(MLFLOW_PORT),MLflow,MLFLOW_PORT); \
 	   mlflow=http://localhost:$(MLFLOW_PORT); \
-	   $(BIN)/mlflow server --port $(MLFLOW_PORT) \
+	   MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --port $(MLFLOW_PORT) \
 		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" \
 		--default-artifact-root ./mlruns > /dev/null 2>&1 & \
 	   server=$$!; trap 'kill $$server 2> /dev/null' EXIT ;; \
