@@ -225,7 +225,10 @@ def make_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plots, "cleaning_plots", titled("durations", "pickup_zones"))
     monkeypatch.setattr(plots, "model_plots", titled("predictions", "errors"))
     monkeypatch.setattr(plots, "boosted_plots", titled("boosted_predictions", "boosted_hours"))
-    monkeypatch.setattr(plots, "backtest_plots", titled("zone_errors"))
+    monkeypatch.setattr(
+        plots, "backtest_plots",
+        lambda family, _, month: {"zone_errors": plot_of(f"{month} {family}")},
+    )  # fmt: skip
     monkeypatch.setattr(months, "RETRIES", dg.RetryPolicy(max_retries=2, delay=0))
 
 

@@ -286,6 +286,20 @@ def test_the_command_writes_nothing_but_the_page(
     assert {path.name for path in tmp_path.iterdir()} == {"data", "report.html"}
 
 
+def test_a_full_disk_leaves_the_page_that_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(path: Path, *_: object, **__: object) -> None:
+        path.write_bytes(b"half a page")
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "report.html").write_text("the page before")
+    monkeypatch.setattr(Path, "write_text", fill)
+    done = run(tmp_path, monkeypatch)
+    assert (done.exit_code, done.stderr) == (1, "Error: report.html: No space left on device.\n")
+    assert (tmp_path / "report.html").read_text() == "the page before"
+
+
 def test_a_report_of_nothing_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(tmp_path, monkeypatch).stdout == "report.html: 0 months\n"
     assert "No month is stored yet." in (tmp_path / "report.html").read_text()
