@@ -58,10 +58,10 @@ def mean_errors(groups: "NDArray[np.int64]", errors: "NDArray[np.float64]") -> "
     import pandas as pd
 
     trips = np.bincount(groups)
-    met = np.flatnonzero(trips)
+    groups_present = np.flatnonzero(trips)
     sums = {
-        "error": np.bincount(groups, errors)[met],
-        "absolute": np.bincount(groups, np.abs(errors))[met],
+        "error": np.bincount(groups, errors)[groups_present],
+        "absolute": np.bincount(groups, np.abs(errors))[groups_present],
     }
-    means = {name: total / trips[met] for name, total in sums.items()}
-    return pd.DataFrame({"trips": trips[met], **means}, index=met)
+    means = {name: total / trips[groups_present] for name, total in sums.items()}
+    return pd.DataFrame({"trips": trips[groups_present], **means}, index=groups_present)
