@@ -113,11 +113,12 @@ dev: install ## serves the pages of Dagster and MLflow
 serve: install ## serves the page that answers "how long?": make serve FLEET=green
 	@$(BIN)/taxi-assets serve $(if $(FLEET),--fleet $(FLEET)) --port $(SERVE_PORT)
 
-lint: install ## ruff, mypy, import-linter
+lint: install ## ruff, mypy, import-linter; then how large the project is
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@.ci/budgets
 
 install: $(INSTALLED) .env ## sets everything up, in .venv
 

@@ -4,7 +4,6 @@ What a command needs is imported when it is used, so that help is quick.
 """
 
 import os
-import re
 import sqlite3
 import sys
 import warnings
@@ -48,24 +47,15 @@ def fleet_option(**options: Any) -> Callable[..., Any]:
     return click.option("--fleet", type=click.Choice(list(FLEETS)), help="Whose trips.", **options)
 
 
-def _hosts(_: Any, __: Any, names: tuple[str, ...]) -> tuple[str, ...]:
-    for name in names:
-        if not re.fullmatch(r"(?:\*\.)?[\w.-]+|\[[0-9a-fA-F:]+\]", name, re.ASCII):
-            raise click.BadParameter(f"{name!r} is not a host's name, without scheme and port.")
-    return names
-
-
 class Commands(click.Group):
     """Commands whose errors are sentences, and that obey the ``.env`` that Dagster obeys."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
         # All of it, as Dagster does: MLflow and object stores read variables of their own.
+        load_dotenv(Path.cwd() / ".env")
         try:
-            load_dotenv(Path.cwd() / ".env")
             return super().invoke(ctx)
-        except UnicodeDecodeError as error:
-            raise click.ClickException(f"The file .env is not text in UTF-8 ({error}).") from None
         except MonthError as error:
             raise click.ClickException(str(error)) from None
 
@@ -79,11 +69,11 @@ def main() -> None:
 @main.command(
     epilog="Examples:"
     "\n\ntaxi-assets materialize green 2023-01"
-    "\n\ntaxi-assets materialize green 2023-01...2023-03 --source ../tlc"
+    "\n\ntaxi-assets materialize green 2023-01...2023-03 --select raw_trips,cleaned_trips"
 )
 @click.argument("fleet", type=click.Choice(list(FLEETS)))
 @click.argument("months", type=Span())
-@click.option("--select", metavar="ASSETS", help="A part of the assets: raw_trips,cleaned_trips.")
+@click.option("--select", metavar="ASSETS", help="Only these, with commas between; else all.")
 @click.option("--source", metavar="PLACE", help="A folder or URL, instead of TAXI_TRIP_SOURCE.")
 @click.option("--storage", metavar="PLACE", help="A folder or URL, instead of TAXI_STORAGE.")
 def materialize(
@@ -95,23 +85,20 @@ def materialize(
     from taxi_assets.assets.graph import GRAPH
     from taxi_assets.runs.partitions import monthly_partitions
 
-    for variable, place in (("TAXI_TRIP_SOURCE", source), ("TAXI_STORAGE", storage)):
-        if place is not None:
-            os.environ[variable] = place
+    places = {"TAXI_TRIP_SOURCE": source, "TAXI_STORAGE": storage}
+    os.environ |= {name: place for name, place in places.items() if place is not None}
     os.environ["TAXI_FLEET"] = fleet
     Settings.from_environment()
-    there = monthly_partitions(FLEETS[fleet]).get_partition_keys()
-    first, last = (months[at].partition_key for at in (0, -1))
-    if not there[0] <= first <= last <= there[-1]:
-        raise click.UsageError(
-            f"{fleet} has the months {there[0][:7]} to {there[-1][:7]}, and not all of "
-            f"{first[:7]} to {last[:7]}."
-        )
+    known = monthly_partitions(FLEETS[fleet]).get_partition_keys()
+    first, last = months[0].partition_key, months[-1].partition_key
+    if not {first, last} <= {*known}:
+        raise click.UsageError(f"{fleet} has the months {known[0][:7]} to {known[-1][:7]}.")
     given = select.split(",") if select else []
     names = [name.strip().removeprefix(f"{fleet}/") for name in given]
-    for name in names:
-        if name not in (known := [asset.name for asset in GRAPH]):
-            raise click.UsageError(f"{fleet} has no asset {name!r}; it has {', '.join(known)}.")
+    unknown = set(names) - {asset.name for asset in GRAPH}
+    if unknown:
+        assets = ", ".join(asset.name for asset in GRAPH)
+        raise click.UsageError(f"{fleet} has no asset {min(unknown)!r}; it has {assets}.")
     selected = ",".join(f"{fleet}/{name}" for name in names) or f"group:{fleet}"
     chosen = ["--partition", first] if first == last else ["--partition-range", f"{first}...{last}"]
     sys.argv = ["dagster", "asset", "materialize", "-m", "taxi_assets.definitions",
@@ -199,8 +186,8 @@ def champion(fleet: str, number: int | None, back: bool, pin: bool | None, why: 
 @fleet_option()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 @click.option("--port", default=8080, show_default=True, help="0 is any that is free.")
-@click.option("--allow-host", multiple=True, metavar="NAME", callback=_hosts,
-              help="A name it is reached by, too.")  # fmt: skip
+@click.option("--allow-host", multiple=True, metavar="NAME",
+              help="Another name of this host, without scheme and port.")  # fmt: skip
 @click.option("--model", type=int, metavar="VERSION", help="Instead of the champion.")
 def serve(
     fleet: str | None, host: str, port: int, allow_host: tuple[str, ...], model: int | None

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, chdir
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,8 +23,7 @@ from mlflow.entities import Run
 from taxi_assets.cli import main
 from taxi_assets.definitions import build_definitions
 from taxi_assets.durations import boosted, target_encoding
-from taxi_assets.reports import plots, plotter
-from taxi_assets.reports.plots import BOOSTED_PLOTS, COVERAGE, DURATIONS, PLOTS
+from taxi_assets.reports import plots
 from taxi_assets.runs import months
 from taxi_assets.settings import Settings
 from taxi_assets.storage.formats import Json
@@ -205,25 +203,14 @@ def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def titled(*names: str) -> Callable[..., plotter.Drawings]:
+def titled(*names: str) -> Callable[..., dict[str, bytes]]:
     """What draws plots that are nothing but their title, with the month in it."""
-    return lambda *of: [(name, partial(plot_of, of[-1])) for name in names]
+    return lambda *of: {name: plot_of(of[-1]) for name in names}
 
 
 def plot_of(title: str) -> bytes:
     """What ``make_cheap`` has drawn of a month: ``green 2023-03``."""
     return b"\x89PNG " + title.encode()
-
-
-class NoPlotter:
-    """Draws in the run's own process."""
-
-    def draw(self, plots: plotter.Drawings) -> Callable[[], dict[str, bytes]]:
-        asked = dict(plots)
-        return lambda: {name: plot() for name, plot in asked.items()}
-
-    def close(self) -> None:
-        pass
 
 
 def make_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,12 +222,13 @@ def make_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(boosted, "VARIANCE_ROUNDS", 3)
     monkeypatch.setitem(boosted.PARAMETERS, "learning_rate", 0.3)
     monkeypatch.setattr(target_encoding, "FACTOR_ROUNDS", 1)
-    monkeypatch.setattr(plots, "boosted_plots", titled(*BOOSTED_PLOTS))
-    coverage = titled(COVERAGE)
-    monkeypatch.setattr(plots, "backtest_plots", lambda *of: coverage(*of) if of[0] else [])
-    monkeypatch.setattr(plots, "cleaning_plots", titled(DURATIONS))
-    monkeypatch.setattr(plots, "model_plots", titled(*PLOTS[1:]))
-    monkeypatch.setattr(plotter, "Plotter", NoPlotter)
+    monkeypatch.setattr(plots, "cleaning_plots", titled("durations", "pickup_zones"))
+    monkeypatch.setattr(plots, "model_plots", titled("predictions", "errors"))
+    monkeypatch.setattr(plots, "boosted_plots", titled("boosted_predictions", "boosted_hours"))
+    monkeypatch.setattr(
+        plots, "backtest_plots",
+        lambda family, _, month: {"zone_errors": plot_of(f"{month} {family}")},
+    )  # fmt: skip
     monkeypatch.setattr(months, "RETRIES", dg.RetryPolicy(max_retries=2, delay=0))
 
 

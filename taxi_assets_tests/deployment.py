@@ -148,32 +148,28 @@ class Deployment:
         (container, *_) = self.containers(service)
         return self.run("podman", "exec", "-i", container, "python", "-", given=program)
 
-    def unhealthy(self) -> list[str]:
+    def unhealthy(self) -> Iterator[str]:
         """The services whose own check fails, or that run once and have not ended well."""
-        found = [
-            service
-            for service in SERVICES
-            if not all(
-                _succeeds("healthcheck", "run", container) for container in self.containers(service)
-            )
-        ]
         for service in ONE_SHOT:
             state = self.look(self.containers(service)[0])["State"]
             if (state["Status"], state["ExitCode"]) != ("exited", 0):
-                found.append(service)
-        return found
+                yield service
+        for service in SERVICES:
+            checks = (("healthcheck", "run", each) for each in self.containers(service))
+            if not all(_succeeds(*check) for check in checks):
+                yield service
 
     def is_healthy(self) -> bool:
-        return not self.unhealthy()
+        """Whether all are healthy; the first that is not is enough, as each check is a process."""
+        return next(self.unhealthy(), None) is None
 
-    def up(self, **variables: str) -> float:
-        """Bring all up, as changed by variables; return the seconds until all is healthy.
+    def up(self, **variables: str) -> None:
+        """Bring all up, as changed by variables, and wait until all is healthy.
 
         Raises:
             TimeoutError: it is not in four minutes; the message has what those print that are not.
         """
         self.environment |= variables
-        begun = time.monotonic()
         self.compose("up", "--detach")
         self.log_in()
         try:
@@ -181,7 +177,6 @@ class Deployment:
         except TimeoutError as error:
             logs = [self.compose("logs", "--tail", "30", service) for service in self.unhealthy()]
             raise TimeoutError("\n".join([str(error), *logs])) from error
-        return time.monotonic() - begun
 
     def crash(self, container: str) -> None:
         """Kill a container's first process from outside, as the kernel does when memory ends."""

@@ -25,7 +25,7 @@ MONTHS = ("2023-01-01", "2023-02-01")
 
 
 def main() -> None:
-    """Make the months, and take the plots."""
+    """Make the months, and take the screenshots."""
     with services() as running, sync_playwright() as browsers:
         real = REAL_FILES.exists()
         source = REAL_FILES if real else make_source(running.folder / "source")

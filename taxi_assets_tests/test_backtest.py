@@ -116,6 +116,24 @@ def by_hand(*trips: tuple[int, float]) -> HeldOutTrips:
     )
 
 
+def test_errors_by_pickup_are_a_models_rmse_where_trips_begin() -> None:
+    trips = HeldOutTrips(
+        pd.DataFrame(
+            {
+                "PULocationID": pd.Categorical(["132", "132", "7"]),
+                "DOLocationID": pd.Categorical(["7", "9", "132"]),
+                "pickup_hour": np.zeros(3, np.uint8),
+                "duration": [10.0, 20.0, 30.0],
+            }
+        )
+    )
+    for run_id, minutes in (("other", 1.0), ("asked", 13.0)):
+        trips.ask(run_id, lambda cells, minutes=minutes: (np.full(len(cells), minutes),) * 3)
+    by_zone = trips.errors_by_pickup("asked")
+    assert by_zone["trips"].to_dict() == {7: 1, 132: 2}
+    assert by_zone["value"].to_dict() == pytest.approx({7: 17, 132: ((9 + 49) / 2) ** 0.5})
+
+
 def test_limits_count_as_within() -> None:
     """Of six trips of which 10 minutes were expected, 5 to 15: four are close, and held."""
     trips = by_hand(*((1, minutes) for minutes in (5.0, 4.99, 10.0, 15.0, 15.01, 13.0)))

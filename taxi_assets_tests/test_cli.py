@@ -52,18 +52,14 @@ def test_every_command_obeys_the_env_file_that_dagster_obeys(
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "told"),
+    ("error", "told"),
     [
-        (
-            MonthError("No model serves."),
-            1,
-            "Error: No model serves.",
-        ),
-        (KeyboardInterrupt(), 1, "Aborted!"),
+        (MonthError("No model serves."), "Error: No model serves."),
+        (KeyboardInterrupt(), "Aborted!"),
     ],
 )
 def test_what_goes_wrong_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, told: str
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, told: str
 ) -> None:
     @click.command()
     def fail() -> None:
@@ -71,7 +67,7 @@ def test_what_goes_wrong_is_one_line(
 
     monkeypatch.setitem(main.commands, "fail", fail)
     done = taxi_assets("fail")
-    assert (done.exit_code, done.stderr.strip()) == (code, told)
+    assert (done.exit_code, done.stderr.strip()) == (1, told)
 
 
 @pytest.mark.parametrize(
@@ -93,19 +89,6 @@ def test_who_only_reads_locks_nothing(tmp_path: Path, mlflow_database: Path) -> 
     assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db"}
 
 
-@pytest.mark.parametrize("host", ["a*b", "https://taxi.example", "taxi.example:8080", ""])
-def test_a_host_is_a_name(host: str) -> None:
-    done = taxi_assets("serve", "--allow-host", host)
-    assert done.exit_code == 2
-    assert "is not a host's name, without scheme and port." in done.stderr
-
-
-def test_an_env_file_that_is_no_text_is_named(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_bytes(b"\xff\xfe")
-    done = taxi_assets("champion", "--fleet", "green", folder=tmp_path)
-    assert (done.exit_code, done.stderr[:36]) == (1, "Error: The file .env is not text in ")
-
-
 def test_a_pipe_that_closes_is_no_traceback() -> None:
     """As in ``taxi-assets --help | head -0``."""
     reading, writing = os.pipe()
@@ -122,14 +105,13 @@ def test_a_pipe_that_closes_is_no_traceback() -> None:
     ("arguments", "told"),
     [
         (["blue", "2023-01"], "'blue' is not one of 'yellow', 'green', 'synthetic'"),
-        (["green", "2023-1"], "'2023-1' is not a month: write it as 2023-03."),
         (["green", "2023-01-15"], "'2023-01-15' is not a month: write it as 2023-03."),
         (["green", "2023-03...2023-01"], "'2023-03...2023-01' ends before it begins."),
         (["green", "2013-12"], "green has the months 2014-01 to "),
-        (["green", "2023-01...2999-01"], "and not all of 2023-01 to 2999-01."),
+        (["green", "2023-01...2999-01"], "green has the months 2014-01 to "),
         (
             ["green", "2023-01", "--select", "modle"],
-            "green has no asset 'modle'; it has raw_tr",
+            "green has no asset 'modle'; it has raw_trips,",
         ),
     ],
 )
@@ -154,13 +136,14 @@ def test_materialize_is_dagsters_command(
 
     class Dagster:
         def load(self) -> object:
-            return lambda: launched.extend([*sys.argv, os.environ["TAXI_STORAGE"]])
+            return lambda: launched.extend([*sys.argv, os.environ["TAXI_FLEET"]])
 
     monkeypatch.setattr(sys, "argv", [])
+    monkeypatch.setenv("TAXI_FLEET", "yellow")
     monkeypatch.setattr(cli, "entry_points", lambda **_: [Dagster()])
-    options = ["--select", "raw_trips, green/cleaned_trips", "--storage", "s3://bucket"]
+    options = ["--select", "raw_trips, green/cleaned_trips"]
     assert taxi_assets("materialize", "green", months, *options).exit_code == 0
     assert launched == [
         *("dagster", "asset", "materialize", "-m", "taxi_assets.definitions"),
-        *("--select", "green/raw_trips,green/cleaned_trips", *chosen, "s3://bucket"),
+        *("--select", "green/raw_trips,green/cleaned_trips", *chosen, "green"),
     ]

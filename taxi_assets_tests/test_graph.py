@@ -70,10 +70,10 @@ def test_a_month_of_a_span_is_stored_recorded_and_tracked(
     published = Path(settings.trip_source) / f"green_tripdata_{month}.parquet"
     digest = hashlib.sha256(published.read_bytes()).hexdigest()
     stored = [str(path.relative_to(storage / "green")) for path in storage.rglob("*.*")]
-    coverage = [f"plots/{month}/coverage.png"] if month != "2023-01" else []
+    backtested = [f"plots/{month}/zone_errors.png"] if month != "2023-01" else []
     assert sorted(name for name in stored if month in name) == sorted(
         [
-            *coverage,
+            *backtested,
             f"backtest/{month}.json",
             f"boosted_metrics/{month}.json",
             f"boosted_model/{month}.npz",
@@ -87,8 +87,8 @@ def test_a_month_of_a_span_is_stored_recorded_and_tracked(
             f"plots/{month}/boosted_predictions.png",
             f"plots/{month}/durations.png",
             f"plots/{month}/errors.png",
+            f"plots/{month}/pickup_zones.png",
             f"plots/{month}/predictions.png",
-            f"plots/{month}/worst_pairs.png",
             f"predictions/{month}.parquet",
             f"raw_trips/{month}.parquet",
             f"raw_trips/{month}.source.{digest[:16]}.json",

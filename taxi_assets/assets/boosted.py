@@ -8,8 +8,7 @@ import dagster as dg
 from taxi_assets.checks import model as model_checks
 from taxi_assets.durations.sums import group_by_hourly_pair
 from taxi_assets.reports import plots
-from taxi_assets.reports.plot_files import PlotFiles
-from taxi_assets.reports.plotter import plotter
+from taxi_assets.reports.plot_files import store_plots
 from taxi_assets.runs.monthly_asset import MonthContext, data_version, monthly_asset
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.layout import stored_file
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow.parquet as pq
 
-    from taxi_assets.reports.plotter import Plotter
     from taxi_assets.tlc.months import Month
 
 
@@ -152,7 +150,6 @@ def boosted_model(
     kinds={"json", "mlflow"},
     io_manager="metrics",
     code_version="1",
-    for_run={"plotter": plotter},
     for_month={"boosted_run": boosted_run},
     checks=[model_checks.better_than_mean],
 )
@@ -162,7 +159,6 @@ def boosted_metrics(
     cleaned_trips: "pd.DataFrame",
     boosted_model: "dict[str, Any]",
     storage: dg.ResourceParam[Storage],
-    plotter: "Plotter",
     boosted_run: TrackedRun,
 ) -> "dg.MaterializeResult[dict[str, float]]":
     """The boosted model's metrics on the month's validation trips, the same rows as in metrics.
@@ -173,7 +169,7 @@ def boosted_metrics(
     from taxi_assets.durations.boosted_month import validate_boosted
 
     validation = validate_boosted(boosted_model, cleaned_trips)
-    drawn = plotter.draw(plots.boosted_plots(validation, context.title))
+    drawn = plots.boosted_plots(validation, context.title)
     boosted_run.reopen(str(boosted_model["mlflow_run_id"]))
     metrics = {
         "records_loaded": raw_trips.metadata.num_rows,
@@ -182,9 +178,8 @@ def boosted_metrics(
         "model_size_bytes": boosted_run.model_size_bytes(),
     }
     boosted_run.log_metrics(metrics)
-    plot_files = PlotFiles(storage, context.fleet, context.month)
-    context.when_stored(lambda: plot_files.add(drawn()))
-    context.when_stored(lambda: boosted_run.log_plots(plot_files.all(plots.BOOSTED_PLOTS)))
+    context.when_stored(partial(store_plots, storage, context.fleet, context.month, drawn))
+    context.when_stored(partial(boosted_run.log_plots, drawn))
     context.when_stored(partial(boosted_run.complete, metrics["rmse"]))
     return dg.MaterializeResult(
         value=metrics,

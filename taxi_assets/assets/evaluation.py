@@ -1,6 +1,7 @@
 """Which model serves: models of earlier months on this month's trips, and what the best says."""
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -10,8 +11,7 @@ from taxi_assets.checks import model as model_checks
 from taxi_assets.durations.predictions import no_predictions, predict_trips
 from taxi_assets.errors import MonthError
 from taxi_assets.reports import plots
-from taxi_assets.reports.plot_files import PlotFiles
-from taxi_assets.reports.plotter import plotter
+from taxi_assets.reports.plot_files import store_plots
 from taxi_assets.runs.monthly_asset import MonthContext, data_version, monthly_asset
 from taxi_assets.storage.earlier_models import earlier_models
 from taxi_assets.storage.files import Storage
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from taxi_assets.durations.backtest import HeldOutMonth
-    from taxi_assets.reports.plotter import Plotter
 
 
 @contextmanager
@@ -41,7 +40,6 @@ def held_out(_context: MonthContext) -> "Iterator[HeldOutMonth]":
     kinds={"json", "mlflow"},
     io_manager="metrics",
     code_version="3",
-    for_run={"plotter": plotter},
     for_month={"held_out": held_out},
     looks_back=True,
     checks=[model_checks.boosted_better_than_linear, model_checks.interval_coverage],
@@ -51,7 +49,6 @@ def backtest(
     cleaned_trips: "pd.DataFrame",
     storage: dg.ResourceParam[Storage],
     mlflow: dg.ResourceParam[Tracking],
-    plotter: "Plotter",
     held_out: "HeldOutMonth",
 ) -> "dg.MaterializeResult[dict[str, Any]]":
     """Every family's newest model of earlier months, on all trips of this month: the truth.
@@ -62,7 +59,11 @@ def backtest(
     trips = held_out.trips(cleaned_trips)
     earlier = earlier_models(storage, context.fleet, context.month, context.load, context.report)
     models = {name: {**model.describe(), **model.score(trips)} for name, model in earlier.items()}
-    drawn = plotter.draw(plots.backtest_plots(models, context.title))
+    if models:
+        family = "boosted" if "boosted" in models else "linear"
+        by_zone = trips.errors_by_pickup(str(models[family]["mlflow_run_id"]))
+        drawn = plots.backtest_plots(family, by_zone, context.title)
+        context.when_stored(partial(store_plots, storage, context.fleet, context.month, drawn))
     for model in models.values():
         if model["mlflow_run_id"] is not None:
             mlflow.log_backtest(context, model["mlflow_run_id"], model)
@@ -73,8 +74,6 @@ def backtest(
         "failed_checks": failed,
         "models": models,
     }
-    plot_files = PlotFiles(storage, context.fleet, context.month)
-    context.when_stored(lambda: plot_files.add(drawn()))
     rmses = {name: model["rmse"] for name, model in models.items()}
     best = sorted(rmses, key=rmses.__getitem__)[:2]
     said = ", ".join(f"{name} {rmses[name]:.3f}" for name in best)

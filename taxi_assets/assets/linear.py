@@ -10,8 +10,7 @@ from taxi_assets.checks import model as model_checks
 from taxi_assets.durations import intervals, regression, scoring, sums
 from taxi_assets.durations.regression import TrainedModel
 from taxi_assets.reports import plots
-from taxi_assets.reports.plot_files import PlotFiles
-from taxi_assets.reports.plotter import plotter
+from taxi_assets.reports.plot_files import store_plots
 from taxi_assets.runs.monthly_asset import MonthContext, monthly_asset
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.layout import stored_file
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow.parquet as pq
     from sklearn.feature_extraction import DictVectorizer
-
-    from taxi_assets.reports.plotter import Plotter
 
 
 @monthly_asset(kinds={"pandas", "parquet"}, io_manager="frames", code_version="1")
@@ -141,7 +138,6 @@ def model(
     kinds={"json", "mlflow"},
     io_manager="metrics",
     code_version="1",
-    for_run={"plotter": plotter},
     for_month={"tracked_run": tracked_run},
     checks=[model_checks.better_than_mean, model_checks.rmse_of_earlier_months],
 )
@@ -153,7 +149,6 @@ def metrics(
     vectorizer: "DictVectorizer",
     model: TrainedModel,
     storage: dg.ResourceParam[Storage],
-    plotter: "Plotter",
     tracked_run: TrackedRun,
 ) -> "dg.MaterializeResult[dict[str, float]]":
     """The month's metrics on its validation trips, in minutes; also in the model's MLflow run.
@@ -163,7 +158,7 @@ def metrics(
     """
     predictor = regression.bind(vectorizer, model)
     validation = scoring.validate_model(cleaned_trips, zone_pairs, *predictor)
-    drawn = plotter.draw(plots.model_plots(validation, context.title))
+    drawn = plots.model_plots(validation, context.title)
     tracked_run.reopen(model["mlflow_run_id"])
     metrics = {
         "records_loaded": raw_trips.metadata.num_rows,
@@ -172,9 +167,8 @@ def metrics(
         "model_size_bytes": tracked_run.model_size_bytes(),
     }
     tracked_run.log_metrics(metrics)
-    plot_files = PlotFiles(storage, context.fleet, context.month)
-    context.when_stored(lambda: plot_files.add(drawn()))
-    context.when_stored(lambda: tracked_run.log_plots(plot_files.all(plots.PLOTS)))
+    context.when_stored(partial(store_plots, storage, context.fleet, context.month, drawn))
+    context.when_stored(partial(tracked_run.log_plots, drawn))
     context.when_stored(partial(tracked_run.complete, metrics["rmse"]))
     earlier = earlier_rmses(context.month, context.load, context.report)
     return dg.MaterializeResult(

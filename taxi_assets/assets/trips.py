@@ -9,8 +9,7 @@ from taxi_assets.checks import data as data_checks
 from taxi_assets.checks import drift as drift_checks
 from taxi_assets.durations import cleaning, drift
 from taxi_assets.reports import plots
-from taxi_assets.reports.plot_files import PlotFiles
-from taxi_assets.reports.plotter import plotter
+from taxi_assets.reports.plot_files import store_plots
 from taxi_assets.runs.monthly_asset import MonthContext, monthly_asset
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.incoming import fetched_months
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow.parquet as pq
 
-    from taxi_assets.reports.plotter import Plotter
     from taxi_assets.storage.incoming import Incoming
     from taxi_assets.tlc.fetch import FetchedMonth
     from taxi_assets.tlc.prefetch import Prefetch
@@ -74,8 +72,7 @@ def raw_trips(
     kinds={"pandas", "parquet"},
     io_manager="frames",
     code_version="2",
-    for_run={"plotter": plotter},
-    imports=["pandas", "sklearn.model_selection"],
+    imports=["pandas", "sklearn.model_selection", "matplotlib.backends.backend_agg"],
     checks=[
         data_checks.readable_values,
         data_checks.share_kept,
@@ -88,7 +85,6 @@ def cleaned_trips(
     context: MonthContext,
     raw_trips: "pq.ParquetFile",
     storage: dg.ResourceParam[Storage],
-    plotter: "Plotter",
 ) -> "dg.MaterializeResult[pd.DataFrame]":
     """Trips of 1 to 60 minutes between two known zones: zones, duration (minutes), hour, miles.
 
@@ -98,9 +94,8 @@ def cleaned_trips(
     cleaned = cleaning.clean_trips(raw_trips, context.fleet, context.month)
     kept = len(cleaned.trips)
     durations = cleaned.trips[cleaning.DURATION]
-    drawn = plotter.draw(plots.cleaning_plots(cleaned.durations, context.title))
-    plot_files = PlotFiles(storage, context.fleet, context.month)
-    context.when_stored(lambda: plot_files.add(drawn()))
+    drawn = plots.cleaning_plots(cleaned, context.title)
+    context.when_stored(partial(store_plots, storage, context.fleet, context.month, drawn))
     counts = drift.profile(cleaned.trips)
     context.when_stored(partial(note_profile, storage, context.fleet, context.month, counts))
     earlier = earlier_profiles(storage, context.fleet, context.month, context.report)

@@ -110,6 +110,23 @@ class HeldOutTrips:
         }
         return metrics
 
+    def errors_by_pickup(self, run_id: str) -> "pd.DataFrame":
+        """``trips`` and a model's RMSE (minutes) as ``value``, by pick-up zone.
+
+        Args:
+            run_id: of the MLflow run that trained the model, which was asked before.
+        """
+        import numpy as np
+        import pandas as pd
+
+        minutes, _, _ = self._known[run_id]
+        squared = self._squares - 2 * minutes * self._sums + minutes * minutes * self._counts
+        pickup, _, _ = split_up(self.cells)
+        trips, error = np.bincount(pickup, self._counts), np.bincount(pickup, squared)
+        zones = np.flatnonzero(trips)
+        rmse = np.sqrt(error[zones].clip(0) / trips[zones])
+        return pd.DataFrame({"trips": trips[zones], "value": rmse}, zones)
+
     def _coverage(
         self,
         minutes: "NDArray[np.float64]",

@@ -8,23 +8,14 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup, escape
 
-from taxi_assets.reports.stored_metrics import stored_metrics
+from taxi_assets.reports.stored_metrics import NUMBERS, stored_metrics
 from taxi_assets.storage.files import Storage
+from taxi_assets.tlc.atomic import replacing
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tracking.registry import registered_name
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FORMATS = {
-    "records_loaded": "{:,.0f}",
-    "records_cleaned": "{:,.0f}",
-    "version": "{:.0f}",
-    "intercept": "{:.2f}",
-    **dict.fromkeys(("baseline_rmse", "rmse", "mae", "drift"), "{:.3f}"),
-    **dict.fromkeys(("within_5_minutes", "interval_coverage"), "{:.1%}"),
-}
-"""How numbers are shown, by the last part of their columns' names."""
 
 
 def write_report(
@@ -49,7 +40,7 @@ def write_report(
 
     parts, problems = [], []
     for fleet in fleets:
-        metrics, unreadable = stored_metrics(storage, fleet, FORMATS)
+        metrics, unreadable = stored_metrics(storage, fleet)
         problems += unreadable
         if len(metrics):
             cells = _cells(metrics, mlflow_pages, registered_name(fleet.name))
@@ -64,9 +55,11 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"by_part": _by_part, "chosen": _chosen, "table": _table}
+    templates.filters |= {"by_bin": _by_bin, "by_segment": _by_segment, "chosen": _chosen,
+                          "table": _table}  # fmt: skip
     page = templates.get_template("report.html.jinja").render(parts=parts, problems=problems)
-    path.write_text(page, encoding="utf-8")
+    with replacing(path) as unfinished:
+        unfinished.write_text(page, encoding="utf-8")
     return sum(len(part["months"]) for part in parts), problems
 
 
@@ -81,14 +74,13 @@ def _cells(metrics: "pd.DataFrame", pages: str | None, model: str) -> "pd.DataFr
     import pandas as pd
 
     texts = {
-        column: values.map(FORMATS.get(column.rpartition(".")[2], "{}").format, na_action="ignore")
+        column: values.map(NUMBERS.get(column.rpartition(".")[2], "{}").format, na_action="ignore")
         for column, values in metrics.items()
     }
     cells = pd.DataFrame(texts, metrics.index, dtype=object)
-    cells["failed_checks"] = [
-        ", ".join(map(str, names.dropna())) or None
-        for _, names in metrics.filter(like="backtest.failed_checks.").iterrows()
-    ]
+    if "backtest.failed_checks" in metrics:
+        names = metrics["backtest.failed_checks"].map(", ".join, na_action="ignore")
+        cells["failed_checks"] = names.replace("", None)
     cells["serves"] = [_version(row) for _, row in cells.iterrows()]
     places = {
         "backtest.models.linear.rmse": ("backtest.models.linear.mlflow_run_id", "runs"),
@@ -116,22 +108,29 @@ def _version(month: "pd.Series[Any]") -> str | None:
     return text if is_same else Markup("<b>{}</b>").format(text)
 
 
-def _by_part(month: "pd.Series[Any]", metric: str) -> "pd.DataFrame":
-    """A metric of the earlier models on parts of a month's trips; a column for each family.
-
-    Args:
-        month: its metrics.
-        metric: pattern of the metric's name within the model, with a group for the part.
-    """
+def _by_bin(month: "pd.Series[Any]", families: Mapping[str, str]) -> "pd.DataFrame":
+    """The interval coverage of the earlier models by quantile bin, from 1; a column for each."""
     import pandas as pd
 
-    families: dict[str, dict[str, Any]] = {}
+    stored = {
+        name: month.get(f"backtest.models.{family}.interval_coverage_by_bin")
+        for family, name in families.items()
+    }
+    bins = {name: shares for name, shares in stored.items() if isinstance(shares, list)}
+    return pd.DataFrame(bins, range(1, 6)).astype(float)
+
+
+def _by_segment(month: "pd.Series[Any]", families: Mapping[str, str]) -> "pd.DataFrame":
+    """The RMSE of the earlier models on segments of a month's trips; a column for each."""
+    import pandas as pd
+
+    rmses: dict[str, dict[str, Any]] = {}
     for column, value in month.items():
-        match = re.fullmatch(rf"backtest\.models\.(\w+)\.{metric}", column)
-        if match:
-            part = match[2].replace("_", " ").replace("manhattan", "Manhattan")
-            families.setdefault(match[1], {})[part] = value
-    return pd.DataFrame(families)
+        match = re.fullmatch(r"backtest\.models\.(\w+)\.segments\.(\w+)\.rmse", column)
+        if match and match[1] in families:
+            segment = match[2].replace("_", " ").replace("manhattan", "Manhattan")
+            rmses.setdefault(families[match[1]], {})[segment] = value
+    return pd.DataFrame(rmses).dropna(axis="columns", how="all")
 
 
 def _chosen(metrics: "pd.DataFrame", columns: Mapping[str, str]) -> "pd.DataFrame":

@@ -1,13 +1,12 @@
 """What is stored of each month, as far as it can be read, for the report."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from taxi_assets.durations.drift import distances, parse_profile
 from taxi_assets.errors import command, first_line
 from taxi_assets.storage.files import Storage
-from taxi_assets.storage.formats import Json, UnreadableFileError
+from taxi_assets.storage.formats import Json
 from taxi_assets.storage.layout import stored_file
 from taxi_assets.storage.stored_months import profile_note, stored_months
 from taxi_assets.tlc.fleets import Fleet
@@ -18,19 +17,23 @@ if TYPE_CHECKING:
 
 ASSETS = ("metrics", "boosted_metrics", "backtest", "champion")
 
-LARGEST = 1e15
-"""What is more is no metric of a month."""
+NUMBERS = {
+    "records_loaded": "{:,.0f}",
+    "records_cleaned": "{:,.0f}",
+    "version": "{:.0f}",
+    "intercept": "{:.2f}",
+    **dict.fromkeys(("baseline_rmse", "rmse", "mae", "drift"), "{:.3f}"),
+    **dict.fromkeys(("within_5_minutes", "interval_coverage"), "{:.1%}"),
+}
+"""How numbers are shown, by the last part of their columns' names."""
 
 
-def stored_metrics(
-    storage: Storage, fleet: Fleet, numbers: Collection[str]
-) -> "tuple[pd.DataFrame, list[str]]":
+def stored_metrics(storage: Storage, fleet: Fleet) -> "tuple[pd.DataFrame, list[str]]":
     """A row for each month that has any of the assets, in order of the months.
 
     Args:
         storage: where they are.
         fleet: whose months.
-        numbers: names of the metrics that are numbers.
 
     Returns:
         The rows by month, with columns such as ``metrics.rmse``, ``backtest.models.linear.rmse``
@@ -43,10 +46,9 @@ def stored_metrics(
     """
     import pandas as pd
 
-    rows: dict[Month, dict[str, Any]] = {}
     problems: list[str] = []
 
-    def read(path: str, month: Month, parse: Callable[[Mapping[str, Any]], Any]) -> Any:
+    def read(path: str, month: Month, parse: Callable[[Mapping[str, Any]], Any] = dict) -> Any:
         """What is in a file; None if it is not there, or if it cannot be read."""
         try:
             return parse(Json().load(storage.open(path)))
@@ -54,55 +56,30 @@ def stored_metrics(
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             again = command(["/".join(path.split("/")[:2])], month.partition_key)
-            advice = f"Make it again: {again}"
-            if isinstance(error, PermissionError):
-                advice = "Give whoever makes the report access to it"
             problems.append(
                 f"{storage.shown_path(path)} cannot be read: {first_line(error)}. The report "
-                f"leaves it out. {advice}"
+                f"leaves it out. Make it again: {again}"
             )
             return None
 
+    rows: dict[Month, dict[str, Any]] = {}
     for asset in ASSETS:
         for month in stored_months(storage, fleet, asset):
-            path = stored_file(fleet.name, asset, month)
-            found = read(path, month, partial(_metrics, asset, numbers))
-            if found is not None:
-                rows.setdefault(month, {}).update(found)
+            stored = read(stored_file(fleet.name, asset, month), month)
+            if stored is not None:
+                rows.setdefault(month, {})[asset] = stored
     months = sorted(rows)
     profiles = {
         month: read(profile_note(fleet, month), month, parse_profile)
         for month in sorted({*months, *(month - 1 for month in months)})
     }
     for month, row in rows.items():
-        before, own = profiles[month - 1], profiles[month]
-        if before and own:
-            row["drift"] = max(distances(before, own).values())
-    index = pd.Index(map(str, months))
-    return pd.DataFrame([rows[month] for month in months], index, dtype=object), problems
-
-
-def _metrics(asset: str, numbers: Collection[str], stored: Mapping[str, Any]) -> dict[str, Any]:
-    """What is stored by name, such as ``backtest.models.linear.rmse``.
-
-    Raises:
-        UnreadableFileError: a metric that is to be a number is none that a month can have.
-    """
-    metrics = {name: value for name, value in _leaves(stored, asset) if value is not None}
-    for name, value in metrics.items():
-        above, last = name.split(".")[-2:]
-        is_number = isinstance(value, int | float) and abs(value) < LARGEST
-        is_wanted = last in numbers or above.endswith("_by_bin")
-        if above in numbers or (is_wanted and not is_number):
-            raise UnreadableFileError(f"{name} is not a number")
-    return metrics
-
-
-def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """The values within mappings and lists, by dotted names; places in lists count from 1."""
-    inner = dict(enumerate(value, 1)) if isinstance(value, list) else value
-    if isinstance(inner, dict):
-        for key, each in inner.items():
-            yield from _leaves(each, f"{name}.{key}")
-    else:
-        yield name, value
+        before, present = profiles[month - 1], profiles[month]
+        if before and present:
+            row["drift"] = max(distances(before, present).values())
+    metrics = pd.json_normalize([rows[month] for month in months])
+    metrics.index = pd.Index(map(str, months))
+    # A file that somebody has edited may have anything in their place.
+    numbers = [column for column in metrics if column.rpartition(".")[2] in NUMBERS]
+    metrics[numbers] = metrics[numbers].apply(pd.to_numeric, errors="coerce")
+    return metrics, problems

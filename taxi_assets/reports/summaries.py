@@ -3,20 +3,27 @@
 from typing import TYPE_CHECKING
 
 from taxi_assets.durations.cleaning import DURATION, MAX_DURATION
-from taxi_assets.durations.scoring import Validation
-from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
-from taxi_assets.tlc.zones import zone_of
+from taxi_assets.durations.sums import add_up
+from taxi_assets.tlc.fleets import PICKUP_ZONE
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
-MINUTES_A_BAR = 5
-LISTED_BOROUGHS = 7
-LISTED_PAIRS = 10
-WELL_TRAVELLED = 30
-"""Validation trips that a pair of zones must have for its error to mean something."""
+BARS = range(0, int(MAX_DURATION) + 1, 5)
+"""Edges of the durations (minutes) by which errors are shown."""
+
+
+def durations_by_pickup(cleaned_trips: "pd.DataFrame") -> "pd.DataFrame":
+    """``trips`` and their mean duration (minutes) as ``value``, by pick-up zone."""
+    import pandas as pd
+
+    pickups = cleaned_trips[PICKUP_ZONE].cat
+    codes, size = pickups.codes.to_numpy(), len(pickups.categories)
+    trips = pd.Series(add_up(codes, size), pickups.categories.astype(int))
+    minutes = add_up(codes, size, cleaned_trips[DURATION].to_numpy())
+    return pd.DataFrame({"trips": trips, "value": minutes / trips})
 
 
 def count_by_minutes(
@@ -29,34 +36,20 @@ def count_by_minutes(
     import numpy as np
 
     minutes = int(MAX_DURATION)
-    took, said = (np.floor(values).astype(np.int64) for values in (actual, predicted))
-    within = (took < minutes) & (said >= 0) & (said < minutes)
-    cells = said[within] * minutes + took[within]
+    took, foretold = (np.floor(values).astype(np.int64) for values in (actual, predicted))
+    within = (took < minutes) & (foretold >= 0) & (foretold < minutes)
+    cells = foretold[within] * minutes + took[within]
     return np.bincount(cells, minlength=minutes**2).reshape(minutes, minutes)
 
 
-def errors_by_duration(validation: Validation) -> "pd.DataFrame":
+def errors_by_duration(
+    actual: "NDArray[np.float64]", predicted: "NDArray[np.float64]"
+) -> "pd.DataFrame":
     """As ``mean_errors`` by five minutes that trips took; the last five include the hour."""
     import numpy as np
 
-    actual = validation.trips[DURATION].to_numpy()
-    last = int(MAX_DURATION) // MINUTES_A_BAR - 1
-    bars = np.minimum(actual.astype(np.int64) // MINUTES_A_BAR, last)
-    means = mean_errors(bars, validation.trip_predictions - actual)
-    return means.set_index(means.index * MINUTES_A_BAR)
-
-
-def errors_by_borough(validation: Validation) -> "pd.DataFrame":
-    """As ``mean_errors`` by the boroughs in which most trips began, the busiest last."""
-    import pandas as pd
-
-    pickups = validation.trips[PICKUP_ZONE]
-    errors = validation.trip_predictions - validation.trips[DURATION].to_numpy()
-    numbers, boroughs = pd.factorize(
-        pickups.cat.categories.map(lambda zone: zone_of(int(zone)).borough)
-    )
-    means = mean_errors(numbers[pickups.cat.codes], errors)
-    return means.set_index(boroughs[means.index]).sort_values("trips").tail(LISTED_BOROUGHS)
+    starts = np.minimum(actual.astype(np.int64) // BARS.step * BARS.step, BARS[-2])
+    return mean_errors(starts, predicted - actual)
 
 
 def mean_errors(groups: "NDArray[np.int64]", errors: "NDArray[np.float64]") -> "pd.DataFrame":
@@ -65,32 +58,10 @@ def mean_errors(groups: "NDArray[np.int64]", errors: "NDArray[np.float64]") -> "
     import pandas as pd
 
     trips = np.bincount(groups)
-    met = np.flatnonzero(trips)
+    groups_present = np.flatnonzero(trips)
     sums = {
-        "error": np.bincount(groups, errors)[met],
-        "absolute": np.bincount(groups, np.abs(errors))[met],
+        "error": np.bincount(groups, errors)[groups_present],
+        "absolute": np.bincount(groups, np.abs(errors))[groups_present],
     }
-    means = {name: total / trips[met] for name, total in sums.items()}
-    return pd.DataFrame({"trips": trips[met], **means}, index=met)
-
-
-def worst_pairs(validation: Validation) -> "pd.DataFrame":
-    """The ten well-travelled pairs of zones with the largest errors, the worst last.
-
-    Returns:
-        ``rmse`` and ``bias`` (minutes), by what the pair is called.
-    """
-    pairs, predicted = validation.pairs, validation.pair_predictions
-    trips, total = pairs["trips"], pairs["duration_sum"]
-    squares = pairs["duration_sum_of_squares"] - 2 * predicted * total + predicted**2 * trips
-    scored = pairs.assign(
-        rmse=(squares / trips).clip(lower=0) ** 0.5, bias=predicted - total / trips
-    )
-    worst = scored[trips >= WELL_TRAVELLED].nlargest(LISTED_PAIRS, "rmse").iloc[::-1]
-    names = [
-        f"{zone_of(int(pickup)).name} to {zone_of(int(dropoff)).name} ({trips:,})"
-        for pickup, dropoff, trips in zip(
-            worst[PICKUP_ZONE], worst[DROPOFF_ZONE], worst["trips"], strict=True
-        )
-    ]
-    return worst[["rmse", "bias"]].set_index([names])
+    means = {name: total / trips[groups_present] for name, total in sums.items()}
+    return pd.DataFrame({"trips": trips[groups_present], **means}, index=groups_present)

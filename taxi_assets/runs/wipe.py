@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 
 from taxi_assets.errors import MonthError, mask
-from taxi_assets.reports.plots import BOOSTED_PLOTS, COVERAGE, PLOTS
+from taxi_assets.reports.plots import PLOTS
 from taxi_assets.runs.dead_runs import end_dead_runs
 from taxi_assets.runs.event_log import keys_of
 from taxi_assets.settings import Settings
@@ -36,8 +36,7 @@ def wipe(
         _refuse_live_runs(fleet, runs)
         own_runs = [run for run in runs if made[run.run_id] <= ours]
         keys = sorted(ours & set(instance.all_asset_keys()))
-        drawn = (*PLOTS, *BOOSTED_PLOTS, COVERAGE)
-        files, others = own_files(storage.names, fleet.name, drawn, month)
+        files, others = own_files(storage.names, fleet.name, PLOTS, month)
         tracked = find_tracked(server, fleet, month)
         mlflow_runs = [run for run in tracked.runs if run.info.lifecycle_stage != "deleted"]
         title = fleet.name if month is None else f"{fleet.name} {month}"
