@@ -61,7 +61,7 @@ def backtest(
     """
     trips = held_out.trips(cleaned_trips)
     earlier = earlier_models(storage, context.fleet, context.month, context.load, context.report)
-    models = {name: {**model.describe(), **model.score(trips)} for name, model in earlier.items()}
+    models = {name: model.score(trips) for name, model in earlier.items()}
     drawn = plotter.draw(plots.backtest_plots(models, context.title))
     for model in models.values():
         if model["mlflow_run_id"] is not None:
