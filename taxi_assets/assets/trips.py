@@ -13,7 +13,7 @@ from taxi_assets.reports.plot_files import PlotFiles
 from taxi_assets.reports.plotter import plotter
 from taxi_assets.runs.monthly_asset import MonthContext, monthly_asset
 from taxi_assets.storage.files import Storage
-from taxi_assets.storage.incoming import fetched_months
+from taxi_assets.storage.origins import fetched_months
 from taxi_assets.storage.stored_months import earlier_profiles, neighbouring_trips, note_profile
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
     from taxi_assets.reports.plotter import Plotter
-    from taxi_assets.storage.incoming import Incoming
+    from taxi_assets.storage.origins import Incoming
     from taxi_assets.tlc.fetch import FetchedMonth
     from taxi_assets.tlc.prefetch import Prefetch
 
