@@ -4,11 +4,7 @@ import errno
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
-
-if TYPE_CHECKING:
-    import dagster as dg
 
 
 class MonthError(Exception):
@@ -104,37 +100,6 @@ def command(assets: Iterable[str], first: str, last: str | None = None) -> str:
         chosen = f"--partition-range {first}...{last}"
     select = ",".join(assets)
     return f"dagster asset materialize -m taxi_assets.definitions --select '{select}' {chosen}"
-
-
-@contextmanager
-def explained_failures(what: str = "") -> Iterator[None]:
-    """Turn what a person can act on into a Dagster failure: a sentence on its pages, no traceback.
-
-    Raises:
-        dagster.Failure: instead; its sentence begins with ``what``.
-    """
-    try:
-        yield
-    except Exception as error:
-        reason = explain(error)
-        if reason is None:
-            raise
-        raise failure(error, f"{what}{reason}") from None
-
-
-def failure(error: Exception, explanation: str) -> "dg.Failure":
-    """A Dagster failure that explains an error, see ``explained_error``."""
-    import dagster as dg
-
-    explained = dg.Failure(mask(explanation), allow_retries=False)
-    vars(explained)["explains"] = error
-    return explained
-
-
-def explained_error(error: Exception) -> Exception:
-    """The error that a failure explains; any other error is itself."""
-    explained: Exception = vars(error).get("explains", error)
-    return explained
 
 
 # What must not be read by whoever reads logs: passwords and tokens, in URLs and beside names.

@@ -16,13 +16,7 @@ TLC_TRIP_DATA = "https://d37ci6vzurychx.cloudfront.net/trip-data"
 
 
 class SettingsError(click.ClickException):
-    """A variable has a value that cannot be meant. The message is all there is to see.
-
-    Click shows nothing else on the command line. Dagster's servers would add the frames that lead
-    to it, which help nobody; so it says that there are none.
-    """
-
-    __traceback__ = property(lambda _: None, lambda _, __: None)
+    """A variable has a value that cannot be meant. On the command line, click shows the message."""
 
 
 def absolute_location(text: str) -> str:
@@ -31,10 +25,8 @@ def absolute_location(text: str) -> str:
     Raises:
         ValueError: it looks like a URL, and is none.
     """
-    if text == "synthetic":
-        raise ValueError("Invented months are a fleet of their own: --select 'group:synthetic'")
     if "://" not in text:
-        return str(Path(text).expanduser().absolute().resolve())
+        return str(Path(text).expanduser().resolve())
     urlsplit(text)
     return text
 
@@ -47,7 +39,7 @@ def absolute_tracking_uri(text: str) -> str:
     """
     scheme, separator, path = text.partition(":///")
     if scheme == "file" or text == "sqlite://" or (not separator and "://" not in text):
-        raise ValueError("MLflow no longer tracks to a folder")
+        raise ValueError
     if scheme == "sqlite" and path and not path.startswith("/"):
         return f"sqlite:///{Path(path).resolve()}"
     urlsplit(text)
@@ -138,7 +130,4 @@ def _sentence(error: Any) -> str:
     """What is wrong with the value of a variable, and what it can be set to."""
     variable = error["loc"][0]
     field = next(f for f in Settings.model_fields.values() if f.alias == variable)
-    why = str(error.get("ctx", {}).get("error", "")) if error["type"] == "value_error" else ""
-    return f"{variable} is {mask(str(error['input']))!r}; set it to {field.description}." + (
-        f" {why[0].upper()}{why[1:]}." if why else ""
-    )
+    return f"{variable} is {mask(str(error['input']))!r}; set it to {field.description}."

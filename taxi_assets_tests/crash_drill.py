@@ -144,6 +144,7 @@ def values(folder: Path) -> dict[tuple[str, str], Any]:
 
     from taxi_assets.storage.files import Storage
     from taxi_assets.storage.io_managers import io_managers
+    from taxi_assets.storage.layout import stored_file
     from taxi_assets.tlc.months import Month
 
     storage = Storage(str(folder / "data"))
@@ -164,7 +165,7 @@ def values(folder: Path) -> dict[tuple[str, str], Any]:
         for month in MONTHS:
             key = dg.AssetKey(["green", asset])
             manager = managers[kept_by[asset]]
-            if not (folder / "data" / manager.path(key, Month.parse(month))).exists():
+            if not (folder / "data" / stored_file("green", asset, Month.parse(month))).exists():
                 continue
             value = manager.load(key, Month.parse(month))
             if asset == "raw_trips":

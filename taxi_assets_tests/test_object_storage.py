@@ -12,7 +12,7 @@ import pytest
 
 from taxi_assets.definitions import build_definitions
 from taxi_assets.settings import Settings
-from taxi_assets.storage.files import Storage, StorageError
+from taxi_assets.storage.files import Storage
 from taxi_assets.storage.origins import announce_origin, stored_origin
 from taxi_assets.tlc.fetch import Origin
 from taxi_assets_tests import services as team
@@ -120,28 +120,20 @@ def test_the_origin_is_that_of_the_object_which_is_there(
     assert stored_origin(storage, path) is None
 
 
-@pytest.mark.parametrize(
-    ("storage", "reason"),
-    [
-        pytest.param("s3://nowhere/stored", "Nothing can be stored", id="no such bucket"),
-        pytest.param("s3://trips", "cannot be reached", id="nobody answers"),
-    ],
-)
+@pytest.mark.parametrize("storage", ["s3://nowhere/stored", "s3://trips"])
 def test_a_store_that_does_not_take_it_is_a_sentence(
-    materialize: Materialize,
-    remote: Settings,
-    monkeypatch: pytest.MonkeyPatch,
-    storage: str,
-    reason: str,
+    materialize: Materialize, remote: Settings, monkeypatch: pytest.MonkeyPatch, storage: str
 ) -> None:
-    if reason == "cannot be reached":
+    """A bucket that does not exist, and a store that does not answer."""
+    if storage == "s3://trips":
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{team.free_port()}")
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
         fsspec.filesystem("s3").clear_instance_cache()
     away = changed(remote, storage=storage, synthetic_trips=1000)
     (message,) = step_failures(materialize("2023-01", "raw_trips", settings=away))
-    assert reason in message
-    assert "TAXI_STORAGE" in message
+    assert f"{storage.removeprefix('s3://')}/green/raw_trips/" in message
+    assert "cannot be reached" in message
+    assert "Check TAXI_STORAGE" in message
     fsspec.filesystem("s3").clear_instance_cache()
 
 
@@ -151,4 +143,3 @@ def test_a_missing_object_is_missing_and_not_broken(remote: Settings) -> None:
     with pytest.raises(FileNotFoundError):
         storage.open("green/model/2023-01.skops")
     assert storage.names("green/model") == []
-    assert not issubclass(FileNotFoundError, StorageError)

@@ -35,7 +35,7 @@ from taxi_assets.durations.models import read_models
 from taxi_assets.durations.regression import fit_model, fit_vectorizer
 from taxi_assets.durations.sums import group_by_hourly_pair, group_by_zone_pair
 from taxi_assets.durations.window import training_window
-from taxi_assets.storage.formats import Arrays, UnreadableFileError
+from taxi_assets.storage.formats import Arrays
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
@@ -357,16 +357,6 @@ def test_a_damaged_stored_model_never_ends_the_process(
     )
     assert ran.returncode == 0, ran.stderr
     assert int(ran.stdout.split()[1]) > 50
-
-
-def test_arrays_of_objects_and_lies_about_length_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "model.npz"
-    np.savez(path, objects=np.array([{}], dtype=object))
-    with pytest.raises(UnreadableFileError, match="or objects"):
-        Arrays().load(path.open("rb"))
-    np.savez(path, numbers=np.arange(3))
-    with pytest.raises(UnreadableFileError, match="another version of taxi_assets"):
-        Arrays().load(path.open("rb"))
 
 
 def test_digests_of_logged_models_are_of_their_files(

@@ -1,89 +1,253 @@
-"""Stored values: they come back as they were, and replacing one is all or nothing."""
+"""Stored files: values come back as they were, and replacing one is all or nothing.
 
+What is damaged, hostile or of something else is refused, in every format.
+"""
+
+import errno
+import hashlib
+import io
 import os
-import socket
+import pickle
+import shutil
+import subprocess
+import sys
 import tempfile
-import time
+import zipfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import numpy as np
 import pandas as pd
 import psutil
+import pyarrow.parquet as pq
 import pytest
+import sklearn
+import skops.io
 from fsspec.implementations.memory import MemoryFileSystem
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LinearRegression
 
-from taxi_assets.errors import StorageError, UnreachableStorageError
-from taxi_assets.storage.estimators import Skops
+from taxi_assets.errors import StorageError, UnreachableStorageError, explain
+from taxi_assets.settings import Settings
+from taxi_assets.storage import files, formats
 from taxi_assets.storage.files import Storage
-from taxi_assets.storage.formats import Arrays, Json, ParquetFrame, UnreadableFileError
+from taxi_assets.storage.formats import (
+    Arrays,
+    Format,
+    Json,
+    ParquetFrame,
+    Skops,
+)
+from taxi_assets.storage.io_managers import MonthFileIOManager
+from taxi_assets.storage.layout import stored_file
+from taxi_assets.storage.origins import announce_origin, is_altered, stored_origin
+from taxi_assets.tlc.fetch import FetchedMonth, Origin
+from taxi_assets.tlc.months import Month
+from taxi_assets_tests.conftest import read_json, step_failures, write_json
+
+Materialize = Callable[..., dg.ExecuteInProcessResult]
+
+FRAME = pd.DataFrame(
+    {
+        "PULocationID": pd.Categorical(["132", "4", "132"]),
+        "duration": [1.5, 1 / 3, 60.0],
+        "validates": [False, True, False],
+        "trip_distance": pd.Series([1.5, None, 3.25], dtype="float32"),
+    }
+)
+VECTORIZER = DictVectorizer().fit([{"PULocationID": "132"}, {"PULocationID": "4"}])
+MODEL = LinearRegression().fit(np.eye(2), [3.0, 5.0])
 
 
-def test_a_frame_comes_back_with_its_categories(tmp_path: Path) -> None:
-    frame = pd.DataFrame(
-        {
-            "PULocationID": pd.Categorical(["132", "4", "132"]),
-            "duration": [1.5, 1 / 3, 60.0],
-            "validates": [False, True, False],
-        }
+def shown(value: Any) -> Any:
+    """A stored value in a form that can be compared."""
+    if isinstance(value, pd.DataFrame):
+        categories = list(value["PULocationID"].cat.categories)
+        return categories, value.dtypes.to_list(), value.to_csv()
+    if isinstance(value, DictVectorizer | LinearRegression):
+        return {name: np.asarray(part).tolist() for name, part in sorted(vars(value).items())}
+    if isinstance(value, dict):
+        return {name: shown(part) for name, part in value.items()}
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+FORMATS: dict[str, tuple[Format, Any, int]] = {
+    "parquet": (ParquetFrame({n: str(t) for n, t in FRAME.dtypes.items()}), FRAME, 97),
+    "json": (Json(), {"rmse": 0.1 + 0.2, "tiny": 1e-7, "models": {"é": [None, "x"]}}, 1),
+    "npz": (Arrays(), {"trees": np.arange(5.0), "months": np.array(["2023-01", "x"])}, 3),
+    "skops": (
+        Skops({"model": "LinearRegression", "vectorizer": "DictVectorizer", "run": "str"}),
+        {"model": MODEL, "vectorizer": VECTORIZER, "run": "abc"},
+        101,
+    ),
+}
+"""By extension: the format, a value, and of how many flipped bits one is tried."""
+
+each_format = pytest.mark.parametrize("extension", FORMATS)
+
+
+@each_format
+def test_a_value_comes_back_as_it_was(tmp_path: Path, extension: str) -> None:
+    file_format, value, _ = FORMATS[extension]
+    file_format.dump(value, tmp_path / "stored")
+    assert shown(file_format.load((tmp_path / "stored").open("rb"))) == shown(value)
+
+
+@each_format
+def test_no_flipped_bit_is_believed(tmp_path: Path, extension: str) -> None:
+    """Only what changes no value may pass, such as the E of 1e-07."""
+    file_format, value, step = FORMATS[extension]
+    file_format.dump(value, tmp_path / "stored")
+    good = (tmp_path / "stored").read_bytes()
+    refused = 0
+    for bit in range(0, 8 * len(good), step):
+        content = bytearray(good)
+        content[bit // 8] ^= 1 << bit % 8
+        try:
+            loaded = file_format.load(io.BytesIO(content))
+        except Exception:
+            refused += 1
+        else:
+            assert shown(loaded) == shown(value), f"bit {bit}"
+    assert refused > 0
+
+
+class Bomb:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch '{self.marker}'",)
+
+
+@pytest.fixture
+def marker(tmp_path: Path) -> Path:
+    return tmp_path / "it ran"
+
+
+def test_the_bomb_works(marker: Path) -> None:
+    """Else the next tests would show nothing."""
+    pickle.loads(pickle.dumps(Bomb(marker)))
+    assert marker.exists()
+
+
+@each_format
+def test_a_pickle_is_not_loaded(extension: str, marker: Path) -> None:
+    with pytest.raises(Exception, match=r"not a zip file|Parquet file|Expecting value|codec"):
+        FORMATS[extension][0].load(io.BytesIO(pickle.dumps(Bomb(marker))))
+    assert not marker.exists()
+
+
+def archive_of(**members: bytes) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, member in members.items():
+            archive.writestr(name, member)
+    return content.getvalue()
+
+
+def saved(save: Callable[..., None], value: Any, **options: Any) -> bytes:
+    content = io.BytesIO()
+    save(content, value, **options)
+    return content.getvalue()
+
+
+def skops_with(value: Any, change: Callable[[str, bytes], bytes]) -> bytes:
+    """What skops writes of a value, with its members changed."""
+    with zipfile.ZipFile(io.BytesIO(skops.io.dumps(value))) as archive:
+        return archive_of(**{name: change(name, archive.read(name)) for name in archive.namelist()})
+
+
+def pickled_array(marker: Path) -> bytes:
+    return saved(np.save, np.array([Bomb(marker)], dtype=object), allow_pickle=True)
+
+
+def of_scikit_learn(version: str) -> bytes:
+    present, other = sklearn.__version__.encode(), version.encode()
+    return skops_with(VECTORIZER, lambda _, member: member.replace(present, other))
+
+
+REFUSED: list[tuple[Format, Callable[[Path], bytes], str]] = [
+    (Arrays(), lambda _: archive_of(bomb=bytes(20_001)), "claims more than 20,000 bytes"),
+    (Skops("str"), lambda _: archive_of(bomb=bytes(20_001)), "claims more than 20,000"),
+    (Json(), lambda _: b" " * 20_001, "has more than 20,000 bytes"),
+    (Arrays(), lambda marker: archive_of(**{"a.npy": pickled_array(marker)}), "Object arrays"),
+    (
+        Skops("LinearRegression"),
+        lambda marker: skops_with(
+            MODEL, lambda name, it: pickled_array(marker) if name.endswith("npy") else it
+        ),
+        "Object arrays",
+    ),
+    (Skops("function"), lambda _: skops.io.dumps(os.system), "ntrusted"),
+    (Skops("Generator"), lambda _: of_scikit_learn("0.24.2"), r"from version 0\.24\.2"),
+    (Skops("LinearRegression"), lambda _: skops.io.dumps(VECTORIZER), "in it: DictVectorizer"),
+    (Skops({"model": "str"}), lambda _: skops.io.dumps({"a": "b"}), r"in it: {'a': 'str'}"),
+    (ParquetFrame({}), lambda _: saved(lambda f, v: v.to_parquet(f), FRAME), "of something else"),
+    (Json(), lambda _: b"[1.5]", "no values by name"),
+    (Json(), lambda _: b'{"rmse": 6.559}', "it has no checksum, as an earlier version wrote it"),
+    (Json(), lambda _: b'{"rmse": 6.5, "checksum": "a5"}', 'without "checksum": "edited"'),
+]
+
+
+@pytest.mark.parametrize(("file_format", "content", "reason"), REFUSED)
+def test_what_is_hostile_or_of_something_else_is_refused(
+    file_format: Format,
+    content: Callable[[Path], bytes],
+    reason: str,
+    marker: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(formats, "MAX_BYTES", 20_000)
+    with pytest.raises(Exception, match=reason):
+        file_format.load(io.BytesIO(content(marker)))
+    assert not marker.exists()
+
+
+def test_a_file_of_as_many_bytes_as_there_may_be_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "MAX_BYTES", 20_000)
+    full = b'{"rmse": 6.5, "checksum": "edited"}'.ljust(20_000)
+    assert Json().load(io.BytesIO(full)) == {"rmse": 6.5}
+    numbers = saved(np.save, np.zeros((20_000 - 128) // 8))
+    assert len(Arrays().load(io.BytesIO(archive_of(numbers=numbers)))["numbers"]) == 2_484
+
+
+def test_who_edits_stored_json_by_hand_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    path.write_text('{"rmse": 6.559, "checksum": "edited"}')
+    assert read_json(path) == {"rmse": 6.559}
+
+
+def test_the_checksum_of_stored_json_comes_last_and_is_of_the_sorted_rest(tmp_path: Path) -> None:
+    write_json(tmp_path / "metrics.json", {"rmse": 8.15, "mae": 5})
+    digest = hashlib.sha256(b'{"mae": 5, "rmse": 8.15}').hexdigest()
+    assert (tmp_path / "metrics.json").read_text() == (
+        f'{{\n  "rmse": 8.15,\n  "mae": 5,\n  "checksum": "{digest}"\n}}\n'
     )
-    columns = {"PULocationID": "category", "duration": "float64", "validates": "bool"}
-    ParquetFrame(columns).dump(frame, tmp_path / "frame")
-    loaded = ParquetFrame(columns).load((tmp_path / "frame").open("rb"))
-    pd.testing.assert_frame_equal(loaded, frame)
 
 
-@pytest.mark.parametrize("integer", [int, np.int64], ids=["older SciPy", "newer SciPy"])
-def test_estimators_come_back_as_fitted(tmp_path: Path, integer: type) -> None:
-    """SciPy, which Python 3.12 and later have newer, gives the rank as one integer or another."""
-    vectorizer = DictVectorizer().fit([{"PULocationID": "132"}, {"PULocationID": "4"}])
-    model = LinearRegression().fit(np.eye(2), [3.0, 5.0])
-    model.rank_ = integer(model.rank_)
-    kept = Skops({"vectorizer": "DictVectorizer", "model": "LinearRegression", "run": "str"})
-    kept.dump({"vectorizer": vectorizer, "model": model, "run": "abc"}, tmp_path / "stored")
-    loaded = kept.load((tmp_path / "stored").open("rb"))
-    assert loaded["run"] == "abc"
-    assert loaded["vectorizer"].vocabulary_ == vectorizer.vocabulary_
-    assert loaded["model"].coef_.tolist() == model.coef_.tolist()
-    assert loaded["model"].intercept_ == model.intercept_
-    assert loaded["model"].rank_ == model.rank_
-
-
-def test_metrics_come_back_to_the_last_digit(tmp_path: Path) -> None:
-    metrics = {"rmse": 0.1 + 0.2, "trips": 3_316_216}
-    Json().dump(metrics, tmp_path / "metrics")
-    assert Json().load((tmp_path / "metrics").open("rb")) == metrics
-
-
-def test_a_figure_that_is_no_number_is_not_stored(tmp_path: Path) -> None:
+def test_a_metric_that_is_no_number_is_not_stored(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         Json().dump({"rmse": float("nan")}, tmp_path / "metrics")
     assert not (tmp_path / "metrics").exists()
 
 
-@pytest.mark.parametrize(
-    ("array", "says"),
-    [
-        (np.random.default_rng(1).integers(0, 255, 3000, np.uint8), "has more than 2,000 bytes"),
-        (np.zeros(3000, np.uint8), "claims more than 2,000 bytes"),
-    ],
-)
-def test_arrays_that_are_too_large_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, array: Any, says: str
-) -> None:
-    Arrays().dump({"trees": array}, tmp_path / "stored")
-    monkeypatch.setattr("taxi_assets.storage.formats.MAX_ARRAY_BYTES", 2000)
-    with pytest.raises(UnreadableFileError, match=says):
-        Arrays().load((tmp_path / "stored").open("rb"))
+def test_a_frame_of_an_earlier_version_has_no_digest_and_is_read(tmp_path: Path) -> None:
+    FRAME.to_parquet(tmp_path / "frame", index=False)
+    loaded = FORMATS["parquet"][0].load((tmp_path / "frame").open("rb"))
+    pd.testing.assert_frame_equal(loaded, FRAME)
 
 
-def test_an_estimator_in_the_place_of_another_is_refused(tmp_path: Path) -> None:
-    vectorizer = DictVectorizer().fit([{"PULocationID": "132"}])
-    Skops("DictVectorizer").dump(vectorizer, tmp_path / "stored")
-    with pytest.raises(UnreadableFileError, match="it has something else in it: DictVectorizer"):
-        Skops("LinearRegression").load((tmp_path / "stored").open("rb"))
+def test_no_value_of_a_column_without_nulls_is_marked_as_none(tmp_path: Path) -> None:
+    """Of three million trips the marks took nearly as long to write as the values."""
+    FORMATS["parquet"][0].dump(FRAME, tmp_path / "frame")
+    nullable = {column.name for column in pq.read_schema(tmp_path / "frame") if column.nullable}
+    assert nullable == {"trip_distance"}
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -91,66 +255,64 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     return Storage(str(tmp_path / "data") if request.param == "local" else f"memory://{tmp_path}")
 
 
+METRICS = "green/metrics/2023-01.json"
+
+
+def put(storage: Storage, path: str, content: bytes) -> None:
+    with storage.replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def test_replacing_shows_the_new_file_only_when_it_is_complete(storage: Storage) -> None:
-    for text in (b"old", b"new"):
-        with storage.replacing("green/metrics/2023-01.json") as temporary:
-            temporary.write_bytes(text)
-            if text == b"new":
-                assert storage.open("green/metrics/2023-01.json").read() == b"old"
-        assert storage.open("green/metrics/2023-01.json").read() == text
+    put(storage, METRICS, b"old")
+    with storage.replacing(METRICS) as temporary:
+        temporary.write_bytes(b"new")
+        assert storage.open(METRICS).read() == b"old"
+    assert storage.open(METRICS).read() == b"new"
 
 
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(storage: Storage) -> None:
+    put(storage, METRICS, b"old")
+    with pytest.raises(ZeroDivisionError), storage.replacing(METRICS) as temporary:
+        temporary.write_bytes(b"half")
+        raise ZeroDivisionError
+    assert storage.open(METRICS).read() == b"old"
+    assert storage.names("green/metrics") == ["2023-01.json"]
+    assert not temporary.exists()
+
+
+@pytest.mark.parametrize(
+    ("process", "seconds", "stays"),
+    [
+        pytest.param("{host}-{pid}", 1, True, id="of a process that lives"),
+        pytest.param("{host}-{gone}", 1, False, id="of a process that is gone"),
+        pytest.param("another-host-{gone}", 1, True, id="of a process nobody knows of here"),
+        pytest.param("{host}-{pid}", -1.9, True, id="by a clock that is two seconds off"),
+        pytest.param("{host}-{pid}", -2.1, False, id="of an older process with the same number"),
+    ],
+)
 def test_what_killed_processes_left_is_removed_and_what_others_write_is_not(
-    tmp_path: Path,
+    tmp_path: Path, process: str, seconds: float, stays: bool
 ) -> None:
-    storage = Storage(str(tmp_path))
-    living = storage.temporary_file("model")
-    killed = living.with_name(living.name.replace(f"-{os.getpid()}-", f"-{2**22 + 1}-"))
-    elsewhere = living.with_name(f".taxi_assets-another-host-{2**22 + 1}-{'a' * 32}.tmp")
-    for path in (living, killed, elsewhere):
-        path.touch()
-    storage.temporary_file("model")
-    assert sorted(path.exists() for path in (living, elsewhere)) == [True, True]
-    assert not killed.exists()
-
-
-def age(path: Path, written: float) -> None:
+    names = {"host": os.uname().nodename, "pid": os.getpid(), "gone": 2**22 + 1}
+    path = tmp_path / f"model/.taxi_assets-{process.format(**names)}-{'a' * 32}.tmp"
+    path.parent.mkdir()
     path.touch()
+    others = path.with_name(f".taxi_assets-notes-{2**22 + 1}.tmp")
+    others.touch()
+    written = psutil.Process().create_time() + seconds
     os.utime(path, (written, written))
-
-
-@pytest.mark.parametrize(("seconds", "stays"), [(-1.9, True), (-2.1, False)])
-def test_what_was_written_before_a_process_started_is_not_that_processs(
-    tmp_path: Path, seconds: float, stays: bool
-) -> None:
-    """Its number was given again. File systems' clocks may be two seconds off."""
-    storage = Storage(str(tmp_path))
-    path = storage.temporary_file("model")
-    age(path, psutil.Process().create_time() + seconds)
-    storage.temporary_file("model")
+    Storage(str(tmp_path)).temporary_file("model")
     assert path.exists() == stays
-
-
-@pytest.mark.parametrize(("hours", "stays"), [(23.99, True), (24.01, False)])
-def test_after_a_day_a_temporary_file_is_litter_whoever_writes_it(
-    tmp_path: Path, hours: float, stays: bool
-) -> None:
-    """Also of another machine, of whose processes nothing is known."""
-    storage = Storage(str(tmp_path))
-    (tmp_path / "model").mkdir()
-    path = tmp_path / "model" / f".taxi_assets-another-host-1-{'a' * 32}.tmp"
-    age(path, time.time() - hours * 3600)
-    storage.temporary_file("model")
-    assert path.exists() == stays
+    assert others.exists()
 
 
 def test_a_file_is_on_the_disk_before_it_takes_its_place_and_its_place_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that a power cut leaves the old file or the new one, whole."""
-    storage, target = Storage(str(tmp_path)), tmp_path / "metrics/2023-01.json"
-    target.parent.mkdir()
-    target.write_bytes(b"old")
+    storage, target = Storage(str(tmp_path)), tmp_path / METRICS
+    put(storage, METRICS, b"old")
     flushed = []
 
     def flush(descriptor: int) -> None:
@@ -158,7 +320,7 @@ def test_a_file_is_on_the_disk_before_it_takes_its_place_and_its_place_after(
         flushed.append((path, path.is_file() and path.read_bytes(), target.read_bytes()))
 
     monkeypatch.setattr(os, "fsync", flush)
-    with storage.replacing("metrics/2023-01.json") as temporary:
+    with storage.replacing(METRICS) as temporary:
         temporary.write_bytes(b"new")
         inode = temporary.stat().st_ino
     assert flushed == [(temporary, b"new", b"old"), (target.parent, False, b"new")]
@@ -170,20 +332,16 @@ def test_an_upload_that_breaks_off_leaves_the_old_file(
 ) -> None:
     """Where a file shows while it is written it is written elsewhere, and renamed."""
     storage = Storage(f"memory://{tmp_path}")
-    with storage.replacing("metrics/2023-01.json") as temporary:
-        temporary.write_bytes(b"old")
+    put(storage, METRICS, b"old")
 
     def break_off(self: MemoryFileSystem, _local: str, path: str, **_: object) -> None:
         self.pipe_file(path, b"ne")
         raise OSError("connection lost")
 
     monkeypatch.setattr(MemoryFileSystem, "put_file", break_off)
-    with (
-        pytest.raises(UnreachableStorageError, match="What was there before stays"),
-        storage.replacing("metrics/2023-01.json") as temporary,
-    ):
-        temporary.write_bytes(b"new")
-    assert storage.open("metrics/2023-01.json").read() == b"old"
+    with pytest.raises(UnreachableStorageError, match="What was there before stays"):
+        put(storage, METRICS, b"new")
+    assert storage.open(METRICS).read() == b"old"
 
 
 def test_an_object_is_uploaded_in_its_place_where_it_shows_when_it_is_complete(
@@ -193,59 +351,25 @@ def test_an_object_is_uploaded_in_its_place_where_it_shows_when_it_is_complete(
     monkeypatch.setattr(MemoryFileSystem, "protocol", ("memory", "s3"))
     monkeypatch.setattr(MemoryFileSystem, "mv", lambda *_: pytest.fail("renamed"))
     storage = Storage(f"memory://{tmp_path}")
-    with storage.replacing("metrics/2023-01.json") as temporary:
-        temporary.write_bytes(b"new")
-    assert storage.open("metrics/2023-01.json").read() == b"new"
+    put(storage, METRICS, b"new")
+    assert storage.open(METRICS).read() == b"new"
 
 
-def test_what_other_programs_left_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where files are made ready that go to another machine."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    theirs = [
-        tmp_path / f".{socket.gethostname()}.{2**22 + 1}.c.tmp",
-        tmp_path / f".taxi_assets-{socket.gethostname()}-{2**22 + 1}-c.tmp",
-        tmp_path / "taxi_assets-notes.tmp",
-    ]
-    for path in theirs:
-        path.touch()
-        os.utime(path, (1, 1))
-    Storage(str(tmp_path)).temporary_file("model")
-    made = Storage("memory://stored").temporary_file("green/model")
-    assert made.parent == tmp_path / f"taxi_assets-{os.getuid()}"
-    assert all(path.exists() for path in theirs)
-
-
-@pytest.mark.parametrize("taken", ["mode", "owner", "link", "file"])
 def test_nobody_else_can_replace_what_is_made_ready_for_upload(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the folder of temporary files is somebody else's, a fresh one is made."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    usual = tmp_path / f"taxi_assets-{os.getuid()}"
-    if taken == "owner":
-        usual = tmp_path / "taxi_assets-4711"
-        monkeypatch.setattr(os, "getuid", lambda: 4711)
-    if taken == "link":
-        (tmp_path / "theirs").mkdir()
-        usual.symlink_to(tmp_path / "theirs")
-    elif taken == "file":
-        usual.touch()
-    else:
-        usual.mkdir()
-        usual.chmod(0o777)
-    folder = Storage("memory://stored").temporary_file("green/model").parent
-    assert (folder == usual) == (taken == "mode")
-    assert (folder.stat().st_mode & 0o777, folder.is_symlink()) == (0o700, False)
+    files._private_folder.cache_clear()
+    path = Storage("memory://stored").temporary_file("green/model")
+    files._private_folder.cache_clear()
+    assert path.parent.parent == tmp_path
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert path.parent.stat().st_uid == os.getuid()
 
 
 def test_what_is_removed_is_gone_and_its_neighbour_stays(storage: Storage) -> None:
-    for path in (
-        "green/model/2023-01.json",
-        "green/model/2023-02.json",
-        "green/pairs/2023-01.json",
-    ):
-        with storage.replacing(path) as temporary:
-            temporary.write_text("{}")
+    for path in ("model/2023-01.json", "model/2023-02.json", "pairs/2023-01.json"):
+        put(storage, f"green/{path}", b"{}")
     storage.remove("green/model/2023-01.json")
     assert storage.names("green/model") == ["2023-02.json"]
     storage.remove("green/model")
@@ -258,18 +382,171 @@ def test_a_place_of_a_kind_that_nobody_knows_is_a_sentence() -> None:
         Storage("nowhere://bucket").exists("2023-01.json")
 
 
-def test_a_folder_that_is_not_there_yet_is_empty(tmp_path: Path) -> None:
-    storage = Storage(str(tmp_path / "to/be/made"))
-    assert storage.names("green/metrics") == []
-    assert not (tmp_path / "to").exists()
+@pytest.mark.parametrize("key", ["../../2023-01", "2023-01-02", "2023-13-01", "2023-01-01/../x"])
+def test_partition_keys_that_are_no_months_are_refused(key: str) -> None:
+    """A path in the storage is made of a fleet, an asset and a month, and a month of digits."""
+    with pytest.raises(ValueError, match="is not a month"):
+        Month.parse(key)
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    storage = Storage(str(tmp_path))
-    with storage.replacing("metrics/2023-01.json") as temporary:
-        temporary.write_bytes(b"old")
-    with pytest.raises(ZeroDivisionError), storage.replacing("metrics/2023-01.json") as temporary:
-        temporary.write_bytes(b"half")
-        raise ZeroDivisionError
-    assert storage.open("metrics/2023-01.json").read() == b"old"
-    assert [path.name for path in (tmp_path / "metrics").iterdir()] == ["2023-01.json"]
+RAW = stored_file("green", "raw_trips", Month(2023, 1))
+
+
+def origin_of(content: bytes) -> Origin:
+    return Origin("here", content.decode(), 1, 3, hashlib.sha256(content).hexdigest())
+
+
+def test_between_the_note_and_the_file_either_month_counts(tmp_path: Path) -> None:
+    """A crash there leaves the old file, and the old file is not damaged."""
+    storage, old, new = Storage(str(tmp_path)), origin_of(b"old"), origin_of(b"new")
+    announce_origin(storage, RAW, old)
+    put(storage, RAW, b"old")
+    announce_origin(storage, RAW, new)
+    assert stored_origin(storage, RAW) == old
+    assert not is_altered(storage, RAW)
+    put(storage, RAW, b"new")
+    assert stored_origin(storage, RAW) == new
+    put(storage, RAW, b"bad")
+    assert stored_origin(storage, RAW) is None
+    assert is_altered(storage, RAW)
+
+
+@pytest.mark.parametrize("refused", [".source.", ".parquet"])
+def test_a_month_file_takes_its_place_after_the_note_of_its_origin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    """If either cannot be written the old month stays, and what is there has its note."""
+    storage, key = Storage(str(tmp_path / "data")), dg.AssetKey(["green", "raw_trips"])
+    manager, path = MonthFileIOManager(storage), tmp_path / "fetched"
+    path.write_bytes(b"old")
+    manager.store(key, Month(2023, 1), FetchedMonth(origin_of(b"old"), path))
+    replacing = Storage.replacing
+
+    def refuse(self: Storage, path: str) -> AbstractContextManager[Path]:
+        if refused in path:
+            raise StorageError("The disk is full.")
+        return replacing(self, path)
+
+    monkeypatch.setattr(Storage, "replacing", refuse)
+    path.write_bytes(b"new")
+    with pytest.raises(StorageError):
+        manager.store(key, Month(2023, 1), FetchedMonth(origin_of(b"new"), path))
+    assert storage.open(RAW).read() == b"old"
+    assert stored_origin(storage, RAW) == origin_of(b"old")
+    assert not path.exists(), "whoever runs the month again fetches it anew"
+
+
+@pytest.mark.parametrize("note", ["", "7", "null", '{"sha256": 1, "checksum": "edited"}'])
+def test_a_planted_note_of_the_origin_is_no_note(tmp_path: Path, note: str) -> None:
+    storage, origin = Storage(str(tmp_path)), origin_of(b"trips")
+    announce_origin(storage, RAW, origin)
+    put(storage, RAW, b"trips")
+    assert stored_origin(storage, RAW) == origin
+    (tmp_path / f"green/raw_trips/2023-01.source.{origin.sha256[:16]}.json").write_text(note)
+    assert stored_origin(storage, RAW) is None
+    assert is_altered(storage, RAW)
+
+
+LIMITED = """
+import resource, sys
+import pandas as pd
+from taxi_assets.errors import StorageError
+from taxi_assets.storage.files import Storage
+from taxi_assets.storage.formats import ParquetFrame
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    with Storage(sys.argv[1]).replacing("frames/2023-01.parquet") as temporary:
+        ParquetFrame({}).dump(pd.DataFrame({"n": range(1_000_000)}), temporary)
+except StorageError as error:
+    print(error)
+"""
+
+
+def test_a_disk_that_takes_no_more_leaves_the_old_file(tmp_path: Path) -> None:
+    """The operating system refuses to make a file longer than 100,000 bytes."""
+    put(Storage(str(tmp_path)), "frames/2023-01.parquet", b"old")
+    limited = [sys.executable, "-c", LIMITED, str(tmp_path)]
+    done = subprocess.run(limited, capture_output=True, text=True, check=True)
+    assert f"Nothing can be stored in {tmp_path}/frames/2023-01.parquet" in done.stdout
+    assert "What was there before stays" in done.stdout
+    assert [path.name for path in (tmp_path / "frames").iterdir()] == ["2023-01.parquet"]
+    assert (tmp_path / "frames/2023-01.parquet").read_bytes() == b"old"
+
+
+def test_a_place_that_takes_nothing_stops_a_span_at_its_first_month(
+    materialize: Materialize, settings: Settings
+) -> None:
+    data = Path(settings.storage)
+    (data / "green").mkdir(parents=True)
+    (data / "green/raw_trips").touch()
+    (message,) = step_failures(materialize("2023-01:2023-03", "raw_trips"))
+    first, january, *rest = message.splitlines()
+    assert first == "3 of 3 months failed:"
+    assert f"Nothing can be stored in {data}/green/raw_trips" in january
+    assert rest == ["  2023-02: not tried", "  2023-03: not tried"]
+    shutil.rmtree(data)
+    assert materialize("2023-01:2023-03", "raw_trips").success
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        ImportError("libx.so: failed to map segment from shared object"),
+        RuntimeError("can't start new thread"),
+    ],
+)
+def test_every_way_of_finding_no_memory_has_the_same_advice(error: Exception) -> None:
+    assert str(explain(error)).startswith("The memory is used up. Run fewer months at once")
+
+
+def test_a_month_that_is_not_stored_is_named_with_the_command_that_makes_it(
+    materialize: Materialize,
+) -> None:
+    (message,) = step_failures(materialize("2023-01", "zone_pairs"))
+    assert message == (
+        "zone_pairs 2023-01: cleaned_trips 2023-01 is needed, and is not stored. Materialize it "
+        "first: dagster asset materialize -m taxi_assets.definitions "
+        "--select 'green/cleaned_trips' --partition 2023-01-01"
+    )
+
+
+def flip_a_bit(content: bytes) -> bytes:
+    return content[:5000] + bytes([content[5000] ^ 1]) + content[5001:]
+
+
+@pytest.mark.linear
+@pytest.mark.after_three_months
+def test_what_is_damaged_or_planted_names_itself_and_the_command_that_makes_it_anew(
+    materialize: Materialize, settings: Settings, marker: Path
+) -> None:
+    """The step that would read it fails, and nothing runs."""
+    data = Path(settings.storage) / "green"
+    stored = {asset: next((data / asset).glob("2023-01*[!n]")) for asset in PLANTED}
+    contents = {asset: path.read_bytes() for asset, path in stored.items()}
+    for asset, (reader, other, why) in PLANTED.items():
+        planted = contents[other] if other else flip_a_bit(contents[asset])
+        for content, reason in ((planted, why), (pickle.dumps(Bomb(marker)), "")):
+            stored[asset].write_bytes(content)
+            (message,) = step_failures(materialize("2023-01", reader))
+            assert f": {asset} 2023-01 is stored, and cannot be read: {reason}" in message
+            assert message.endswith(
+                "Make it anew: dagster asset materialize -m taxi_assets.definitions "
+                f"--select 'green/{asset}' --partition 2023-01-01"
+            )
+        stored[asset].write_bytes(contents[asset])
+    assert not marker.exists()
+    assert materialize("2023-01", "metrics").success
+
+
+PLANTED = {
+    "raw_trips": ("cleaned_trips", "", "its bytes are not those that were fetched"),
+    "cleaned_trips": ("zone_pairs", "zone_pairs", "it has the columns of something else"),
+    "zone_pairs": ("vectorizer", "cleaned_trips", "it has the columns of something else"),
+    "model": ("metrics", "vectorizer", "it has something else in it: DictVectorizer"),
+    "vectorizer": ("model", "model", "it has something else in it: {'model': 'LinearRegression'"),
+}
+"""By asset: the asset that reads it, the one whose file is put in its place, and why it is refused.
+Without another file, a bit is flipped; Parquet itself takes the changed trip for another trip."""

@@ -58,7 +58,7 @@ def backtest(
     """
     trips = held_out.trips(cleaned_trips)
     earlier = earlier_models(storage, context.fleet, context.month, context.load, context.report)
-    models = {name: {**model.describe(), **model.score(trips)} for name, model in earlier.items()}
+    models = {name: model.score(trips) for name, model in earlier.items()}
     if models:
         family = "boosted" if "boosted" in models else "linear"
         by_zone = trips.errors_by_pickup(str(models[family]["mlflow_run_id"]))

@@ -12,14 +12,14 @@ from taxi_assets.reports import plots
 from taxi_assets.reports.plot_files import store_plots
 from taxi_assets.runs.monthly_asset import MonthContext, monthly_asset
 from taxi_assets.storage.files import Storage
-from taxi_assets.storage.incoming import fetched_months
+from taxi_assets.storage.origins import fetched_months
 from taxi_assets.storage.stored_months import earlier_profiles, neighbouring_trips, note_profile
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow.parquet as pq
 
-    from taxi_assets.storage.incoming import Incoming
+    from taxi_assets.storage.origins import Incoming
     from taxi_assets.tlc.fetch import FetchedMonth
     from taxi_assets.tlc.prefetch import Prefetch
 

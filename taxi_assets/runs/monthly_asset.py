@@ -12,7 +12,7 @@ from typing import Annotated, Any, get_args, get_origin
 import dagster as dg
 
 from taxi_assets.checks.month_checks import MonthCheck
-from taxi_assets.errors import command, explained_error
+from taxi_assets.errors import command
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 
@@ -79,10 +79,7 @@ class MonthContext:
         Raises:
             NotStoredError, UnusableValueError, ServiceError: as the IO manager finds it.
         """
-        try:
-            return self.loads(asset, month)
-        except dg.Failure as failure:
-            raise explained_error(failure) from None
+        return self.loads(asset, month)
 
     def failed_checks(self, checks: Mapping[str, Sequence[MonthCheck]]) -> list[str]:
         """Names of those checks, by their assets, that the month has failed.

@@ -23,8 +23,6 @@ from taxi_assets.errors import (
     ServiceError,
     command,
     explain,
-    explained_error,
-    failure,
     mask,
 )
 from taxi_assets.runs.dead_runs import end_dead_runs, note_process
@@ -184,11 +182,10 @@ class MonthsRun:
                         yield from self._maker.take_over(month, recorded[month])
                     else:
                         yield from self._maker.make(month, opened)
-                except Exception as raised:
-                    cause = explained_error(raised)
-                    failed = self._note_failure(month, cause)
-                    if isinstance(cause, ServiceError):
-                        raise cause from None
+                except Exception as error:
+                    failed = self._note_failure(month, error)
+                    if isinstance(error, ServiceError):
+                        raise
                     yield from self._maker.fail(month, failed)
                 else:
                     self._report_progress(month, begun)
@@ -223,7 +220,8 @@ class MonthsRun:
         self._context.log.warning(
             f"Trying again in {seconds:g} s ({attempt} of {RETRIES.max_retries})."
         )
-        raise dg.RetryRequested(RETRIES.max_retries, seconds) from failure(error, str(error))
+        cause = dg.Failure(mask(str(error)), allow_retries=False)
+        raise dg.RetryRequested(RETRIES.max_retries, seconds) from cause
 
     def _explain(self) -> str:
         """Which months failed, and why."""

@@ -21,37 +21,34 @@ class EarlierModel:
     """A model of an earlier month, to be scored on a later one.
 
     Attributes:
-        trained_through: the last month that it was trained on.
-        training_months: all of them.
-        mlflow_run_id: of the run that recorded its training; None for those that none has.
+        training_months: the months that it was trained on; the last is the model's own.
+        mlflow_run_id: the run that recorded its training; None for models without a run.
         model: predicts minutes.
         interval: its bounds, if it has any.
     """
 
-    trained_through: Month
     training_months: Sequence[str]
     mlflow_run_id: str | None
     model: "DurationModel"
     interval: "Interval | None"
 
     def score(self, trips: "HeldOutTrips") -> dict[str, Any]:
-        """Score what the model would have answered."""
+        """Which model it is, and the metrics of what it would have answered."""
         from taxi_assets.durations.inference import answer
 
         if self.interval is None or self.mlflow_run_id is None:
-            return trips.score(self.model.predict(trips.cells))
-        interval = self.interval
-        minutes, low, high = trips.ask(
-            self.mlflow_run_id, lambda cells: answer(self.model, interval, cells)
-        )
-        return trips.score(minutes, (low, high))
-
-    def describe(self) -> dict[str, Any]:
-        """What metrics say of the model beside its score."""
+            metrics = trips.score(self.model.predict(trips.cells))
+        else:
+            interval = self.interval
+            minutes, low, high = trips.ask(
+                self.mlflow_run_id, lambda cells: answer(self.model, interval, cells)
+            )
+            metrics = trips.score(minutes, (low, high))
         return {
-            "trained_through": str(self.trained_through),
+            "trained_through": self.training_months[-1],
             "training_months": list(self.training_months),
             "mlflow_run_id": self.mlflow_run_id,
+            **metrics,
         }
 
 
@@ -61,11 +58,11 @@ def earlier_models(
     """Each family's newest model of an earlier month, by the family's name.
 
     Args:
-        storage: where they are.
-        fleet: whose.
-        month: they are of months before this one.
+        storage: where the models are.
+        fleet: whose models.
+        month: the models are of months before this one.
         load: loads an asset's value of a month.
-        report: takes a sentence of each that cannot be read.
+        report: takes a sentence about each model that cannot be read.
 
     Raises:
         MonthError: a model's vectorizer is another's.
@@ -73,17 +70,17 @@ def earlier_models(
     """
     from taxi_assets.durations.inference import TreesError
 
-    found: dict[str, EarlierModel] = {}
+    models: dict[str, EarlierModel] = {}
     for asset, read in (("model", _linear), ("boosted_model", _boosted)):
         for before in reversed(stored_months(storage, fleet, asset)):
             if before >= month:
                 continue
             try:
-                found |= read(fleet, before, load)
+                models |= read(fleet, before, load)
                 break
             except (NotStoredError, UnusableValueError, TreesError, KeyError) as error:
                 report(f"{asset} {before} is passed over: {error}")
-    return found
+    return models
 
 
 def _linear(fleet: Fleet, month: Month, load: Load) -> dict[str, EarlierModel]:
@@ -98,7 +95,7 @@ def _linear(fleet: Fleet, month: Month, load: Load) -> dict[str, EarlierModel]:
         again = command(assets, month.partition_key)
         raise MonthError(f"The model of {month}: {error} Make it again: {again}") from None
     run_id, interval = trained["mlflow_run_id"], Interval(trained["interval"])
-    return {"linear": EarlierModel(month, [str(month)], run_id, model, interval)}
+    return {"linear": EarlierModel([str(month)], run_id, model, interval)}
 
 
 def _boosted(_fleet: Fleet, month: Month, load: Load) -> dict[str, EarlierModel]:
@@ -106,11 +103,10 @@ def _boosted(_fleet: Fleet, month: Month, load: Load) -> dict[str, EarlierModel]
     from taxi_assets.durations.models import read_models
 
     arrays: Mapping[str, Any] = load("boosted_model", month)
-    models, interval = read_models(arrays), Interval(part(arrays, "interval"))
+    interval = Interval(part(arrays, "interval"))
     months = [str(trained) for trained in arrays["training_months"]]
-    recorded = {"boosted": (str(arrays["mlflow_run_id"]), interval)}
-    return {
-        name: EarlierModel(month, months, run_id, model, bounds)
-        for name, model in models.items()
-        for run_id, bounds in [recorded.get(name, (None, None))]
+    models = {
+        name: EarlierModel(months, None, model, None) for name, model in read_models(arrays).items()
     }
+    run_id, boosted = str(arrays["mlflow_run_id"]), models["boosted"].model
+    return models | {"boosted": EarlierModel(months, run_id, boosted, interval)}

@@ -1,10 +1,9 @@
 """Where stored assets live, and how a file there is replaced: all at once or not at all."""
 
-import os
+import atexit
 import re
-import stat
+import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, cached_property
@@ -20,17 +19,11 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 
-SAFE_PATH = re.compile(r"\w[\w-]*(/\w[\w-]*)*(\.\w+)*", re.ASCII)
-"""What paths in the storage look like; none can lead out of it."""
-
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci"}
 """Where an object shows only when it is complete; elsewhere it is renamed when it is."""
 
 TEMPORARY = re.compile(r"\.taxi_assets-(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]{32}\.tmp", re.ASCII)
 """Names of files that are being written, and of no others."""
-
-FORGOTTEN = 24 * 60 * 60
-"""Seconds after which a temporary file is litter, whoever was to finish it."""
 
 
 class Storage:
@@ -70,17 +63,15 @@ class Storage:
         return mask(self._place[1])
 
     def full_path(self, path: str) -> str:
-        """The file's path in its file system.
-
-        Raises:
-            ValueError: the path could lead out of the storage.
-        """
-        if not SAFE_PATH.fullmatch(path):
-            raise ValueError(f"{path!r} is not a path in the storage.")
+        """The file's path in its file system."""
         return f"{self._place[1]}/{path}"
 
+    def shown_path(self, path: str) -> str:
+        """The file's path in its file system, for people to read."""
+        return mask(self.full_path(path))
+
     @contextmanager
-    def _reached(self, path: str, trouble: str = "{} cannot be reached") -> Iterator[None]:
+    def _reached(self, path: str) -> Iterator[None]:
         """Explain what keeps a file system on other machines from answering.
 
         Raises:
@@ -94,7 +85,7 @@ class Storage:
             if self.is_local or isinstance(error, (FileNotFoundError, StorageError)):
                 raise
             raise UnreachableStorageError(
-                f"{trouble.format(self.shown_path(path))} ({type(error).__name__}: "
+                f"{self.shown_path(path)} cannot be reached ({type(error).__name__}: "
                 f"{mask(str(error))}). What was there before stays. Check TAXI_STORAGE, its "
                 "credentials and the network, then run the month again."
             ) from None
@@ -119,36 +110,26 @@ class Storage:
         changed = when_changed(info)
         return f"{changed}, {info['size']} bytes" if changed else ""
 
-    def shown_path(self, path: str) -> str:
-        """The file's path in its file system, for people to read."""
-        return mask(self.full_path(path))
-
     def open(self, path: str) -> BinaryIO:
         """Open a stored file for reading.
 
         Raises:
             FileNotFoundError: it is not there.
-            OSError: it is something else than a file, or cannot be opened.
+            OSError: it cannot be opened.
             UnreachableStorageError: a file system on other machines does not answer.
         """
-        full_path = self.full_path(path)
-        if self.is_local and os.path.exists(full_path) and not os.path.isfile(full_path):  # noqa: PTH110, PTH113
-            raise OSError(f"{full_path} is not a file")
         with self._reached(path):
-            return cast("BinaryIO", self._place[0].open(full_path, "rb"))
+            return cast("BinaryIO", self._place[0].open(self.full_path(path), "rb"))
 
     def names(self, folder: str) -> list[str]:
-        """Names of the files in a folder, in order; none if it does not exist.
-
-        Others than the storage's, such as ``.DS_Store``, are not among them.
-        """
+        """Names in a folder but for hidden files, in order; none if there is no folder."""
         try:
             with self._reached(folder):
                 found = self._place[0].ls(self.full_path(folder), detail=False)
         except FileNotFoundError:
             return []
         names = sorted(str(path).rpartition("/")[2] for path in found)
-        return [name for name in names if SAFE_PATH.fullmatch(name)]
+        return [name for name in names if not name.startswith(".")]
 
     def remove(self, path: str) -> None:
         """Remove a file, or a folder with all that is in it.
@@ -176,8 +157,8 @@ class Storage:
         Raises:
             StorageError: the file cannot be written.
         """
-        folder = self._local_folder(path.rpartition("/")[0])
         with writing_to(self.shown_path(path)):
+            folder = self._local_folder(path.rpartition("/")[0])
             if self.is_local:
                 with replacing(Path(self.full_path(path))) as temporary:
                     yield temporary
@@ -190,7 +171,7 @@ class Storage:
         file_system, target = self._place[0], self.full_path(path)
         protocols = file_system.protocol
         whole = {protocols} if isinstance(protocols, str) else set(protocols)
-        with self._reached(path, "Nothing can be stored in {}"):
+        with self._reached(path):
             if whole & OBJECT_STORES:
                 file_system.put_file(str(file), target)
             else:
@@ -207,49 +188,36 @@ class Storage:
         Raises:
             StorageError: the folder cannot be made or read.
         """
-        return self._local_folder(folder) / temporary_name()
+        with writing_to(self.shown_path(folder)):
+            return self._local_folder(folder) / temporary_name()
 
     def _local_folder(self, folder: str) -> Path:
         """The folder of temporary files, without what processes that were killed have left there.
 
         Raises:
-            StorageError: the folder cannot be made or read.
+            OSError: the folder cannot be made or read.
         """
-        target = Path(self.full_path(folder) if self.is_local else tempfile.gettempdir())
-        with writing_to(mask(str(target))):
-            target.mkdir(parents=True, exist_ok=True)
-            path = target if self.is_local else _private_folder(target)
-            _remove_litter(path)
+        if not self.is_local:
+            return _private_folder()
+        path = Path(self.full_path(folder))
+        path.mkdir(parents=True, exist_ok=True)
+        _remove_litter(path)
         return path
 
 
-def _private_folder(parent: Path) -> Path:
-    """A folder in which nobody else can replace a file before it is uploaded."""
-    folder = parent / f"taxi_assets-{os.getuid()}"
-    with suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    found = folder.lstat()
-    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
-        folder.chmod(0o700)
-        return folder
-    return _fresh_folder(parent)
-
-
 @cache
-def _fresh_folder(parent: Path) -> Path:
-    """A folder of this process alone, where somebody else has taken the usual name."""
-    return Path(tempfile.mkdtemp(prefix="taxi_assets-", dir=parent))
+def _private_folder() -> Path:
+    """A folder of this process, in which nobody else can replace a file before it is uploaded."""
+    folder = tempfile.mkdtemp(prefix="taxi_assets-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def _remove_litter(folder: Path) -> None:
-    """Remove the temporary files that nobody can be writing any more."""
+    """Remove the temporary files of processes that are gone."""
     for path in folder.glob(".taxi_assets-*.tmp"):
-        name = TEMPORARY.fullmatch(path.name)
-        if name is None:
-            continue
         # Somebody else may remove it first, or have put something else there.
         with suppress(OSError):
-            written = path.stat().st_mtime
-            writer = Process(name["host"], int(name["pid"]), written)
-            if writer.is_gone or time.time() - written > FORGOTTEN:
+            name = TEMPORARY.fullmatch(path.name)
+            if name and Process(name["host"], int(name["pid"]), path.stat().st_mtime).is_gone:
                 path.unlink()

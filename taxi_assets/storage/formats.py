@@ -3,8 +3,8 @@
 import hashlib
 import io
 import json
-import math
 import shutil
+import warnings
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -16,36 +16,24 @@ from taxi_assets.tlc.parquet import open_parquet
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
 
-LAYOUT = "1"
-"""Kept in every stored frame and estimator; changes when older ones can no longer be used."""
+MAX_BYTES = 128 << 20
+"""Bytes in a file that is not Parquet, also once it is decompressed.
 
-MAX_JSON_BYTES = 1 << 20
-
-MAX_ARRAY_BYTES = 128 << 20
-"""Bytes of a file of arrays; TLC's largest month takes some 10 MB."""
+The trees of TLC's largest month take some 10 MB.
+"""
 
 CHECKSUM, EDITED = "checksum", "edited"
 """The name in stored JSON of what shows that nothing is damaged, and what people write there."""
 
-_LAYOUT_NAME = "taxi_assets.layout"
+
+_DIGEST = b"taxi_assets.digest"
 
 
 class UnreadableFileError(ValueError):
-    """A stored file is damaged, hostile, or of another version; the message says which."""
-
-
-def check_layout(found: bytes | None) -> None:
-    """Make sure that a file was written by a version of this project that agrees on its layout.
-
-    Raises:
-        UnreadableFileError: it was not.
-    """
-    if found != LAYOUT.encode():
-        raise UnreadableFileError("it was written by another version of taxi_assets")
+    """A stored file is damaged, hostile, or of something else; the message says which."""
 
 
 class Format(ABC):
@@ -60,7 +48,8 @@ class Format(ABC):
         """Read the value from an open file, which is the value's from now on.
 
         Raises:
-            ValueError: the file is damaged, hostile, or of another version.
+            Exception: the file is damaged, hostile, or of something else. The libraries that read
+                files raise errors of many kinds.
         """
 
 
@@ -80,18 +69,6 @@ class MonthFile(Format):
         return open_parquet(file)
 
 
-_LAYOUT_KEY = b"taxi_assets.layout"
-
-
-def _pandas_type(kind: "pa.DataType") -> str:
-    """Of the types that are kept here, the name of pandas; of others, Arrow's."""
-    import pyarrow as pa
-
-    if pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type):
-        return "category"
-    return {"double": "float64", "float": "float32"}.get(str(kind), str(kind))
-
-
 class ParquetFrame(Format):
     """A pandas DataFrame without its index; categories stay categories."""
 
@@ -100,18 +77,16 @@ class ParquetFrame(Format):
         self._columns = columns
 
     def dump(self, value: "pd.DataFrame", path: Path) -> None:
-        """Write the frame, compressed with zstd, with a checksum for every page."""
+        """Write the frame, compressed with zstd, and its digest."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         table = pa.Table.from_pandas(value, preserve_index=False)
         # Of a column that may have nulls, Arrow writes for each value whether it is one.
         fields = [field.with_nullable(table[field.name].null_count > 0) for field in table.schema]
-        schema = pa.schema(fields, table.schema.metadata | {_LAYOUT_KEY: LAYOUT})
+        schema = pa.schema(fields, table.schema.metadata | {_DIGEST: _digest(value)})
         marked = pa.Table.from_arrays(table.columns, schema=schema)
-        pq.write_table(
-            marked, path, compression="zstd", write_statistics=False, write_page_checksum=True
-        )
+        pq.write_table(marked, path, compression="zstd", write_statistics=False)
 
     def load(self, file: BinaryIO) -> "pd.DataFrame":
         """Read the whole frame."""
@@ -120,15 +95,35 @@ class ParquetFrame(Format):
 
         # Categories stay categories, however long.
         with file, open_parquet(file, check_text=False) as opened:
-            check_layout((opened.schema_arrow.metadata or {}).get(_LAYOUT_KEY))
-            found = {field.name: _pandas_type(field.type) for field in opened.schema_arrow}
-            if found != self._columns:
-                raise UnreadableFileError(f"it has the columns of something else: {found}")
             # A column at a time, as Arrow's copy of the largest month is longer than pandas'.
-            columns = {name: opened.read([name]).to_pandas()[name] for name in found}
+            schema = opened.schema_arrow
+            columns = {name: opened.read([name]).to_pandas()[name] for name in schema.names}
         # Arrow keeps what it no longer needs for later; of a long frame, as much as the frame.
         pa.default_memory_pool().release_unused()
+        types = {name: str(values.dtype) for name, values in columns.items()}
+        if types != self._columns:
+            raise UnreadableFileError(f"it has the columns of something else: {types}")
+        digest = (schema.metadata or {}).get(_DIGEST)
+        # Earlier versions kept a checksum of each page instead, which Arrow compares.
+        if digest not in (None, _digest(columns)):
+            raise UnreadableFileError("its values are not those that were stored")
         return pd.DataFrame(columns, copy=False)
+
+
+def _digest(columns: "Mapping[str, pd.Series[Any]]") -> bytes:
+    """The sha256 of the columns' names and values. Parquet has no checksum of its page headers."""
+    import numpy as np
+
+    digest = hashlib.sha256()
+    for name, values in columns.items():
+        digest.update(name.encode())
+        numbers = values
+        if values.dtype == "category":
+            # Of no rows, Parquet keeps no categories.
+            digest.update(str(list(values.cat.categories[: len(values)])).encode())
+            numbers = values.cat.codes
+        digest.update(np.ascontiguousarray(numbers).data)
+    return digest.hexdigest().encode()
 
 
 class Json(Format):
@@ -143,17 +138,18 @@ class Json(Format):
         path.write_text(json.dumps(marked, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
     def load(self, file: BinaryIO) -> dict[str, Any]:
-        """Read the value, without its checksum."""
-        try:
-            value = json.loads(read_bytes(file, MAX_JSON_BYTES))
-        except RecursionError:
-            raise UnreadableFileError("its values are nested too deeply") from None
+        """Read the value, without its checksum.
+
+        Raises:
+            ValueError: the file is damaged, hostile, or of something else.
+        """
+        value = json.loads(_content(file))
         if not isinstance(value, dict):
-            raise UnreadableFileError("it has no metrics by name")
-        found = value.pop(CHECKSUM, None)
-        if found is None:
+            raise UnreadableFileError("it has no values by name")
+        checksum = value.pop(CHECKSUM, None)
+        if checksum is None:
             raise UnreadableFileError("it has no checksum, as an earlier version wrote it")
-        if found not in (EDITED, _checksum(value)):
+        if checksum not in (EDITED, _checksum(value)):
             raise UnreadableFileError(
                 "its checksum is of other values, as it is damaged, or was edited without "
                 f'"{CHECKSUM}": "{EDITED}"'
@@ -173,58 +169,82 @@ class Arrays(Format):
         """Write the arrays."""
         import numpy as np
 
-        arrays = {**value, _LAYOUT_NAME: LAYOUT}
         # NumPy's own would take four times as long for a twentieth less.
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            for name, array in arrays.items():
+            for name, array in value.items():
                 with archive.open(f"{name}.npy", "w") as file:
                     np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
     def load(self, file: BinaryIO) -> "dict[str, np.ndarray[Any, Any]]":
-        """Read the arrays, which are as long as they claim to be."""
+        """Read the arrays."""
         import numpy as np
 
-        members = read_archive(read_bytes(file, MAX_ARRAY_BYTES), MAX_ARRAY_BYTES)
-        value = {
+        return {
             name.removesuffix(".npy"): np.lib.format.read_array(io.BytesIO(content))
-            for name, content in members.items()
+            for name, content in _members(_content(file)).items()
         }
-        check_layout(str(value.pop(_LAYOUT_NAME, "")).encode())
+
+
+class Skops(Format):
+    """Fitted scikit-learn estimators, alone or in plain dicts, as skops keeps them.
+
+    skops writes an estimator as JSON and arrays in a zip file. It makes nothing of a file that has
+    types which it does not know to be harmless.
+    """
+
+    def __init__(self, contents: str | Mapping[str, str]) -> None:
+        """Keep values of this type, or dicts with values of these types; by the types' names."""
+        self._contents = contents
+
+    def dump(self, value: Any, path: Path) -> None:
+        """Write the estimator."""
+        import skops.io
+
+        skops.io.dump(value, path)
+
+    def load(self, file: BinaryIO) -> Any:
+        """Read the estimator, if the present version of scikit-learn has written it."""
+        import skops.io
+        from sklearn.exceptions import InconsistentVersionWarning
+
+        content = _content(file)
+        _members(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", InconsistentVersionWarning)
+            value = skops.io.loads(content)
+        types: object = type(value).__name__
+        if isinstance(value, dict):
+            types = {name: type(part).__name__ for name, part in value.items()}
+        if types != self._contents:
+            raise UnreadableFileError(f"it has something else in it: {types}")
         return value
 
 
-def read_bytes(file: BinaryIO, most: int) -> bytes:
+def _content(file: BinaryIO) -> bytes:
     """All that is in a file, which is closed.
 
     Raises:
-        UnreadableFileError: there are more bytes than ``most``.
+        UnreadableFileError: there are more bytes than ``MAX_BYTES``.
     """
     with file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise UnreadableFileError(f"it has more than {most:,} bytes")
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise UnreadableFileError(f"it has more than {MAX_BYTES:,} bytes")
     return content
 
 
-def read_archive(content: bytes, most: int) -> dict[str, bytes]:
-    """What is in a zip file, by name; NumPy's arrays in it are as long as they claim to be.
+def _members(content: bytes) -> dict[str, bytes]:
+    """What is in a zip file, by name. Each member is read to its end, which shows any damage.
 
     Raises:
-        UnreadableFileError: it claims more bytes than ``most``, or an array is not.
+        UnreadableFileError: the members claim more bytes than ``MAX_BYTES``.
         zipfile.BadZipFile: it is no zip file, or damaged.
     """
-    import numpy as np
-
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if sum(member.file_size for member in archive.infolist()) > most:
-            raise UnreadableFileError(f"it claims more than {most:,} bytes")
-        members = {name: archive.read(name) for name in archive.namelist()}
-    for name, member in members.items():
-        if name.endswith(".npy"):
-            file = io.BytesIO(member)
-            np.lib.format.read_magic(file)
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-            claimed = math.prod(shape) * dtype.itemsize
-            if dtype.hasobject or claimed != len(member) - file.tell():
-                raise UnreadableFileError(f"an array in it claims {claimed:,} bytes, or objects")
-    return members
+        members = archive.infolist()
+        if sum(member.file_size for member in members) > MAX_BYTES:
+            raise UnreadableFileError(f"it claims more than {MAX_BYTES:,} bytes")
+        # What looks like one hides the members that follow.
+        if any(member.comment or member.extra for member in members):
+            raise zipfile.BadZipFile("A member has a comment")
+        return {name: archive.read(name) for name in archive.namelist()}

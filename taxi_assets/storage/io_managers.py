@@ -12,11 +12,9 @@ from taxi_assets.errors import (
     NotStoredError,
     UnusableValueError,
     command,
-    explained_failures,
     is_memory_error,
     mask,
 )
-from taxi_assets.storage.estimators import Skops
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import (
     Arrays,
@@ -24,6 +22,7 @@ from taxi_assets.storage.formats import (
     Json,
     MonthFile,
     ParquetFrame,
+    Skops,
     UnreadableFileError,
 )
 from taxi_assets.storage.layout import stored_file
@@ -48,29 +47,27 @@ class MonthlyIOManager(dg.IOManager):
         """Keep assets in the storage, each in its format."""
         self._storage = storage
 
-    def path(self, asset_key: dg.AssetKey, month: Month) -> str:
-        """Where a month is kept, relative to the storage."""
-        fleet, asset = asset_key.path
-        return stored_file(fleet, asset, month)
-
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Store a value in the place of the month's older one."""
         month = Month.parse(context.asset_partition_key)
-        with explained_failures(f"{context.asset_key.path[-1]} {month}: "):
-            context.add_output_metadata(self.store(context.asset_key, month, obj))
+        context.add_output_metadata(self.store(context.asset_key, month, obj))
 
     def load_input(self, context: dg.InputContext) -> Any:
         """Load a month's value; of several months, a dict of values by partition key."""
         keys = context.asset_partition_keys
-        with explained_failures():
-            values = {key: self.load(context.asset_key, Month.parse(key)) for key in keys}
+        values = {key: self.load(context.asset_key, Month.parse(key)) for key in keys}
         return values if len(keys) > 1 else values[keys[0]]
 
     def store(self, asset_key: dg.AssetKey, month: Month, value: Any) -> dict[str, Any]:
-        """Store a month's value in the place of an older one, and return metadata about it."""
-        path = self.path(asset_key, month)
+        """Store a month's value in the place of an older one, and return metadata about it.
+
+        Raises:
+            StorageError: the value cannot be stored.
+        """
+        fleet, asset = asset_key.path
+        path = stored_file(fleet, asset, month)
         with self._storage.replacing(path) as temporary:
-            FORMATS[asset_key.path[-1]].dump(value, temporary)
+            FORMATS[asset].dump(value, temporary)
             stored_bytes = temporary.stat().st_size
         return {
             "path": dg.MetadataValue.path(self._storage.shown_path(path)),
@@ -85,13 +82,13 @@ class MonthlyIOManager(dg.IOManager):
             UnusableValueError: it is not readable; likewise.
             ServiceError: the storage does not answer.
         """
-        making = command([asset_key.to_user_string()], month.partition_key)
-        name = f"{asset_key.path[-1]} {month}"
+        fleet, asset = asset_key.path
+        making = command([f"{fleet}/{asset}"], month.partition_key)
         try:
-            return self._read(asset_key, month)
+            return self._read(asset, stored_file(fleet, asset, month))
         except FileNotFoundError:
             raise NotStoredError(
-                f"{name} is needed, and is not stored. Materialize it first: {making}"
+                f"{asset} {month} is needed, and is not stored. Materialize it first: {making}"
             ) from None
         except Exception as error:
             # A file that anybody could have written can fail in any way.
@@ -99,12 +96,11 @@ class MonthlyIOManager(dg.IOManager):
                 raise
             why = mask(str(error)) or type(error).__name__
             raise UnusableValueError(
-                f"{name} is stored, and cannot be read: {why}. Make it anew: {making}"
+                f"{asset} {month} is stored, and cannot be read: {why}. Make it anew: {making}"
             ) from None
 
-    def _read(self, asset_key: dg.AssetKey, month: Month) -> Any:
-        file = self._storage.open(self.path(asset_key, month))
-        return FORMATS[asset_key.path[-1]].load(file)
+    def _read(self, asset: str, path: str) -> Any:
+        return FORMATS[asset].load(self._storage.open(path))
 
 
 class MonthFileIOManager(MonthlyIOManager):
@@ -112,7 +108,8 @@ class MonthFileIOManager(MonthlyIOManager):
 
     def store(self, asset_key: dg.AssetKey, month: Month, value: FetchedMonth) -> dict[str, Any]:
         """Put a fetched file in its place; one that is unchanged at its source lies there."""
-        path = self.path(asset_key, month)
+        fleet, asset = asset_key.path
+        path = stored_file(fleet, asset, month)
         if value.path is not None:
             try:
                 announce_origin(self._storage, path, value.origin)
@@ -126,13 +123,13 @@ class MonthFileIOManager(MonthlyIOManager):
             "stored_bytes": value.origin.size,
         }
 
-    def _read(self, asset_key: dg.AssetKey, month: Month) -> Any:
-        if is_altered(self._storage, self.path(asset_key, month)):
+    def _read(self, asset: str, path: str) -> Any:
+        if is_altered(self._storage, path):
             raise UnreadableFileError(
                 "its bytes are not those that were fetched, or the note of its origin is damaged "
                 "or has no checksum"
             )
-        return super()._read(asset_key, month)
+        return super()._read(asset, path)
 
 
 class FrameIOManager(MonthlyIOManager):
@@ -172,18 +169,9 @@ FORMATS: Mapping[str, Format] = {
 
 def io_managers() -> dict[str, dg.IOManagerDefinition]:
     """The IO managers by the keys under which assets name them; all take ``storage``."""
-    more = {"month_files": MonthFileIOManager, "frames": FrameIOManager}
-    keys = (*more, "estimators", "arrays", "metrics")
-    return {key: _in_storage(more.get(key, MonthlyIOManager)) for key in keys}
-
-
-def load_stored(storage: Storage, fleet: Fleet, asset: str, month: Month) -> Any:
-    """What is stored of an asset's month, for what is no asset itself.
-
-    Raises:
-        NotStoredError, UnusableValueError, ServiceError: as ``MonthlyIOManager.load``.
-    """
-    return MonthlyIOManager(storage).load(dg.AssetKey([fleet.name, asset]), month)
+    kinds = {"month_files": MonthFileIOManager, "frames": FrameIOManager}
+    keys = (*kinds, "estimators", "arrays", "metrics")
+    return {key: _in_storage(kinds.get(key, MonthlyIOManager)) for key in keys}
 
 
 def _in_storage(kind: type[MonthlyIOManager]) -> dg.IOManagerDefinition:
@@ -193,3 +181,12 @@ def _in_storage(kind: type[MonthlyIOManager]) -> dg.IOManagerDefinition:
         required_resource_keys={"storage"},
         description=inspect.getdoc(kind),
     )
+
+
+def load_stored(storage: Storage, fleet: Fleet, asset: str, month: Month) -> Any:
+    """What is stored of an asset's month, for what is no asset itself.
+
+    Raises:
+        NotStoredError, UnusableValueError, ServiceError: as ``MonthlyIOManager.load``.
+    """
+    return MonthlyIOManager(storage).load(dg.AssetKey([fleet.name, asset]), month)

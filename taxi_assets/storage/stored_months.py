@@ -5,7 +5,7 @@ several runs, and materialize a month before the first. So these are loaded unde
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -43,26 +43,33 @@ def neighbouring_trips(storage: Storage, fleet: Fleet, month: Month) -> dict[Mon
     return trips
 
 
-def earlier_rmses(month: Month, load: Load, report: Report) -> dict[Month, float]:
-    """RMSEs (minutes) of the months before, where they are stored and readable.
+def readable(
+    asset: str, months: Iterable[Month], load: Load, report: Report
+) -> Iterator[tuple[Month, Any]]:
+    """Those months of an asset that are stored, with their values.
 
     Args:
-        month: the month itself.
+        asset: its name.
+        months: which months are looked for.
         load: loads an asset's value of a month.
-        report: takes a sentence of each that cannot be read.
+        report: takes a sentence about each month that cannot be read.
 
     Raises:
         ServiceError: the storage does not answer.
     """
-    found = {}
-    for before in (month - back for back in range(EARLIER_MONTHS, 0, -1)):
+    for month in months:
         try:
-            found[before] = float(load("metrics", before)["rmse"])
+            yield month, load(asset, month)
         except NotStoredError:
             continue
-        except (UnusableValueError, ValueError, KeyError, TypeError) as error:
-            report(f"the RMSE of {before} is passed over: {error}")
-    return found
+        except UnusableValueError as error:
+            report(f"{asset} {month} is passed over: {error}")
+
+
+def earlier_rmses(month: Month, load: Load, report: Report) -> dict[Month, float]:
+    """RMSEs (minutes) of the months before one, where they are stored; see ``readable``."""
+    before = [month - back for back in range(EARLIER_MONTHS, 0, -1)]
+    return {each: float(of["rmse"]) for each, of in readable("metrics", before, load, report)}
 
 
 def stored_decisions(
@@ -73,27 +80,22 @@ def stored_decisions(
     until: Month | None = None,
     through: str = "",
 ) -> dict[str, Mapping[str, Any]]:
-    """What ``champion`` has stored of months, in order of the months.
+    """What ``champion`` has stored of months, in order of the months; see ``readable``.
 
     Args:
-        storage: where they are.
+        storage: where the decisions are.
         fleet: whose.
         load: loads one.
-        report: takes a sentence of each that cannot be read.
-        until: the last month that is asked for; None if all are.
-        through: the newest month that the aliases have followed: of the months up to it only the
+        report: takes a sentence about each that cannot be read.
+        until: the last month that is looked for; None for all.
+        through: the newest month that the aliases have followed. Of the months up to it, only the
             last few are given.
     """
     stored = stored_months(storage, fleet, "champion")
     months = [month for month in stored if until is None or month <= until]
     waiting = sum(str(month) > through for month in months)
-    found = {}
-    for month in months[-max(waiting + 1, DECAY_MONTHS) - 1 :]:
-        try:
-            found[str(month)] = load("champion", month)
-        except (NotStoredError, UnusableValueError) as error:
-            report(f"the decision of {month} is passed over: {error}")
-    return found
+    wanted = months[-max(waiting + 1, DECAY_MONTHS) - 1 :]
+    return {str(month): value for month, value in readable("champion", wanted, load, report)}
 
 
 def note_profile(storage: Storage, fleet: Fleet, month: Month, profile: Profile) -> None:
