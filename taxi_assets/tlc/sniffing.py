@@ -11,8 +11,6 @@ BEGINNING = 4096
 MAX_QUOTED = 80
 """Characters that a message quotes."""
 
-SHOWN_COLUMNS = 4
-
 OTHER_FILES = {
     "hvfhs_license_num": "a file of Uber's and Lyft's trips (fhvhv_tripdata)",
     "dispatching_base_num": "a file of other hired cars' trips (fhv_tripdata)",
@@ -43,11 +41,10 @@ def describe_file(beginning: bytes, size: int) -> str:
             "`git lfs pull` fetches that."
         )
     if text.startswith("<"):
-        title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
-        says = title[1] if title else re.sub(r"<[^>]*>", " ", text)
+        words = _quote(re.sub("<[^>]*>", " ", text))
         return (
-            f"is a web page that says {_quote(says)}, not a file. Find the address of "
-            "the file itself: a page that shows a file, or asks for a password, has another."
+            f"is a web page that says {words}, not a file. Find the address of the file itself: a "
+            "page that shows a file, or asks for a password, has another."
         )
     if re.match(r'("?[\w ./-]{0,40}"?[,;\t|]){3,}"?[\w ./-]{0,40}"?\s*$', text, re.MULTILINE):
         return "is CSV. `taxi-assets convert FILE FOLDER` makes month files of it."
@@ -78,9 +75,7 @@ def _explain(names: Sequence[str], fleet: Fleet) -> str:
     renamed = [f"{theirs!r} is to be {ours}" for theirs, ours in pairs if theirs != ours]
     if renamed:
         return f"It spells them otherwise. Rename: {', '.join(renamed)}."
-    shown = ", ".join(_quote(name) for name in names[:SHOWN_COLUMNS])
-    more = f" and {len(names) - SHOWN_COLUMNS} more" if len(names) > SHOWN_COLUMNS else ""
-    return f"What it has is {shown}{more}." if names else "It has no columns at all."
+    return f"Its columns are {_quote(', '.join(names))}."
 
 
 def standard_names(names: Sequence[str], fleet: Fleet) -> list[str]:
