@@ -36,7 +36,9 @@ def cleaned(path: Path, fleet: Fleet, month: Month) -> pd.DataFrame:
     return clean_trips(open_parquet(path), fleet, month).trips
 
 
-@pytest.mark.parametrize(("fleet", "name"), [(GREEN, "trips.csv"), (YELLOW, "trips.csv.gz")])
+@pytest.mark.parametrize(
+    ("fleet", "name"), [(GREEN, "a.csv"), (YELLOW, "a.csv.gz"), (FLEETS["fhvhv"], "a.csv")]
+)
 def test_a_month_is_the_published_month(tmp_path: Path, fleet: Fleet, name: str) -> None:
     """With its strays, all columns, and every metric that follows."""
     published = month(tmp_path, fleet, JANUARY)

@@ -127,5 +127,14 @@ def test_columns_say_what_a_file_is(names: list[str], words: str) -> None:
     assert describe_columns(names, GREEN) == f"has no column {' or '.join(missing)}. {words}"
 
 
+def test_a_fleets_columns_are_not_taken_for_anothers() -> None:
+    """Files of Uber and Lyft have a column that those of other hired cars have."""
+    fleet = FLEETS["fhvhv"]
+    names = [name for name in month_schema(fleet, MARCH).names if name != "DOLocationID"]
+    assert describe_columns(names, fleet).startswith(
+        "has no column DOLocationID. Its columns are 'hvfhs_license_num, dispatching_base_num,"
+    )
+
+
 def test_a_file_with_all_columns_lacks_none() -> None:
     assert describe_columns(["note", *GREEN.needed_columns[::-1]], GREEN) == ""

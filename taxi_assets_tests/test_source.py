@@ -235,4 +235,11 @@ def test_a_store_that_does_not_answer_is_an_outage_whatever_its_library_calls_it
 
 def test_partitions_begin_with_the_first_file_that_has_zones() -> None:
     first = {name: str(fleet.first_month) for name, fleet in FLEETS.items()}
-    assert first == {"yellow": "2011-01", "green": "2014-01", "synthetic": "2011-01"}
+    invented = {name for name, fleet in FLEETS.items() if fleet.invented}
+    assert first == {
+        "yellow": "2011-01",
+        "green": "2014-01",
+        "synthetic": "2011-01",
+        "fhvhv": "2019-02",
+    }
+    assert invented == {"synthetic"}

@@ -22,7 +22,7 @@ class Fleet:
         dropoff_time: column with the local time at which the trip ended.
         first_month: the first month whose file has zone ids. Yellow files of 2009 and 2010
             carry coordinates instead; green taxis started in August 2013, and TLC publishes
-            their files from January 2014.
+            their files from January 2014. Uber and Lyft, ``fhvhv``, report from February 2019.
         distance: column with the miles of the trip; some files have none.
         invented: whether nobody has published the months, and nobody will.
     """
@@ -53,5 +53,6 @@ FLEETS = {
         Fleet("yellow", *_YELLOW_TIMES, Month(2011, 1)),
         Fleet("green", *_GREEN_TIMES, Month(2014, 1)),
         Fleet("synthetic", *_YELLOW_TIMES, Month(2011, 1), invented=True),
+        Fleet("fhvhv", "pickup_datetime", "dropoff_datetime", Month(2019, 2), "trip_miles"),
     )
 }

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from taxi_assets.tlc.fleets import FLEETS, Fleet
+from taxi_assets.tlc.fleets import Fleet
+from taxi_assets.tlc.schema import CONGESTION_PRICING, month_schema
 
 BEGINNING = 4096
 """Bytes that are looked at."""
@@ -16,7 +17,8 @@ OTHER_FILES = {
     "dispatching_base_num": "a file of other hired cars' trips (fhv_tripdata)",
     "start_lon": "a file of 2009, with coordinates in place of zone ids",
     "pickup_longitude": "a file of 2010 to 2016, with coordinates in place of zone ids",
-    **{fleet.pickup_time: f"a file of {fleet.name} taxis" for fleet in reversed(FLEETS.values())},
+    "tpep_pickup_datetime": "a file of yellow taxis",
+    "lpep_pickup_datetime": "a file of green taxis",
 }
 """Columns in small letters, and what only such files are that have them."""
 
@@ -61,7 +63,8 @@ def describe_columns(names: Sequence[str], fleet: Fleet) -> str:
 
 
 def _explain(names: Sequence[str], fleet: Fleet) -> str:
-    present = {name.strip().lower() for name in names} - {fleet.pickup_time}
+    usual = month_schema(fleet, CONGESTION_PRICING).names
+    present = {name.strip().lower() for name in names} - {*usual}
     others = [what for column, what in OTHER_FILES.items() if column in present]
     if others:
         return (
