@@ -1,6 +1,5 @@
 """CSV of any of TLC's years becomes the month files that TLC has published, or is refused."""
 
-import errno
 import gzip
 import re
 from pathlib import Path
@@ -164,19 +163,6 @@ def test_a_month_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     assert_refused(result, f"{there.name} in {tmp_path} would be overwritten. Move it away")
     assert there.read_bytes() == b"mine"
     assert not list(tmp_path.glob(".taxi_assets*"))
-
-
-def test_a_full_disk_is_named_and_nothing_is_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
-    (tmp_path / "trips.csv").write_text(f"{HEADER}\n{TIMES},132,4\n")
-    result = run(tmp_path / "trips.csv", tmp_path / "months")
-    assert_refused(result, f"{tmp_path / 'months'}: No space left on device")
-    assert not any((tmp_path / "months").iterdir())
 
 
 def assert_refused(result: Result, words: str) -> None:

@@ -18,11 +18,9 @@ from taxi_assets.tlc.fetch import (
     Origin,
     TripSources,
     fetch_month,
-    refused_if_damaged,
 )
 from taxi_assets.tlc.fleets import FLEETS, Fleet
 from taxi_assets.tlc.months import Month
-from taxi_assets.tlc.parquet import ParquetError
 from taxi_assets.tlc.source import (
     FileSource,
     SourceError,
@@ -78,24 +76,6 @@ def test_a_file_that_claims_too_much_is_refused_and_not_left(
     with pytest.raises(SourceError, match=refused):
         fetch_month(FileSource(str(source_folder)), GREEN, JANUARY, fetched, print)
     assert not fetched.exists()
-
-
-@pytest.mark.parametrize(
-    ("found", "told"),
-    [
-        (ParquetError("damaged in its middle"), SourceError("TLC is damaged in its middle. Run")),
-        (KeyboardInterrupt("stop"), KeyboardInterrupt("stop")),
-    ],
-    ids=["damaged", "interrupted"],
-)
-def test_what_cannot_be_looked_through_is_not_left(
-    found: BaseException, told: BaseException, tmp_path: Path
-) -> None:
-    path = tmp_path / "fetched"
-    path.touch()
-    with pytest.raises(type(told), match=str(told)), refused_if_damaged("TLC", path):
-        raise found
-    assert not path.exists()
 
 
 @dataclass(frozen=True)
@@ -172,11 +152,6 @@ def test_a_folder_is_not_a_file(fetch: Callable[..., FetchedMonth], tmp_path: Pa
     with pytest.raises(SourceError, match="is a folder, not a file"):
         fetch(str(folder))
     assert list(tmp_path.iterdir()) == [folder]
-
-
-def test_an_unknown_kind_of_location_is_named(fetch: Callable[..., FetchedMonth]) -> None:
-    with pytest.raises(SourceError, match="Check TAXI_TRIP_SOURCE"):
-        fetch("nonsense://somewhere")
 
 
 def test_a_download_tells_how_far_it_is(
