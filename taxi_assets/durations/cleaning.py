@@ -120,7 +120,7 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
             null_times += trips[DURATION].null_count
             near += times_within(trips[columns.PICKUP_TIME], month - 12, month + 13)
             durations += _count_by_minute(trips[DURATION])
-            zoned = pc.and_(*(trips[zone].is_valid() for zone in FEATURES))
+            zoned = pc.and_(trips[PICKUP_ZONE].is_valid(), trips[DROPOFF_ZONE].is_valid())
             null_zones += pc.sum(pc.invert(zoned)).as_py() or 0
             lasting = pc.and_(
                 pc.greater_equal(trips[DURATION], MIN_DURATION),
