@@ -16,7 +16,7 @@ ZONES = ["PULocationID", "DOLocationID"]
 
 def main(path: str) -> None:
     trips = pd.read_parquet(path)
-    (pickup,) = trips.columns.intersection(["tpep_pickup_datetime", "lpep_pickup_datetime"])
+    (pickup,) = [name for name in trips if name.endswith("pickup_datetime")]
     trips["duration"] = (
         trips[pickup.replace("pickup", "dropoff")] - trips[pickup]
     ).dt.total_seconds() / 60

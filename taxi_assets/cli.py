@@ -227,15 +227,14 @@ def report(output: Path) -> None:
 @main.command(epilog="Example: taxi-assets convert yellow_tripdata_2019-01.csv.gz tlc")
 @click.argument("files", type=click.Path(exists=True, path_type=Path), nargs=-1, required=True)
 @click.argument("folder", type=FOLDER)
-@click.option("--months", type=Span(), help="Which months are wanted: 2019-01...2019-12.")
-def convert(files: tuple[Path, ...], folder: Path, months: list[Month] | None) -> None:
-    """Make month files of CSV files of trips, or of folders of Parquet part files."""
+def convert(files: tuple[Path, ...], folder: Path) -> None:
+    """Make month files of CSV files of trips."""
     from taxi_assets.tlc import convert
 
     with os_errors_named(folder):
         for path in files:
             click.echo(f"Converting {path}", err=True)
-            click.echo(convert.convert(path, folder, months))
+            click.echo(convert.convert(path, folder))
 
 
 @main.command(

@@ -13,7 +13,7 @@ from taxi_assets.settings import Settings, absolute_location, absolute_tracking_
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.io_managers import io_managers
 from taxi_assets.storage.stored_months import Training
-from taxi_assets.tlc.fetch import TripSources, trip_sources
+from taxi_assets.tlc.fetch import TripSources
 from taxi_assets.tracking.runs import Tracking
 
 
@@ -25,7 +25,7 @@ class TripSourceResource(dg.ConfigurableResource[TripSources]):
 
     def create_resource(self, context: dg.InitResourceContext) -> TripSources:
         """The sources of all fleets."""
-        return trip_sources(absolute_location(self.location), self.synthetic_trips)
+        return TripSources(absolute_location(self.location), self.synthetic_trips)
 
 
 class StorageResource(dg.ConfigurableResource[Storage]):

@@ -49,7 +49,7 @@ class Reference:
 
 def row_level(month: pd.DataFrame, **options: float) -> Reference:
     """Fit the month of a TLC file; options go to ``LinearRegression``."""
-    (pickup,) = month.columns.intersection(["tpep_pickup_datetime", "lpep_pickup_datetime"])
+    (pickup,) = [name for name in month if name.endswith("pickup_datetime")]
     dropoff = pickup.replace("pickup", "dropoff")
     trips = month.assign(duration=(month[dropoff] - month[pickup]).dt.total_seconds() / 60)
     trips = trips[(trips["duration"] >= 1) & (trips["duration"] <= 60)]

@@ -96,7 +96,6 @@ EARLIER, LATER = "Mon, 06 Mar 2023 12:00:00 GMT", "Tue, 07 Mar 2023 12:00:00 GMT
             {"etag": None, "changed": EARLIER}, {"etag": None, "changed": LATER}, id="by its time"
         ),
         pytest.param({"etag": 'W/"one"'}, {"etag": 'W/"two"'}, id="by a weak ETag"),
-        pytest.param({"changed": EARLIER}, {"changed": LATER}, id="by its time under one ETag"),
     ],
 )
 def test_a_file_that_changes_between_two_ranges_is_fetched_anew(
@@ -123,15 +122,14 @@ def test_a_file_that_changes_between_two_ranges_is_fetched_anew(
     ("stamp", "condition"),
     [
         ({"etag": '"one"', "changed": EARLIER}, '"one"'),
-        ({"etag": 'W/"one"', "changed": EARLIER}, EARLIER),
-        ({"etag": 'W/"one"'}, None),
+        ({"etag": 'W/"one"', "changed": EARLIER}, None),
         ({"etag": None, "changed": EARLIER}, EARLIER),
     ],
 )
 def test_the_rest_is_asked_for_on_the_condition_that_the_file_is_the_same(
     fetch: Fetch, month: bytes, stamp: dict[str, str | None], condition: str | None
 ) -> None:
-    """By a strong ETag or the time: a weak ETag may not stand in If-Range (RFC 9110, 13.1.5)."""
+    """A weak ETag may not stand in If-Range (RFC 9110, 13.1.5)."""
     steps = file(month, cut_after=50_000, **stamp), file(month, **stamp)  # type: ignore[arg-type]
     with serving(*steps) as server:
         assert fetch(server.url) == month
@@ -163,12 +161,11 @@ def test_what_is_no_whole_month_is_refused(fetch: Fetch, month: bytes) -> None:
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        (403, r"refused \(HTTP 403 Forbidden\).*not published yet.*asks for too much at once"),
-        (404, r"is not there \(HTTP 404 Not Found\).*TAXI_TRIP_SOURCE"),
-        (410, r"is not there \(HTTP 410 Gone\)"),
-        (401, r"needs a login \(HTTP 401 Unauthorized\)"),
-        (418, r"cannot be had \(HTTP 418"),
-        (505, r"the server has a fault \(HTTP 505"),
+        (403, r"not given \(HTTP 403 Forbidden\)\. TLC publishes a month some two months after"),
+        (404, r"not given \(HTTP 404 Not Found\).*Choose an earlier month.*TAXI_TRIP_SOURCE"),
+        (410, r"not given \(HTTP 410 Gone\).*Choose an earlier month"),
+        (401, r"not given \(HTTP 401 Unauthorized\)\. Check TAXI_TRIP_SOURCE"),
+        (505, r"not given \(HTTP 505 .*: the server is busy or has a fault"),
     ],
 )
 def test_what_does_not_pass_in_seconds_is_said_at_once(
@@ -186,18 +183,12 @@ def test_a_busy_server_is_asked_again(fetch: Fetch, month: bytes) -> None:
         assert fetch(server.url) == month
 
 
-BUSY = {429: "too many", 500: "a fault", 502: "a fault", 503: "a fault", 504: "a fault"}
-
-
 @pytest.mark.parametrize(
     ("steps", "message"),
     [
-        *(([status(code)], message) for code, message in BUSY.items()),
+        *(([status(code)], f"HTTP {code} .*busy") for code in (429, 500, 502, 503, 504)),
         ([file(b"brief", announced=9)], "downloaded whole"),
         ([file(b"brief", announced=9), status(503)], "downloaded whole"),
-        ([status(429, Retry_After="soon")], "It asks to wait: soon"),
-        ([status(429, Retry_After="9" * 5000)], "It asks to wait: 9999"),
-        ([status(429, Retry_After="Fri, 31 Dec 99999 23:59:59 GMT")], "It asks to wait: Fri"),
     ],
 )
 def test_a_server_that_does_not_mend_is_given_up(
@@ -220,6 +211,15 @@ def test_a_server_that_says_how_long_to_wait_is_heeded_within_reason(
     assert waits == [waited]
 
 
+@pytest.mark.parametrize("asked", ["soon", "9" * 5000, "Fri, 31 Dec 99999 23:59:59 GMT"])
+def test_a_server_that_asks_for_a_nonsensical_wait_is_given_up(fetch: Fetch, asked: str) -> None:
+    with (
+        serving(status(429, Retry_After=asked)) as server,
+        pytest.raises(SourceError, match="cannot be downloaded"),
+    ):
+        fetch(server.url)
+
+
 def test_redirects_are_followed(fetch: Fetch, month: bytes) -> None:
     """Whatever else the answer brings."""
     with (
@@ -231,7 +231,7 @@ def test_redirects_are_followed(fetch: Fetch, month: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("location", "message"),
-    [("/trip-data/again", "redirects in circles"), ("http://[bad", "Invalid IPv6 URL")],
+    [("/trip-data/again", "Exceeded 30 redirects"), ("http://[bad", "Invalid IPv6 URL")],
 )
 def test_redirects_that_lead_nowhere_are_given_up(
     fetch: Fetch, location: str, message: str
@@ -286,28 +286,22 @@ def test_a_name_that_is_not_found_is_said_at_once(fetch: Fetch, waits: list[floa
 def test_a_server_that_never_answers_is_given_up(
     fetch: Fetch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And asked once only by who is in a hurry."""
     monkeypatch.setattr(http, "TIMEOUT", (0.1, 0.1))
-    monkeypatch.setattr(http, "SHORT_TIMEOUT", (0.1, 0.1))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(UnreachableSourceError, match="the server stopped sending"):
-            HttpSource(url).version(GREEN, JANUARY, patient=False)
-        silent.setblocking(False)
-        silent.accept()[0].close()
-        with pytest.raises(BlockingIOError):
-            silent.accept()
-        with pytest.raises(OutageError, match="the server stopped sending"):
+        with pytest.raises(OutageError, match="the server does not answer in time"):
             fetch(url)
 
 
-@pytest.mark.parametrize("code", [429, 500, 503])
-def test_who_is_in_a_hurry_asks_a_busy_server_once(month: bytes, code: int) -> None:
+@pytest.mark.parametrize("code", [404, 429, 503])
+def test_what_head_says_of_a_missing_file_or_a_busy_server_is_enough(
+    month: bytes, code: int
+) -> None:
     with serving(file(month)) as server:
         server.head = code
-        with pytest.raises(BusySourceError, match=f"HTTP {code}"):
-            HttpSource(server.url).version(GREEN, JANUARY, patient=False)
-        assert (server.heads, server.asked) == (1, [])
+        with pytest.raises(SourceError, match=f"HTTP {code}"):
+            HttpSource(server.url).version(GREEN, JANUARY)
+        assert (server.heads, server.asked) == (1 if code == 404 else 5, [])
 
 
 @pytest.mark.parametrize("head", [501, 403])
@@ -317,12 +311,11 @@ def test_a_server_that_refuses_head_is_asked_with_get(month: bytes, head: int) -
         assert HttpSource(server.url).version(GREEN, JANUARY) == f'"one", {len(month)} bytes'
 
 
-@pytest.mark.parametrize("headers", [{}, {"Content_Length": "100001"}])
 def test_a_server_that_does_not_stop_is_stopped(
-    fetch: Fetch, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+    fetch: Fetch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http, "LARGEST_FILE", 100_000)
-    with serving(endless(200, **headers)) as server:
+    with serving(endless(200)) as server:
         with pytest.raises(SourceError, match="is refused: it has more than 100,000 bytes"):
             fetch(server.url)
         assert len(server.asked) == 1

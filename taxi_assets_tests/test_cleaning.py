@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +14,7 @@ from taxi_assets.durations.regression import fit_model, fit_vectorizer
 from taxi_assets.durations.sums import group_by_zone_pair
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.synthetic import write_month
 
 GREEN = FLEETS["green"]
 JANUARY = Month(2023, 1)
@@ -68,31 +70,19 @@ def test_durations_are_counted_by_minute_whether_kept_or_not(tmp_path: Path) -> 
     assert len(counts) == 92
 
 
-@pytest.mark.parametrize(
-    "zone_id", [132, 132.0, pa.scalar(132, pa.int32())], ids=["int64", "double", "int32"]
-)
-def test_zone_ids_become_strings_without_a_decimal_point(tmp_path: Path, zone_id: object) -> None:
-    trips = clean_trips(month_file(tmp_path, [600, 600], pickup=zone_id), GREEN, JANUARY).trips
-    assert trips["PULocationID"].tolist() == ["132", "132"]
-    assert isinstance(trips["PULocationID"].dtype, pd.CategoricalDtype)
-
-
-def test_trips_keep_the_order_of_the_file_over_row_groups(tmp_path: Path) -> None:
-    seconds = [60.0 + i for i in range(500)]
-    table = month_file(tmp_path, seconds).read()
-    pq.write_table(table, tmp_path / "groups.parquet", row_group_size=7)
-    trips = clean_trips(pq.ParquetFile(tmp_path / "groups.parquet"), GREEN, JANUARY).trips
-    assert trips["duration"].tolist() == [s / 60 for s in seconds]
-
-
-def test_a_month_without_a_usable_trip_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnusableTripsError, match="0 of its 2 trips have both zones"):
-        clean_trips(month_file(tmp_path, [5, 9000]), GREEN, JANUARY)
-
-
-def test_a_file_of_the_other_fleet_is_refused_by_the_names_of_its_columns(tmp_path: Path) -> None:
-    with pytest.raises(UnusableTripsError, match="tpep_pickup_datetime or tpep_dropoff_datetime"):
-        clean_trips(month_file(tmp_path, [600, 600]), FLEETS["yellow"], JANUARY)
+@pytest.mark.parametrize(("fleet", "column"), [("green", "trip_distance"), ("fhvhv", "trip_miles")])
+def test_miles_come_from_the_fleets_column(tmp_path: Path, fleet: str, column: str) -> None:
+    """Meters that were not set say 0 or thousands, which is no distance."""
+    path = tmp_path / "month.parquet"
+    write_month(path, FLEETS[fleet], JANUARY, trips=100)
+    trips = pd.read_parquet(path)
+    trips[column] = [0.0, 0.01, 100.0, 100.01, None] * 20
+    trips[FLEETS[fleet].dropoff_time] = trips[FLEETS[fleet].pickup_time] + pd.Timedelta("5min")
+    trips.to_parquet(path)
+    miles = clean_trips(pq.ParquetFile(path), FLEETS[fleet], JANUARY).trips["trip_distance"]
+    nothing = float("nan")
+    expected = np.tile(np.float32([nothing, 0.01, 100, nothing, nothing]), 20)
+    np.testing.assert_array_equal(miles, expected)
 
 
 def test_data_that_was_damaged_after_it_was_fetched_is_named(tmp_path: Path) -> None:

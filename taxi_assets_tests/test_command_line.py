@@ -40,6 +40,6 @@ def test_a_bad_variable_is_a_sentence_and_no_traceback(command: Command) -> None
     done = command("--select", "*", "--partition", "2023-01-01", TAXI_FLEET="blue")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "Error: TAXI_FLEET is 'blue'; set it to one or more of yellow, green, synthetic, with "
-        "commas between."
+        "Error: TAXI_FLEET is 'blue'; set it to one or more of yellow, green, synthetic, fhvhv, "
+        "with commas between."
     )

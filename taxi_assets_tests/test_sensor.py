@@ -273,7 +273,7 @@ def test_each_fleet_has_a_sensor_that_is_off_and_invented_months_have_nothing_to
 ) -> None:
     everything = changed(settings, fleets=tuple(FLEETS.values()))
     sensors = {each.name: each for each in build_definitions(everything).sensors}
-    assert set(sensors) == {"new_yellow_months", "new_green_months", "new_synthetic_months"}
+    assert set(sensors) == {f"new_{fleet}_months" for fleet in FLEETS}
     for each in sensors.values():
         assert each.default_status == dg.DefaultSensorStatus.STOPPED
     synthetic = Sensor(changed(settings, fleets=(FLEETS["synthetic"],)), instance)

@@ -23,7 +23,7 @@ def read(**environment: str) -> Settings:
 
 def test_defaults_are_a_laptop_and_tlcs_site(folder: Path) -> None:
     settings = read()
-    assert [fleet.name for fleet in settings.fleets] == ["yellow", "green", "synthetic"]
+    assert [fleet.name for fleet in settings.fleets] == ["yellow", "green", "synthetic", "fhvhv"]
     assert settings.trip_source == TLC_TRIP_DATA
     assert settings.synthetic_trips == 200_000
     assert settings.months_per_run is None
@@ -80,7 +80,8 @@ def test_months_per_run(given: str, meant: int | None) -> None:
         (
             "TAXI_FLEET",
             "blue",
-            "is 'blue'; set it to one or more of yellow, green, synthetic, with commas between.",
+            "is 'blue'; set it to one or more of yellow, green, synthetic, fhvhv, with commas "
+            "between.",
         ),
         ("TAXI_SYNTHETIC_TRIPS", "many", "is 'many'; set it to a positive whole number."),
         ("TAXI_SYNTHETIC_TRIPS", "0", "is '0'; set it to a positive whole number."),

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from taxi_assets.durations.columns import UnusableTripsError, check_names
 from taxi_assets.errors import mask
 from taxi_assets.tlc.fetch import fetch_month
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.schema import month_schema
+from taxi_assets.tlc.sniffing import describe_columns
 from taxi_assets.tlc.source import FileSource, SourceError
 from taxi_assets.tlc.synthetic import write_month
 
@@ -104,10 +104,10 @@ START = "Green months with zones start in 2014-01."
         ),
         (
             GREEN.needed_columns[1:],
-            "What it has is 'lpep_dropoff_datetime', 'PULocationID', 'DOLocationID'.",
+            "Its columns are 'lpep_dropoff_datetime, PULocationID, DOLocationID'.",
         ),
-        (list("abcdef"), "What it has is 'a', 'b', 'c', 'd' and 2 more."),
-        ([], "It has no columns at all."),
+        (list("ab" * 30), f"Its columns are '{'a, b, ' * 13}a,…'."),
+        ([], "Its columns are ''."),
     ],
     ids=[
         "2009",
@@ -123,7 +123,18 @@ START = "Green months with zones start in 2014-01."
     ],
 )
 def test_columns_say_what_a_file_is(names: list[str], words: str) -> None:
-    with pytest.raises(UnusableTripsError) as refused:
-        check_names(names, GREEN)
     missing = [name for name in GREEN.needed_columns if names.count(name) != 1]
-    assert str(refused.value) == f"The file has no column {' or '.join(missing)}. {words}"
+    assert describe_columns(names, GREEN) == f"has no column {' or '.join(missing)}. {words}"
+
+
+def test_a_fleets_columns_are_not_taken_for_anothers() -> None:
+    """Files of Uber and Lyft have a column that those of other hired cars have."""
+    fleet = FLEETS["fhvhv"]
+    names = [name for name in month_schema(fleet, MARCH).names if name != "DOLocationID"]
+    assert describe_columns(names, fleet).startswith(
+        "has no column DOLocationID. Its columns are 'hvfhs_license_num, dispatching_base_num,"
+    )
+
+
+def test_a_file_with_all_columns_lacks_none() -> None:
+    assert describe_columns(["note", *GREEN.needed_columns[::-1]], GREEN) == ""

@@ -16,13 +16,11 @@ from taxi_assets.tlc import http, parquet
 from taxi_assets.tlc.fetch import (
     FetchedMonth,
     Origin,
+    TripSources,
     fetch_month,
-    refused_if_damaged,
-    trip_sources,
 )
 from taxi_assets.tlc.fleets import FLEETS, Fleet
 from taxi_assets.tlc.months import Month
-from taxi_assets.tlc.parquet import ParquetError
 from taxi_assets.tlc.source import (
     FileSource,
     SourceError,
@@ -39,7 +37,7 @@ def fetch(tmp_path: Path) -> Callable[..., FetchedMonth]:
     lines: list[str] = []
 
     def fetch(location: str, month: Month = JANUARY) -> FetchedMonth:
-        source = trip_sources(location, synthetic_trips=1_000).published
+        source = TripSources(location, synthetic_trips=1_000).of(GREEN)
         return fetch_month(source, GREEN, month, tmp_path / "fetched", lines.append)
 
     return fetch
@@ -58,12 +56,15 @@ def test_folder_and_web_server_give_the_file_byte_for_byte(
 
 
 def test_invented_months_come_from_nowhere_and_others_from_the_source(tmp_path: Path) -> None:
-    sources = trip_sources(str(tmp_path), synthetic_trips=1_000)
+    sources = TripSources(str(tmp_path), synthetic_trips=1_000)
     synthetic = FLEETS["synthetic"]
     fetched = fetch_month(sources.of(synthetic), synthetic, JANUARY, tmp_path / "x", print)
     assert fetched.origin.trips == 1_000
     assert fetched.origin.location == "synthetic (2023-01, 1,000 trips)"
     assert sources.of(GREEN) == FileSource(str(tmp_path))
+    assert sources.of(FLEETS["yellow"]).location(FLEETS["yellow"], JANUARY) == (
+        f"{tmp_path}/yellow_tripdata_2023-01.parquet"
+    )
 
 
 def test_a_file_that_claims_too_much_is_refused_and_not_left(
@@ -77,36 +78,18 @@ def test_a_file_that_claims_too_much_is_refused_and_not_left(
     assert not fetched.exists()
 
 
-@pytest.mark.parametrize(
-    ("found", "told"),
-    [
-        (ParquetError("damaged in its middle"), SourceError("TLC is damaged in its middle. Run")),
-        (KeyboardInterrupt("stop"), KeyboardInterrupt("stop")),
-    ],
-    ids=["damaged", "interrupted"],
-)
-def test_what_cannot_be_looked_through_is_not_left(
-    found: BaseException, told: BaseException, tmp_path: Path
-) -> None:
-    path = tmp_path / "fetched"
-    path.touch()
-    with pytest.raises(type(told), match=str(told)), refused_if_damaged("TLC", path):
-        raise found
-    assert not path.exists()
-
-
 @dataclass(frozen=True)
 class Remembering(FileSource):
     """A folder whose files have the versions that the test gives."""
 
-    said: str = ""
+    now: str = ""
 
-    def version(self, fleet: Fleet, month: Month, *, patient: bool = True) -> str:
-        return self.said
+    def version(self, fleet: Fleet, month: Month) -> str:
+        return self.now
 
 
 @pytest.mark.parametrize(
-    ("stored", "said", "fetched"),
+    ("stored", "now", "fetched"),
     [
         pytest.param({}, "v1", False, id="the same"),
         pytest.param({}, "v2", True, id="another version"),
@@ -115,9 +98,9 @@ class Remembering(FileSource):
     ],
 )
 def test_only_the_same_version_at_the_same_source_is_not_fetched_again(
-    source_folder: Path, tmp_path: Path, stored: dict[str, str], said: str, fetched: bool
+    source_folder: Path, tmp_path: Path, stored: dict[str, str], now: str, fetched: bool
 ) -> None:
-    source = Remembering(str(source_folder), said)
+    source = Remembering(str(source_folder), now)
     origin = Origin(source.location(GREEN, JANUARY), "v1", 6_000, 7, "of the stored file")
     origin = replace(origin, **stored)
     lines: list[str] = []
@@ -171,11 +154,6 @@ def test_a_folder_is_not_a_file(fetch: Callable[..., FetchedMonth], tmp_path: Pa
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_an_unknown_kind_of_location_is_named(fetch: Callable[..., FetchedMonth]) -> None:
-    with pytest.raises(SourceError, match="Check TAXI_TRIP_SOURCE"):
-        fetch("nonsense://somewhere")
-
-
 def test_a_download_tells_how_far_it_is(
     source_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,7 +168,7 @@ def test_a_download_tells_how_far_it_is(
 
 
 @pytest.mark.parametrize(
-    ("said", "changed"),
+    ("info", "changed"),
     [
         ({"ETag": '"1"', "LastModified": "then", "size": 3}, '"1"'),
         ({"etag": "0x8D", "last_modified": "then", "size": 3}, "0x8D"),
@@ -201,9 +179,9 @@ def test_a_download_tells_how_far_it_is(
     ids=["S3", "Azure", "Azure without an ETag", "a disk", "nothing is said"],
 )
 def test_each_store_says_in_its_own_way_when_a_file_changed(
-    said: dict[str, object], changed: object
+    info: dict[str, object], changed: object
 ) -> None:
-    assert when_changed(said) == changed
+    assert when_changed(info) == changed
 
 
 @pytest.mark.parametrize(
@@ -232,4 +210,11 @@ def test_a_store_that_does_not_answer_is_an_outage_whatever_its_library_calls_it
 
 def test_partitions_begin_with_the_first_file_that_has_zones() -> None:
     first = {name: str(fleet.first_month) for name, fleet in FLEETS.items()}
-    assert first == {"yellow": "2011-01", "green": "2014-01", "synthetic": "2011-01"}
+    invented = {name for name, fleet in FLEETS.items() if fleet.invented}
+    assert first == {
+        "yellow": "2011-01",
+        "green": "2014-01",
+        "synthetic": "2011-01",
+        "fhvhv": "2019-02",
+    }
+    assert invented == {"synthetic"}

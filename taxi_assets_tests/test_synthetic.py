@@ -88,6 +88,22 @@ def test_the_schema_is_that_of_the_published_file(name: str) -> None:
     assert month_schema(FLEETS[fleet], Month.parse(month)) == published
 
 
+def test_uber_and_lyft_have_columns_of_their_own() -> None:
+    trips = pa.concat_tables(make_month(FLEETS["fhvhv"], Month(2023, 3), 100)).to_pandas()
+    (trip,) = trips.head(1).to_dict("records")
+    assert list(trip)[:4] == [
+        *("hvfhs_license_num", "dispatching_base_num", "originating_base_num"),
+        "request_datetime",
+    ]
+    assert trip["hvfhs_license_num"] == "HV0003"
+    assert trip["wav_match_flag"] == "N"
+    assert trip["pickup_datetime"] - trip["request_datetime"] == pd.Timedelta(minutes=5)
+    took = trip["dropoff_datetime"] - trip["pickup_datetime"]
+    assert trip["trip_time"] == took.total_seconds()
+    assert trip["trip_miles"] > 0
+    assert trip["tolls"] == 0
+
+
 def test_columns_change_with_the_eras() -> None:
     yellow = FLEETS["yellow"]
     before, after = (month_schema(yellow, Month(2023, month)) for month in (1, 2))
@@ -113,7 +129,7 @@ def test_the_quirks_are_there_and_the_model_has_something_to_learn(
     assert (seconds == 0).any()
     assert (seconds < 0).any()
     assert (seconds > 12 * 3600).any()
-    assert month["passenger_count"].isna().any()
+    assert month["on_scene_datetime" if fleet == "fhvhv" else "passenger_count"].isna().any()
     assert {264, 265} <= set(month["PULocationID"])
     reference = row_level(month)
     assert reference.rmse < 0.85 * reference.baseline_rmse

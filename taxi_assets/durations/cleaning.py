@@ -1,17 +1,15 @@
 """From TLC's trip records to clean trips: the exercise's rules, each in one place."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from taxi_assets.durations import columns
-from taxi_assets.durations.columns import Trips, Unreadable, UnusableTripsError
-from taxi_assets.errors import first_line
+from taxi_assets.durations.columns import Unreadable, UnusableTripsError
 from taxi_assets.tlc.fleets import DISTANCE, DROPOFF_ZONE, PICKUP_ZONE, Fleet
 from taxi_assets.tlc.months import Month
-from taxi_assets.tlc.parquet import MAX_TRIPS, ParquetError, decoded_batches
+from taxi_assets.tlc.parquet import ParquetError, decoded_batches
 from taxi_assets.tlc.raw_summary import times_within
+from taxi_assets.tlc.sniffing import describe_columns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +30,7 @@ TEST_SIZE = 0.2
 RANDOM_STATE = 42
 """Seed of the split; with the trips in file order it fixes which trips validate."""
 
-DURATION, VALIDATES, HOUR = "duration", "validates", "pickup_hour"
+DURATION, HOUR, VALIDATES = columns.DURATION, columns.HOUR, "validates"
 
 FEATURES = [PICKUP_ZONE, DROPOFF_ZONE]
 """The categories from which a trip's duration is predicted."""
@@ -98,27 +96,42 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
     """
     import numpy as np
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     # Before the trips are in memory: a library that finds no room may wait for ever.
     import sklearn.model_selection  # noqa: F401
 
     schema = month_file.schema_arrow
-    columns.check_names(schema.names, fleet)
+    if problem := describe_columns(schema.names, fleet):
+        raise UnusableTripsError(f"The file {problem}")
+    names = fleet.needed_columns
+    if schema.names.count(fleet.distance) == 1:
+        names = [*names, fleet.distance]
     loaded = month_file.metadata.num_rows
     batches, null_zones, null_times, near, decoded = [], 0, 0, 0, 0
     durations = np.zeros(LONGEST_COUNTED + 2, np.int64)
     unreadable = Unreadable()
-    with _damage_explained():
-        for batch in decoded_batches(month_file, columns.decoded_columns(schema.names, fleet)):
+    try:
+        for batch in decoded_batches(month_file, names):
             decoded += len(batch)
-            if decoded > min(loaded, MAX_TRIPS):
+            if decoded > loaded:
                 break
             trips = columns.read(batch, fleet, unreadable)
-            null_zones += trips.null_zones
-            null_times += trips.null_times
-            near += times_within(trips.pickup_times, month - 12, month + 13)
-            durations += _count_by_minute(trips)
-            batches.append(_keep(trips))
+            null_times += trips[DURATION].null_count
+            near += times_within(trips[columns.PICKUP_TIME], month - 12, month + 13)
+            durations += _count_by_minute(trips[DURATION])
+            zoned = pc.and_(trips[PICKUP_ZONE].is_valid(), trips[DROPOFF_ZONE].is_valid())
+            null_zones += pc.sum(pc.invert(zoned)).as_py() or 0
+            lasting = pc.and_(
+                pc.greater_equal(trips[DURATION], MIN_DURATION),
+                pc.less_equal(trips[DURATION], MAX_DURATION),
+            )
+            kept_columns = trips.drop_columns(columns.PICKUP_TIME)
+            batches.append(kept_columns.filter(pc.and_(zoned, lasting)))
+    except ParquetError as error:
+        raise UnusableTripsError(
+            f"The file's data cannot be read ({error}). Have raw_trips fetch it again."
+        ) from None
     kept = sum(map(len, batches))
     if decoded != loaded:
         raise UnusableTripsError(f"The file's footer announces {loaded:,} trips; it has others.")
@@ -135,9 +148,9 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
             f"None of its {loaded:,} trips was picked up within a year of {month}, by "
             f"{fleet.pickup_time}: the dates are wrong, or it is another month's file."
         )
-    # Each batch met its own zones; pandas needs the categories of all.
+    # Each batch has a dictionary of its zones; pandas needs the categories of all.
     table = pa.concat_tables(batches).unify_dictionaries()
-    batches.clear()  # The zones of each, which the table has anew.
+    batches.clear()
     for feature in FEATURES:
         values = max(len(chunk.dictionary) for chunk in table[feature].chunks)
         if values > MAX_ZONES:
@@ -150,21 +163,6 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
     del table
     pa.default_memory_pool().release_unused()
     return CleanedTrips(trips, loaded, null_zones, null_times, unreadable, durations)
-
-
-@contextmanager
-def _damage_explained() -> Iterator[None]:
-    """Turn what Arrow says of data that was damaged after it was fetched into a sentence."""
-    import pyarrow as pa
-
-    try:
-        yield
-    except MemoryError:
-        raise
-    except (ParquetError, pa.ArrowException) as error:
-        raise UnusableTripsError(
-            f"The file's data cannot be read ({first_line(error)}). Have raw_trips fetch it again."
-        ) from None
 
 
 def validation_mask(trips: int) -> "NDArray[np.bool_]":
@@ -183,34 +181,15 @@ def validation_mask(trips: int) -> "NDArray[np.bool_]":
     return mask
 
 
-def _count_by_minute(trips: Trips) -> "NDArray[np.int64]":
+def _count_by_minute(durations: "pa.ChunkedArray") -> "NDArray[np.int64]":
     """Numbers of trips by duration, as in ``CleanedTrips``."""
     import numpy as np
 
-    minutes = trips.seconds.drop_null().to_numpy() / 60.0
+    minutes = durations.drop_null().to_numpy()
     longest_kept = np.count_nonzero(minutes == MAX_DURATION)
-    np.floor(minutes, out=minutes)
-    np.clip(minutes, -1, LONGEST_COUNTED, out=minutes)
-    counts = np.bincount(minutes.astype(np.int64) + 1, minlength=LONGEST_COUNTED + 2)
+    full = np.clip(np.floor(minutes), -1, LONGEST_COUNTED).astype(np.int64)
+    counts = np.bincount(full + 1, minlength=LONGEST_COUNTED + 2)
     # The longest trips that are kept belong with the minute before.
     counts[int(MAX_DURATION)] += longest_kept
     counts[int(MAX_DURATION) + 1] -= longest_kept
     return counts
-
-
-def _keep(trips: Trips) -> "pa.Table":
-    """The trips of a batch that a model can learn from."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    minutes = pc.divide(trips.seconds, 60.0)
-    kept = pc.and_(pc.greater_equal(minutes, MIN_DURATION), pc.less_equal(minutes, MAX_DURATION))
-    kept = pc.and_(kept, pc.and_(trips.pickup_zones.is_valid(), trips.dropoff_zones.is_valid()))
-    named = {
-        PICKUP_ZONE: trips.pickup_zones,
-        DROPOFF_ZONE: trips.dropoff_zones,
-        DURATION: minutes,
-        HOUR: trips.hours,
-        DISTANCE: trips.distances,
-    }
-    return pa.table(named).filter(kept)

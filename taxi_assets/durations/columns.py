@@ -1,7 +1,6 @@
-"""The four columns that a model needs of a batch of trips, in whatever types a file has them."""
+"""What a model needs of a batch of trips, in whatever types a file has it."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -9,12 +8,13 @@ from taxi_assets.errors import MonthError
 from taxi_assets.tlc import coercion
 from taxi_assets.tlc.coercion import Reading, read_numbers, read_times, read_zone_ids
 from taxi_assets.tlc.fleets import DISTANCE, DROPOFF_ZONE, PICKUP_ZONE, Fleet
-from taxi_assets.tlc.sniffing import describe_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TICKS_PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+DURATION, HOUR = "duration", "pickup_hour"
+
+PICKUP_TIME = "pickup_time"
 
 MAX_DISTANCE = 100.0
 """Miles; a trip of an hour is not longer. Meters that were not set say 0, or thousands."""
@@ -50,41 +50,6 @@ class Unreadable:
         return self.counts[column] / max(1, self.counts[column] + self.read[column])
 
 
-@dataclass(frozen=True)
-class Trips:
-    """A batch of trips; all arrays have its length, and nulls where the file has no value.
-
-    Attributes:
-        pickup_times: as timestamps, on New York's clock.
-        seconds: from pick-up to drop-off, float64.
-        pickup_zones: zone ids as dictionary-encoded strings without a decimal point: ``132``.
-        dropoff_zones: likewise.
-        null_zones: trips without pick-up or drop-off zone.
-        null_times: trips without pick-up or drop-off time.
-        hours: of the week in which trips were picked up, 0 (Monday midnight) to 167, uint8.
-        distances: miles, float32; null where the file says none, or one that no trip has.
-    """
-
-    pickup_times: "pa.Array"
-    seconds: "pa.Array"
-    pickup_zones: "pa.DictionaryArray"
-    dropoff_zones: "pa.DictionaryArray"
-    null_zones: int
-    null_times: int
-    hours: "pa.Array"
-    distances: "pa.Array"
-
-
-def check_names(names: Sequence[str], fleet: Fleet) -> None:
-    """Make sure that a file has the fleet's needed columns.
-
-    Raises:
-        UnusableTripsError: names the column, and what the file seems to be.
-    """
-    if problem := describe_columns(names, fleet):
-        raise UnusableTripsError(f"The file {problem}")
-
-
 def check_readable(unreadable: Unreadable, schema: "pa.Schema") -> None:
     """Make sure that something can be read of each column that has values.
 
@@ -106,70 +71,36 @@ def check_readable(unreadable: Unreadable, schema: "pa.Schema") -> None:
             )
 
 
-def read(batch: "pa.RecordBatch", fleet: Fleet, unreadable: Unreadable) -> Trips:
-    """Read a batch that has the fleet's columns, and count what cannot be read of it."""
-    pickup_zones, dropoff_zones = (
-        read_zone_ids(batch[name]) for name in (PICKUP_ZONE, DROPOFF_ZONE)
-    )
-    pickup_times, dropoff_times = (
-        read_times(batch[name]) for name in (fleet.pickup_time, fleet.dropoff_time)
-    )
-    readings = (pickup_times, dropoff_times, pickup_zones, dropoff_zones)
-    for name, reading in zip(fleet.needed_columns, readings, strict=True):
+def read(batch: "pa.RecordBatch", fleet: Fleet, unreadable: Unreadable) -> "pa.Table":
+    """Read a batch that has the fleet's needed columns, and count what cannot be read of it.
+
+    Returns:
+        One row a trip, with nulls where the file has no value: ``PULocationID`` and
+        ``DOLocationID`` (dictionary-encoded strings without a decimal point: ``132``),
+        ``duration`` (minutes, float64), ``pickup_hour`` (of the week, 0 is Monday midnight,
+        uint8), ``trip_distance`` (miles, float32; null also where no trip is as long) and
+        ``pickup_time`` (a timestamp on New York's clock).
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    readings = []
+    for name in fleet.needed_columns:
+        is_zone = name in (PICKUP_ZONE, DROPOFF_ZONE)
+        reading = read_zone_ids(batch[name]) if is_zone else read_times(batch[name])
         unreadable.add(name, reading)
-    return Trips(
-        pickup_times=pickup_times.values,
-        seconds=_seconds(pickup_times, dropoff_times),
-        pickup_zones=_as_category(pickup_zones.values),
-        dropoff_zones=_as_category(dropoff_zones.values),
-        null_zones=_nulls(pickup_zones.values, dropoff_zones.values),
-        null_times=_nulls(pickup_times.values, dropoff_times.values),
-        hours=_hours_of_week(pickup_times.values),
-        distances=_distances(batch),
-    )
-
-
-def decoded_columns(names: Sequence[str], fleet: Fleet) -> list[str]:
-    """The columns of a file that are decoded: the needed ones, and the distance if it is there."""
-    return [*fleet.needed_columns, *([DISTANCE] if names.count(DISTANCE) == 1 else [])]
-
-
-def _hours_of_week(times: "pa.Array") -> "pa.Array":
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    hours = pc.add(pc.multiply(pc.day_of_week(times), 24), pc.hour(times))
-    return hours.cast(pa.uint8())
-
-
-def _distances(batch: "pa.RecordBatch") -> "pa.Array":
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if DISTANCE not in batch.schema.names:
-        return pa.nulls(len(batch), pa.float32())
-    miles = read_numbers(batch[DISTANCE]).values
-    sensible = pc.and_(pc.greater(miles, 0.0), pc.less_equal(miles, MAX_DISTANCE))
-    return pc.if_else(sensible, miles, pa.scalar(None, pa.float64())).cast(pa.float32())
-
-
-def _seconds(pickup: Reading, dropoff: Reading) -> "pa.Array":
-    """Seconds from pick-up to drop-off, float64: between moments, where both are known."""
-    import pyarrow.compute as pc
-
-    clocks = _difference(pickup.values, dropoff.values)
-    if pickup.instants is None or dropoff.instants is None:
-        return clocks
-    return pc.coalesce(_difference(pickup.instants, dropoff.instants), clocks)
-
-
-def _difference(start: "pa.Array", end: "pa.Array") -> "pa.Array":
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    elapsed = pc.subtract(end, start)  # In the finer of their units.
-    ticks = elapsed.cast(pa.int64()).cast(pa.float64(), safe=False)
-    return pc.divide(ticks, TICKS_PER_SECOND[elapsed.type.unit])
+        readings.append(reading)
+    pickup, dropoff, pickup_zones, dropoff_zones = readings
+    hours = pc.add(pc.multiply(pc.day_of_week(pickup.values), 24), pc.hour(pickup.values))
+    columns = {
+        PICKUP_ZONE: _as_category(pickup_zones.values),
+        DROPOFF_ZONE: _as_category(dropoff_zones.values),
+        DURATION: _minutes(pickup, dropoff),
+        HOUR: hours.cast(pa.uint8()),
+        DISTANCE: _distances(batch, fleet),
+        PICKUP_TIME: pickup.values,
+    }
+    return pa.table(columns)
 
 
 def _as_category(zone_ids: "pa.Array") -> "pa.DictionaryArray":
@@ -179,8 +110,24 @@ def _as_category(zone_ids: "pa.Array") -> "pa.DictionaryArray":
     return pa.DictionaryArray.from_arrays(encoded.indices, encoded.dictionary.cast(pa.string()))
 
 
-def _nulls(one: "pa.Array", other: "pa.Array") -> int:
-    """Number of rows where either column has no value."""
+def _minutes(pickup: Reading, dropoff: Reading) -> "pa.Array":
+    """Minutes from pick-up to drop-off, float64: between moments, where both are known."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    return pc.sum(pc.or_(pc.is_null(one), pc.is_null(other))).as_py() or 0
+    elapsed = pc.subtract(dropoff.values, pickup.values)  # In the finer of their units.
+    if pickup.instants is not None and dropoff.instants is not None:
+        elapsed = pc.coalesce(pc.subtract(dropoff.instants, pickup.instants), elapsed)
+    nanoseconds = elapsed.cast(pa.duration("ns")).cast(pa.int64()).cast(pa.float64(), safe=False)
+    return pc.divide(pc.divide(nanoseconds, 1e9), 60.0)
+
+
+def _distances(batch: "pa.RecordBatch", fleet: Fleet) -> "pa.Array":
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if fleet.distance not in batch.schema.names:
+        return pa.nulls(len(batch), pa.float32())
+    miles = read_numbers(batch[fleet.distance]).values
+    sensible = pc.and_(pc.greater(miles, 0.0), pc.less_equal(miles, MAX_DISTANCE))
+    return pc.if_else(sensible, miles, pa.scalar(None, pa.float64())).cast(pa.float32())

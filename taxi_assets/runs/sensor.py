@@ -167,7 +167,7 @@ def _ask(source: TripSource, fleet: Fleet, month: Month) -> str:
 
     def ask() -> None:
         try:
-            answer.set_result(source.version(fleet, month, patient=False))
+            answer.set_result(source.version(fleet, month))
         except BaseException as error:
             answer.set_exception(error)
 

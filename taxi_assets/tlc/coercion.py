@@ -101,12 +101,9 @@ def read_zone_ids(column: "pa.Array") -> Reading:
     import pyarrow.compute as pc
 
     def whole(given: "pa.Array") -> "pa.Array":
-        if pa.types.is_signed_integer(given.type):
-            return _where(pc.greater_equal(given, 1), given).cast(pa.int64())
         numbers = _floats(given, WHOLE)
-        inside = pc.and_(pc.greater_equal(numbers, 1.0), pc.less(numbers, MAX_EXACT))
-        whole = pc.and_(inside, pc.equal(pc.trunc(numbers), numbers))
-        return _where(whole, numbers).cast(pa.int64())
+        zone = pc.and_(pc.greater_equal(numbers, 1.0), pc.less(numbers, MAX_EXACT))
+        return _where(pc.and_(zone, pc.equal(pc.trunc(numbers), numbers)), numbers).cast(pa.int64())
 
     return _read_distinct(column, whole)
 
@@ -279,13 +276,10 @@ def _times_of_text(given: "pa.Array") -> "tuple[pa.Array, pa.Array | None]":
     text = pc.binary_join_element_wise(minutes, seconds, pa.scalar(b"", given.type))
     clock = _cast(text)
     if clock is None:
-        text = _where(pc.match_substring_regex(text, TIME), text)
-        clock = _cast(text)
-    if clock is None:
-        # There are days such as 30 February.
-        days = text.cast(pa.large_string()).to_pandas()
-        days = pd.to_datetime(days, format="ISO8601", errors="coerce")
-        clock = pa.array(days, pa.timestamp("us"), from_pandas=True)
+        times = _where(pc.match_substring_regex(text, TIME), text).cast(pa.large_string())
+        # Days such as 30 February are still among them.
+        times = pd.to_datetime(times.to_pandas(), format="ISO8601", errors="coerce")
+        clock = pa.array(times, pa.timestamp("us"), from_pandas=True)
     hours = pc.add(pc.index_in(offset, pa.array([b"-04", b"-05"], offset.type)), 4)
     if hours.null_count == len(hours):
         return clock, None

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from taxi_assets.errors import writing_to
@@ -53,26 +53,22 @@ class TripSources:
     """The source of each fleet's months.
 
     Attributes:
-        published: has the months that TLC has published.
-        invented: makes up those that nobody has.
+        location: a base URL, a folder or an fsspec URL with the months that TLC has published.
+        synthetic_trips: trips in a synthetic month.
     """
 
-    published: TripSource
-    invented: SyntheticSource
+    location: str = field(repr=False)
+    synthetic_trips: int
 
     def of(self, fleet: Fleet) -> TripSource:
         """The source of a fleet's months."""
-        return self.invented if fleet.invented else self.published
+        if fleet.invented:
+            return SyntheticSource(self.synthetic_trips)
+        if self.location.startswith(("http://", "https://")):
+            from taxi_assets.tlc.http import HttpSource
 
-
-def trip_sources(location: str, synthetic_trips: int) -> TripSources:
-    """The sources, with published months at a base URL, a folder or an fsspec URL."""
-    published: TripSource = FileSource(location)
-    if location.startswith(("http://", "https://")):
-        from taxi_assets.tlc.http import HttpSource
-
-        published = HttpSource(location)
-    return TripSources(published, SyntheticSource(synthetic_trips))
+            return HttpSource(self.location)
+        return FileSource(self.location)
 
 
 def fetch_month(

@@ -9,9 +9,7 @@ from taxi_assets.tlc.months import Month
 
 PICKUP_ZONE = "PULocationID"
 DROPOFF_ZONE = "DOLocationID"
-
 DISTANCE = "trip_distance"
-"""Column with the miles that the meter counted; some files have none."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +18,12 @@ class Fleet:
 
     Attributes:
         name: as in TLC's file names.
-        pickup_time: column with the local time at which the meter was engaged.
-        dropoff_time: column with the local time at which the meter was disengaged.
+        pickup_time: column with the local time at which the trip began.
+        dropoff_time: column with the local time at which the trip ended.
         first_month: the first month whose file has zone ids. Yellow files of 2009 and 2010
             carry coordinates instead; green taxis started in August 2013, and TLC publishes
-            their files from January 2014.
+            their files from January 2014. Uber and Lyft, ``fhvhv``, report from February 2019.
+        distance: column with the miles of the trip; some files have none.
         invented: whether nobody has published the months, and nobody will.
     """
 
@@ -32,6 +31,7 @@ class Fleet:
     pickup_time: str
     dropoff_time: str
     first_month: Month
+    distance: str = DISTANCE
     invented: bool = False
 
     @property
@@ -44,17 +44,15 @@ class Fleet:
         return f"{self.name}_tripdata_{month}.parquet"
 
 
+_YELLOW_TIMES = "tpep_pickup_datetime", "tpep_dropoff_datetime"
+_GREEN_TIMES = "lpep_pickup_datetime", "lpep_dropoff_datetime"
+
 FLEETS = {
     fleet.name: fleet
     for fleet in (
-        Fleet("yellow", "tpep_pickup_datetime", "tpep_dropoff_datetime", Month(2011, 1)),
-        Fleet("green", "lpep_pickup_datetime", "lpep_dropoff_datetime", Month(2014, 1)),
-        Fleet(
-            "synthetic",
-            "tpep_pickup_datetime",
-            "tpep_dropoff_datetime",
-            Month(2011, 1),
-            invented=True,
-        ),
+        Fleet("yellow", *_YELLOW_TIMES, Month(2011, 1)),
+        Fleet("green", *_GREEN_TIMES, Month(2014, 1)),
+        Fleet("synthetic", *_YELLOW_TIMES, Month(2011, 1), invented=True),
+        Fleet("fhvhv", "pickup_datetime", "dropoff_datetime", Month(2019, 2), "trip_miles"),
     )
 }

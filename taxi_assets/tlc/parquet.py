@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from taxi_assets.errors import first_line
-from taxi_assets.tlc.fleets import DISTANCE, FLEETS
+from taxi_assets.tlc.fleets import FLEETS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,7 +22,9 @@ MAX_BYTES = 16 << 30
 MAX_TEXT = 64
 """Bytes of a value that is a time or a number; a dictionary repeats a longer one at no cost."""
 
-READ_COLUMNS = {DISTANCE, *(name for fleet in FLEETS.values() for name in fleet.needed_columns)}
+READ_COLUMNS = {
+    name for fleet in FLEETS.values() for name in (*fleet.needed_columns, fleet.distance)
+}
 """Columns that are decoded, of any fleet's files."""
 
 BATCH_ROWS = 1 << 18

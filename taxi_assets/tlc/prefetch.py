@@ -1,10 +1,10 @@
 """The next month's file is fetched while this month is worked on."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, wait
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Event
+from threading import Event, Thread
 from typing import Generic, TypeVar
 
 from taxi_assets.tlc.months import Month
@@ -19,7 +19,10 @@ LAST_WORDS = 2
 
 
 class Prefetch(Generic[T]):
-    """Fetches months in their order, one ahead of whoever takes them."""
+    """Fetches months in their order, one ahead of whoever takes them.
+
+    The threads are daemons, as an interrupted command does not wait for a server that is silent.
+    """
 
     def __init__(
         self, months: Sequence[Month], fetch: Fetch[T], path_for: Callable[[Month], Path]
@@ -28,7 +31,6 @@ class Prefetch(Generic[T]):
         self._fetch = fetch
         self._path_for = path_for
         self._cancelled = Event()
-        self._executor = ThreadPoolExecutor(1, "fetch")
         self._fetches: dict[Month, tuple[Future[T], SimpleQueue[str | None]]] = {}
         self._paths: dict[Month, Path] = {}
         for month in months[:1]:
@@ -43,11 +45,11 @@ class Prefetch(Generic[T]):
             SourceError, StorageError: as ``fetch`` does.
         """
         self._begin(month)
-        for following in [later for later in self._months if later > month][:1]:
-            self._begin(following)
         fetched, lines = self._fetches[month]
         while (line := lines.get()) is not None:
             report(line)
+        for following in [later for later in self._months if later > month][:1]:
+            self._begin(following)
         del self._fetches[month]
         self._paths.pop(month, None)
         return fetched.result()
@@ -55,17 +57,16 @@ class Prefetch(Generic[T]):
     def close(self) -> None:
         """Cancel the fetch that is under way, and remove what nobody has taken."""
         self._cancelled.set()
-        self._executor.shutdown(wait=False, cancel_futures=True)
         wait((fetched for fetched, _ in self._fetches.values()), LAST_WORDS)
         for path in self._paths.values():
             path.unlink(missing_ok=True)
 
     def _begin(self, month: Month) -> None:
         if month not in self._fetches:
-            lines = SimpleQueue[str | None]()
-            self._fetches[month] = self._executor.submit(self._run, month, lines), lines
+            self._fetches[month] = fetch = Future[T](), SimpleQueue[str | None]()
+            Thread(target=self._run, args=(month, *fetch), name="fetch", daemon=True).start()
 
-    def _run(self, month: Month, lines: SimpleQueue[str | None]) -> T:
+    def _run(self, month: Month, fetched: Future[T], lines: SimpleQueue[str | None]) -> None:
         def report(line: str) -> None:
             if self._cancelled.is_set():
                 raise CancelledError
@@ -73,6 +74,8 @@ class Prefetch(Generic[T]):
 
         try:
             path = self._paths[month] = self._path_for(month)
-            return self._fetch(month, path, report)
+            fetched.set_result(self._fetch(month, path, report))
+        except BaseException as error:
+            fetched.set_exception(error)
         finally:
             lines.put(None)

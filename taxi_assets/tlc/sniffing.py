@@ -3,7 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from taxi_assets.tlc.fleets import FLEETS, Fleet
+from taxi_assets.tlc.fleets import Fleet
+from taxi_assets.tlc.schema import CONGESTION_PRICING, month_schema
 
 BEGINNING = 4096
 """Bytes that are looked at."""
@@ -11,14 +12,13 @@ BEGINNING = 4096
 MAX_QUOTED = 80
 """Characters that a message quotes."""
 
-SHOWN_COLUMNS = 4
-
 OTHER_FILES = {
     "hvfhs_license_num": "a file of Uber's and Lyft's trips (fhvhv_tripdata)",
     "dispatching_base_num": "a file of other hired cars' trips (fhv_tripdata)",
     "start_lon": "a file of 2009, with coordinates in place of zone ids",
     "pickup_longitude": "a file of 2010 to 2016, with coordinates in place of zone ids",
-    **{fleet.pickup_time: f"a file of {fleet.name} taxis" for fleet in reversed(FLEETS.values())},
+    "tpep_pickup_datetime": "a file of yellow taxis",
+    "lpep_pickup_datetime": "a file of green taxis",
 }
 """Columns in small letters, and what only such files are that have them."""
 
@@ -43,11 +43,10 @@ def describe_file(beginning: bytes, size: int) -> str:
             "`git lfs pull` fetches that."
         )
     if text.startswith("<"):
-        title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
-        says = title[1] if title else re.sub(r"<[^>]*>", " ", text)
+        words = _quote(re.sub("<[^>]*>", " ", text))
         return (
-            f"is a web page that says {_quote(says)}, not a file. Find the address of "
-            "the file itself: a page that shows a file, or asks for a password, has another."
+            f"is a web page that says {words}, not a file. Find the address of the file itself: a "
+            "page that shows a file, or asks for a password, has another."
         )
     if re.match(r'("?[\w ./-]{0,40}"?[,;\t|]){3,}"?[\w ./-]{0,40}"?\s*$', text, re.MULTILINE):
         return "is CSV. `taxi-assets convert FILE FOLDER` makes month files of it."
@@ -64,7 +63,8 @@ def describe_columns(names: Sequence[str], fleet: Fleet) -> str:
 
 
 def _explain(names: Sequence[str], fleet: Fleet) -> str:
-    present = {name.strip().lower() for name in names} - {fleet.pickup_time}
+    usual = month_schema(fleet, CONGESTION_PRICING).names
+    present = {name.strip().lower() for name in names} - {*usual}
     others = [what for column, what in OTHER_FILES.items() if column in present]
     if others:
         return (
@@ -78,9 +78,7 @@ def _explain(names: Sequence[str], fleet: Fleet) -> str:
     renamed = [f"{theirs!r} is to be {ours}" for theirs, ours in pairs if theirs != ours]
     if renamed:
         return f"It spells them otherwise. Rename: {', '.join(renamed)}."
-    shown = ", ".join(_quote(name) for name in names[:SHOWN_COLUMNS])
-    more = f" and {len(names) - SHOWN_COLUMNS} more" if len(names) > SHOWN_COLUMNS else ""
-    return f"What it has is {shown}{more}." if names else "It has no columns at all."
+    return f"Its columns are {_quote(', '.join(names))}."
 
 
 def standard_names(names: Sequence[str], fleet: Fleet) -> list[str]:

@@ -58,11 +58,10 @@ class TripSource(ABC):
         """Where the month's file is, for people to read: passwords and tokens are masked."""
 
     @abstractmethod
-    def version(self, fleet: Fleet, month: Month, *, patient: bool = True) -> str:
+    def version(self, fleet: Fleet, month: Month) -> str:
         """What changes whenever the month's file does: an ETag, or size and time of change.
 
-        It is empty if the source says nothing of the kind. A source is tried again only for who
-        is ``patient``.
+        It is empty if the source says nothing of the kind.
 
         Raises:
             SourceError: the source does not have the month, or cannot be reached.
@@ -87,20 +86,20 @@ class FileSource(TripSource):
         """The file's URL, or its path in a local folder."""
         return mask(self._file(fleet, month))
 
-    def version(self, fleet: Fleet, month: Month, *, patient: bool = True) -> str:
+    def version(self, fleet: Fleet, month: Month) -> str:
         """The ETag where the file system has one, else the time of change; and the size."""
         with _explained(self._file(fleet, month)) as (file_system, path):
             return _file_version(file_system.info(path))
 
     def fetch(self, fleet: Fleet, month: Month, path: Path, report: Report) -> str:
         """Copy the file."""
-        with _explained(self._file(fleet, month), path) as (file_system, source_path):
+        with _explained(self._file(fleet, month)) as (file_system, source_path):
             info = file_system.info(source_path)
             if info.get("type") == "directory":
                 raise SourceError(
                     f"{self.location(fleet, month)} is a folder, not a file. Where Spark or Dask "
-                    "wrote it, `taxi-assets convert PARTS FOLDER` makes one file of its parts; "
-                    "PARTS is this folder, or a local copy of it."
+                    "wrote it, make one file of its parts: "
+                    "pandas.read_parquet(FOLDER).to_parquet(FILE)."
                 )
             version = _file_version(info)
             file_system.get_file(source_path, str(path))
@@ -115,13 +114,8 @@ class FileSource(TripSource):
 
 
 @contextmanager
-def _explained(
-    location: str, target: Path | None = None
-) -> "Iterator[tuple[AbstractFileSystem, str]]":
-    """The file system of a location and the path in it; what fails in the block is explained.
-
-    What the operating system says of the ``target`` of a copy is left as it is.
-    """
+def _explained(location: str) -> "Iterator[tuple[AbstractFileSystem, str]]":
+    """The file system of a location and the path in it; what fails in the block is explained."""
     import fsspec
 
     try:
@@ -135,9 +129,7 @@ def _explained(
             "TAXI_TRIP_SOURCE to another source."
         ) from None
     except Exception as error:
-        if isinstance(error, OSError) and (
-            error.errno in DISK_FAULTS or (target and error.filename == str(target))
-        ):
+        if isinstance(error, OSError) and error.errno in DISK_FAULTS:
             raise
         # Every file system has a library of its own, which raises what it likes.
         names = {kind.__name__ for kind in type(error).__mro__}
@@ -152,8 +144,8 @@ def when_changed(info: Mapping[str, Any]) -> Any:
 
     It is the object store's ETag, or the time of change; each store writes them its own way.
     """
-    said = {name.lower().replace("_", ""): value for name, value in info.items()}
-    return said.get("etag") or said.get("mtime") or said.get("lastmodified")
+    values = {name.lower().replace("_", ""): value for name, value in info.items()}
+    return values.get("etag") or values.get("mtime") or values.get("lastmodified")
 
 
 def _file_version(info: Mapping[str, Any]) -> str:
@@ -171,7 +163,7 @@ class SyntheticSource(TripSource):
         """What the month is made from."""
         return f"synthetic ({month}, {self.trips:,} trips)"
 
-    def version(self, fleet: Fleet, month: Month, *, patient: bool = True) -> str:
+    def version(self, fleet: Fleet, month: Month) -> str:
         """That of the generator; the month and the number of trips are part of the location."""
         from taxi_assets.tlc.synthetic import GENERATOR_VERSION
 

@@ -118,7 +118,7 @@ def _trips(
         PICKUP_ZONE: city.pickup[pair],
         DROPOFF_ZONE: city.dropoff[pair],
         "passenger_count": nullable(random.choice([1, 1, 1, 1, 2, 3], trips)),
-        "trip_distance": np.round(distance, 2),
+        fleet.distance: np.round(distance, 2),
         "RatecodeID": nullable(np.ones(trips)),
         "store_and_fwd_flag": nullable(np.full(trips, "N")),
         "payment_type": random.integers(1, 3, trips),
@@ -130,11 +130,18 @@ def _trips(
         "trip_type": nullable(np.ones(trips)),
         "congestion_surcharge": nullable(np.full(trips, 2.5)),
         "cbd_congestion_fee": np.full(trips, 0.75),
+        "hvfhs_license_num": np.full(trips, "HV0003"),
+        "request_datetime": (pickup - 300) * 1_000_000,
+        "on_scene_datetime": nullable((pickup - 60) * 1_000_000),
+        "trip_time": seconds,
+        "base_passenger_fare": fare,
+        "tips": tip,
+        "driver_pay": np.round(0.8 * fare, 2),
     }
 
 
 def _column(columns: dict[str, Any], field: "pa.Field") -> "pa.Array":
-    """One column in its era's type; a charge that is not modelled is zero."""
+    """One column in its era's type; what is not modelled is zero, or ``N`` in columns of text."""
     import numpy as np
     import pyarrow as pa
 
@@ -143,5 +150,6 @@ def _column(columns: dict[str, Any], field: "pa.Field") -> "pa.Array":
         return pa.nulls(trips)
     values = columns.get(field.name)
     if values is None:
-        values = np.zeros(trips)
-    return pa.array(values).cast(field.type)
+        is_text = pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+        values = np.full(trips, "N" if is_text else 0)
+    return pa.array(values).cast(field.type, safe=False)

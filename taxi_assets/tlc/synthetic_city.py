@@ -31,7 +31,7 @@ HOURLY_SPEED = (
 AIRPORTS = {132: 0.06, 138: 0.04}
 """John F. Kennedy and La Guardia: zone id and share of the pick-ups and of the drop-offs."""
 
-_RADIUS = {"yellow": 0.9, "green": 2.5, "synthetic": 0.9}
+_RADIUS = {"yellow": 0.9, "green": 2.5, "synthetic": 0.9, "fhvhv": 4.0}
 """How far from the centre a fleet's typical trip begins: yellow cabs crowd into Manhattan."""
 
 
