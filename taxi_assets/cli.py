@@ -93,7 +93,7 @@ def materialize(
     import dagster as dg
 
     from taxi_assets.assets.graph import GRAPH
-    from taxi_assets.runs.partitions import monthly_partitions
+    from taxi_assets.runs.monthly_asset import monthly_partitions
 
     for variable, place in (("TAXI_TRIP_SOURCE", source), ("TAXI_STORAGE", storage)):
         if place is not None:

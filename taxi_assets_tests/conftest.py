@@ -241,7 +241,7 @@ def make_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plots, "cleaning_plots", titled(DURATIONS))
     monkeypatch.setattr(plots, "model_plots", titled(*PLOTS[1:]))
     monkeypatch.setattr(plotter, "Plotter", NoPlotter)
-    monkeypatch.setattr(months, "RETRIES", dg.RetryPolicy(max_retries=2, delay=0))
+    monkeypatch.setattr(months, "WAITS", (0, 0))
 
 
 def execute(
@@ -295,9 +295,10 @@ def materialize(
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Toy]:
     """A graph of three assets in memory, with a Dagster of its own."""
-    monkeypatch.setattr(months, "RETRIES", dg.RetryPolicy(max_retries=2, delay=0))
     with dg.DagsterInstance.ephemeral() as instance:
-        yield Toy(instance)
+        toy = Toy(instance)
+        monkeypatch.setattr(months, "sleep", toy.slept.append)
+        yield toy
 
 
 class Command:
