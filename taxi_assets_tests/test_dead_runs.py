@@ -67,13 +67,16 @@ def test_a_run_of_the_command_that_died_before_it_noted_its_process_is_canceled_
 ) -> None:
     run_id = add(instance, status)
     launched = add(instance, status, remote_job_origin=LAUNCHED)
+    begun = add(instance, status)
+    step_start = dg.DagsterEvent("STEP_START", "job", step_key="in_a_process_of_its_own")
+    instance.report_dagster_event(step_start, begun)
     now = dead_runs.time.time()
     monkeypatch.setattr(dead_runs, "time", SimpleNamespace(time=lambda: now + LONGEST_START - 60))
     assert end_dead_runs(instance) == []
     monkeypatch.setattr(dead_runs, "time", SimpleNamespace(time=lambda: now + LONGEST_START + 60))
     assert end_dead_runs(instance) == [f"Run {run_id} is ended: it never began."]
     assert instance.get_run_by_id(run_id).status == CANCELED
-    assert instance.get_run_by_id(launched).status == status
+    assert {instance.get_run_by_id(other).status for other in (launched, begun)} == {status}
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ class Records:
         return [name for name, other in sources.items() if source and other not in (None, source)]
 
     def take_over(self, record: dg.EventLogRecord, month: Month) -> Iterator[Event]:
-        """Record once more in this run what another one has recorded, and where it comes from."""
+        """Record in this run what another run has recorded, and which run that was."""
         made = record.asset_materialization
         assert made is not None
         checks = [self._last_result(check, month) for check in self._checks(made.asset_key)]
@@ -127,7 +127,7 @@ class Records:
     def judge_anew(
         self, key: dg.AssetKey, month: Month, check: dg.AssetCheckResult
     ) -> Iterator[Event]:
-        """Record what a check finds of a month that this run does not make, if it is news."""
+        """Record a check result for a month that this run does not make, if it is another one."""
         last = self._last_result(dg.AssetCheckKey(key, str(check.check_name)), month)
         latest = self._look(key, month)
         if last is not None and latest is not None and last.description != check.description:
@@ -137,7 +137,7 @@ class Records:
     def repeat(
         self, keys: Collection[dg.AssetCheckKey], months: Sequence[Month]
     ) -> Iterator[Event]:
-        """Record once more what checks found last, so that asking in vain changes nothing."""
+        """Record the last results of checks once more, as a run that gives none would hide them."""
         for key in sorted(keys):
             for month in months:
                 checked = self._last_result(key, month)
@@ -189,7 +189,7 @@ class Records:
         return (made.tags or {}).get(name) if made else None
 
     def _last_result(self, key: dg.AssetCheckKey, month: Month) -> dg.AssetCheckEvaluation | None:
-        """What a check has found last; runs that were to execute it and did not do not count."""
+        """The last result of a check; a run that planned the check and gave no result is ignored."""
         partition = PartitionKeyFilter(key=month.partition_key)
         history = self.context.instance.event_log_storage.get_asset_check_execution_history(
             key, limit=1, status=JUDGED, partition_filter=partition

@@ -148,12 +148,12 @@ class MonthsRun:
                 self._left.remove(month)
 
     def _fail(self, error: Exception, months: Sequence[Month]) -> Iterator[Any]:
-        """Keep why the first of some months failed, for which the others are not tried."""
+        """Note why the first of these months failed; because of it, the others are not tried."""
         month, at = months[0], self._maker.at
         reason = explain(error)
         if reason is None:
-            told = "".join(traceback.format_exception(error))
-            self._context.log.error(mask(f"{at} {month}: unexpected error\n{told}"))
+            trace = "".join(traceback.format_exception(error))
+            self._context.log.error(mask(f"{at} {month}: unexpected error\n{trace}"))
             reason = f"{type(error).__name__}: {error}"
         elif isinstance(error, MonthError) and error.remake:
             keys = [self._maker.key(name).to_user_string() for name in (*error.remake, at)]
@@ -166,14 +166,14 @@ class MonthsRun:
 
     def _explain(self) -> str:
         """Which months failed, and why."""
-        told = [f"{at} {month}: {reason}" for month, (at, reason) in self._failed.items()]
+        lines = [f"{at} {month}: {reason}" for month, (at, reason) in self._failed.items()]
         if len(self._months) == 1:
-            return told[0]
-        told += [f"{month}: not tried" for month in self._left if month not in self._failed]
-        return "\n  ".join([f"{len(told)} of {len(self._months)} months failed:", *told])
+            return lines[0]
+        lines += [f"{month}: not tried" for month in self._left if month not in self._failed]
+        return "\n  ".join([f"{len(lines)} of {len(self._months)} months failed:", *lines])
 
     def _repeat_other_checks(self) -> Iterator[Any]:
-        """Record again what checks found whose assets the run does not make.
+        """Record again the results of selected checks whose assets the run does not make.
 
         Raises:
             dagster.Failure: there are such checks.
@@ -183,7 +183,7 @@ class MonthsRun:
         if others:
             yield from self._maker.records.repeat(others, self._months)
             raise dg.Failure(
-                "A check judges a month when its asset is made; what it found then stays. To have "
-                "the month judged anew, materialize the asset again.",
+                "A check judges a month when its asset is made, and that result stays. To have the "
+                "month judged anew, materialize the asset again.",
                 allow_retries=False,
             )
