@@ -189,7 +189,7 @@ class Records:
         return (made.tags or {}).get(name) if made else None
 
     def _last_result(self, key: dg.AssetCheckKey, month: Month) -> dg.AssetCheckEvaluation | None:
-        """The last result of a check; a run that planned the check and gave no result is ignored."""
+        """The last result of a check; a run that planned the check without a result is ignored."""
         partition = PartitionKeyFilter(key=month.partition_key)
         history = self.context.instance.event_log_storage.get_asset_check_execution_history(
             key, limit=1, status=JUDGED, partition_filter=partition
