@@ -83,7 +83,7 @@ def materialize(
     import dagster as dg
 
     from taxi_assets.assets.graph import GRAPH
-    from taxi_assets.runs.partitions import monthly_partitions
+    from taxi_assets.runs.monthly_asset import monthly_partitions
 
     places = {"TAXI_TRIP_SOURCE": source, "TAXI_STORAGE": storage}
     os.environ |= {name: place for name, place in places.items() if place is not None}

@@ -229,7 +229,7 @@ def make_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
         plots, "backtest_plots",
         lambda family, _, month: {"zone_errors": plot_of(f"{month} {family}")},
     )  # fmt: skip
-    monkeypatch.setattr(months, "RETRIES", dg.RetryPolicy(max_retries=2, delay=0))
+    monkeypatch.setattr(months, "WAITS", (0, 0))
 
 
 def execute(
@@ -283,9 +283,10 @@ def materialize(
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Toy]:
     """A graph of three assets in memory, with a Dagster of its own."""
-    monkeypatch.setattr(months, "RETRIES", dg.RetryPolicy(max_retries=2, delay=0))
     with dg.DagsterInstance.ephemeral() as instance:
-        yield Toy(instance)
+        toy = Toy(instance)
+        monkeypatch.setattr(months, "sleep", toy.slept.append)
+        yield toy
 
 
 class Command:

@@ -89,8 +89,10 @@ def materialize(folder: Path, source: Path, kill: Kill | None) -> None:
 def announce_phases(path: Path, kill: Kill | None) -> None:
     """Have this process note in a file what it is doing, and kill itself when it is time."""
     from taxi_assets.runs.event_log import Records
-    from taxi_assets.runs.monthly_asset import MonthContext, MonthlyAsset
+    from taxi_assets.runs.monthly_asset import MonthlyAsset
+    from taxi_assets.runs.one_month import MonthMaker
     from taxi_assets.storage import files
+    from taxi_assets.tlc.months import Month
     from taxi_assets.tracking.tracked_run import TrackedRun
 
     notes = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -117,10 +119,10 @@ def announce_phases(path: Path, kill: Kill | None) -> None:
 
         return announce
 
-    def make(asset: MonthlyAsset, context: MonthContext, *more: Any) -> Any:
-        place[:] = asset.name, str(context.month)
+    def make(maker: MonthMaker, asset: MonthlyAsset, month: Month, *more: Any) -> Iterator[Any]:
+        place[:] = asset.name, str(month)
         begin("compute")
-        return made(asset, context, *more)
+        yield from made(maker, asset, month, *more)
 
     @contextlib.contextmanager
     def replacing(storage: files.Storage, target: str) -> Iterator[Path]:
@@ -130,8 +132,8 @@ def announce_phases(path: Path, kill: Kill | None) -> None:
             begin("write: flush and rename")
         begin("written")
 
-    made, replaced = MonthlyAsset.make, files.Storage.replacing
-    MonthlyAsset.make = make  # type: ignore[method-assign, assignment]
+    made, replaced = MonthMaker._make, files.Storage.replacing
+    MonthMaker._make = make  # type: ignore[method-assign]
     files.Storage.replacing = replacing  # type: ignore[method-assign, assignment]
     Records.add = announced(Records.add, "record")  # type: ignore[method-assign]
     TrackedRun.complete = announced(TrackedRun.complete, "register")  # type: ignore[method-assign]
@@ -142,6 +144,7 @@ def values(folder: Path) -> dict[tuple[str, str], Any]:
     import dagster as dg
     import pandas as pd
 
+    from taxi_assets.assets.graph import GRAPH
     from taxi_assets.storage.files import Storage
     from taxi_assets.storage.io_managers import io_managers
     from taxi_assets.storage.layout import stored_file
@@ -150,21 +153,12 @@ def values(folder: Path) -> dict[tuple[str, str], Any]:
     storage = Storage(str(folder / "data"))
     context = dg.build_init_resource_context(resources={"storage": storage})
     managers = {name: defined(context) for name, defined in io_managers().items()}
-    kept_by = dict(
-        zip(
-            ASSETS,
-            (
-                *("month_files", "frames", "frames", "estimators", "estimators", "metrics"),
-                *("frames", "arrays", "metrics", "metrics"),
-            ),
-            strict=True,
-        )
-    )
+    kept_by = {asset.name: managers[asset.io_manager] for asset in GRAPH}
     found: dict[tuple[str, str], Any] = {}
     for asset in ASSETS:
         for month in MONTHS:
             key = dg.AssetKey(["green", asset])
-            manager = managers[kept_by[asset]]
+            manager = kept_by[asset]
             if not (folder / "data" / stored_file("green", asset, Month.parse(month))).exists():
                 continue
             value = manager.load(key, Month.parse(month))

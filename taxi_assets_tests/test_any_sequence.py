@@ -120,7 +120,7 @@ class Months(RuleBasedStateMachine):
 def test_values_and_records_agree_after_any_sequence_of_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(loop, "RETRIES", dg.RetryPolicy(max_retries=2, delay=0))
+    monkeypatch.setattr(loop, "WAITS", (0, 0))
     run_state_machine_as_test(
         Months,
         settings=hypothesis_settings(

@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
 import pytest
@@ -25,8 +27,6 @@ KEYS = frozenset({dg.AssetKey(["green", "raw_trips"])})
 NOT_STARTED, STARTED, CANCELED = (
     dg.DagsterRunStatus[name] for name in ("NOT_STARTED", "STARTED", "CANCELED")
 )
-
-
 LAUNCHED = RemoteJobOrigin(
     RemoteRepositoryOrigin(
         ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(), "taxi"), "__repository__"
@@ -43,51 +43,40 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 def add(instance: dg.DagsterInstance, status: dg.DagsterRunStatus, **more: Any) -> str:
     options = {"asset_selection": KEYS} | more
-    run = dg.DagsterRun("job", run_id=dead_runs_id(instance), status=status, **options)
+    run = dg.DagsterRun("job", run_id=str(uuid4()), status=status, **options)
     return instance.add_run(run).run_id
 
 
-def dead_runs_id(instance: dg.DagsterInstance) -> str:
-    return f"0b7c1f4e-0000-4000-8000-{len(instance.get_runs()):012d}"
-
-
-def test_a_started_run_whose_process_is_gone_is_canceled(instance: dg.DagsterInstance) -> None:
-    run_id = add(instance, STARTED, tags={PROCESS: GONE})
+@pytest.mark.parametrize(
+    ("origin", "ended_as"), [(None, CANCELED), (LAUNCHED, dg.DagsterRunStatus.FAILURE)]
+)
+def test_a_run_whose_process_is_gone_is_ended(
+    instance: dg.DagsterInstance, origin: RemoteJobOrigin | None, ended_as: dg.DagsterRunStatus
+) -> None:
+    """The command's is canceled; what ``make dev`` has launched and is gone with has failed."""
+    run_id = add(instance, STARTED, tags={PROCESS: GONE}, remote_job_origin=origin)
     why = f"process {2**22 + 1} on {HERE.host} is gone"
     assert end_dead_runs(instance) == [f"Run {run_id} is ended: {why}."]
-    assert instance.get_run_by_id(run_id).status == CANCELED
+    assert instance.get_run_by_id(run_id).status == ended_as
     assert end_dead_runs(instance) == []
 
 
-def test_what_make_dev_has_launched_and_is_gone_with_has_failed(
-    instance: dg.DagsterInstance,
-) -> None:
-    run_id = add(instance, STARTED, tags={PROCESS: GONE}, remote_job_origin=LAUNCHED)
-    assert len(end_dead_runs(instance)) == 1
-    assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.FAILURE
-
-
+@pytest.mark.parametrize("status", [NOT_STARTED, STARTED])
 def test_a_run_of_the_command_that_died_before_it_noted_its_process_is_canceled_in_the_end(
-    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, status: dg.DagsterRunStatus
 ) -> None:
-    run_id = add(instance, STARTED)
-    launched = add(instance, STARTED, remote_job_origin=LAUNCHED)
-    assert end_dead_runs(instance) == []
+    run_id = add(instance, status)
+    launched = add(instance, status, remote_job_origin=LAUNCHED)
+    begun = add(instance, status)
+    step_start = dg.DagsterEvent("STEP_START", "job", step_key="in_a_process_of_its_own")
+    instance.report_dagster_event(step_start, begun)
     now = dead_runs.time.time()
-    monkeypatch.setattr(dead_runs.time, "time", lambda: now + LONGEST_START + 1)
+    monkeypatch.setattr(dead_runs, "time", SimpleNamespace(time=lambda: now + LONGEST_START - 60))
+    assert end_dead_runs(instance) == []
+    monkeypatch.setattr(dead_runs, "time", SimpleNamespace(time=lambda: now + LONGEST_START + 60))
     assert end_dead_runs(instance) == [f"Run {run_id} is ended: it never began."]
-    assert instance.get_run_by_id(launched).status == STARTED
-
-
-def test_a_run_that_has_not_started_for_ten_minutes_is_removed(
-    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run_id = add(instance, NOT_STARTED)
-    assert end_dead_runs(instance) == []
-    now = dead_runs.time.time()
-    monkeypatch.setattr(dead_runs.time, "time", lambda: now + LONGEST_START + 1)
-    assert end_dead_runs(instance) == [f"Run {run_id}, which never started, is removed."]
-    assert instance.get_runs() == []
+    assert instance.get_run_by_id(run_id).status == CANCELED
+    assert {instance.get_run_by_id(other).status for other in (launched, begun)} == {status}
 
 
 @pytest.mark.parametrize(
@@ -130,5 +119,7 @@ def test_who_interrupts_a_run_is_told_what_stays_and_how_to_go_on(
     toy = Toy(instance)
     toy.fail_at("doubled", "2023-02", KeyboardInterrupt())
     assert not toy.run("2023-01:2023-03").success
-    assert "Interrupted. The months that are recorded stay" in capfd.readouterr().err
+    log = capfd.readouterr().err
+    assert log.count("Interrupted. The months that are recorded stay") == 1
+    assert "Stack Trace" not in log
     assert len(toy.records("totals", "2023-01")) == 1

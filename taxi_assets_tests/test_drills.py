@@ -2,12 +2,10 @@
 
 import json
 import os
-import random
 import re
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,13 +21,13 @@ from mlflow.entities import Run
 
 from taxi_assets_tests.conftest import Command, latest_record, read_json
 from taxi_assets_tests.crash_drill import drill
+from taxi_assets_tests.services import free_port
 
 pytestmark = pytest.mark.drill
 
 MLFLOW = Path(sys.executable).with_name("mlflow")
 SPAN = ("--select", "*", "--partition-range", "2023-01-01...2023-03-01")
 MONTHS = ("2023-01", "2023-02", "2023-03")
-KILLS = 1
 RANDOM_KILLS = 3
 
 
@@ -47,11 +45,6 @@ def metrics(folder: Path, fleet: str = "green") -> dict[str, dict[str, float]]:
     return {
         path.stem: read_json(path) | {"model_size_bytes": None} for path in stored.glob("*.json")
     }
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
@@ -86,19 +79,6 @@ def serving(*command: object, url: str, cwd: Path) -> Iterator[None]:
         process.wait(120)
 
 
-def stop_after(process: subprocess.Popen[str], line: str, how: signal.Signals) -> str:
-    """Let the command run until it has logged the line, stop it, and return what it logged."""
-    assert process.stdout is not None
-    logged = ""
-    for text in process.stdout:
-        logged += text
-        if line in text:
-            process.send_signal(how)
-            break
-    rest, _ = process.communicate(timeout=120)
-    return logged + rest
-
-
 @pytest.fixture(scope="session")
 def undisturbed_folder(tmp_path_factory: pytest.TempPathFactory, source_folder: Path) -> Path:
     """Where a span has run that nobody disturbed."""
@@ -111,33 +91,6 @@ def undisturbed_folder(tmp_path_factory: pytest.TempPathFactory, source_folder: 
 @pytest.fixture(scope="session")
 def undisturbed(undisturbed_folder: Path) -> dict[str, dict[str, float]]:
     return metrics(undisturbed_folder)
-
-
-def test_killed_spans_end_like_undisturbed_ones(
-    command: Command, undisturbed: dict[str, dict[str, float]]
-) -> None:
-    """SIGKILL at random lines of the log; after each the span is run again, and is complete."""
-    random.seed(42)
-    assets = ("raw_trips", "cleaned_trips", "model", "metrics", "boosted_model", "boosted_metrics")
-    for _ in range(KILLS):
-        step, month = random.choice(assets), random.choice(MONTHS)
-        logged = stop_after(command.start(*SPAN), f"{step} {month}", signal.SIGKILL)
-        print(f"killed in {step} {month}, after {len(logged.splitlines())} lines")
-        every = runs(command.folder, family="%")
-        left = [run for run in every if run.info.status == "RUNNING"]
-
-        again = command(*SPAN)
-        assert again.returncode == 0, again.stdout
-        assert metrics(command.folder) == undisturbed
-        every = runs(command.folder, family="%")
-        statuses = {run.info.run_id: run.info.status for run in every}
-        assert set(statuses.values()) <= {"FINISHED", "KILLED"}
-        assert {statuses[run.info.run_id] for run in left} <= {"KILLED"}
-        assert not list((command.folder / "data").rglob("*.tmp"))
-        with dg.DagsterInstance.from_config(str(command.home)) as instance:
-            for month in MONTHS:
-                record = latest_record(instance, "metrics", month).metadata
-                assert record["rmse"].value == round(undisturbed[month]["rmse"], 3)
 
 
 STOPPED_WHILE_A_MODEL_IS_LOGGED = """

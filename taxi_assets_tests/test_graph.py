@@ -234,21 +234,6 @@ def test_a_month_that_is_made_again_asset_by_asset_ends_and_is_judged_as_it_was(
 
 
 @pytest.mark.after_three_months
-def test_a_month_of_a_span_is_what_it_is_alone(
-    settings: Settings, materialize: Materialize, tmp_path: Path
-) -> None:
-    alone = changed(settings, storage=str(tmp_path / "alone"))
-    assert materialize("2023-02", *NAMES[:6], settings=alone).success
-    of_span, of_month = (Path(each.storage) / "green" for each in (settings, alone))
-    for name in ("cleaned_trips", "zone_pairs"):
-        path = f"{name}/2023-02.parquet"
-        assert (of_span / path).read_bytes() == (of_month / path).read_bytes()
-    metrics = [read_json(each / "metrics/2023-02.json") for each in (of_span, of_month)]
-    # A run's id may show in the size.
-    assert metrics[0] | {"model_size_bytes": 0} == metrics[1] | {"model_size_bytes": 0}
-
-
-@pytest.mark.after_three_months
 def test_every_check_has_judged_every_month_and_its_result_is_current(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:

@@ -3,7 +3,6 @@
 import logging
 import re
 from collections.abc import Sequence
-from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,13 +10,11 @@ import dagster as dg
 import pytest
 
 from taxi_assets.errors import MonthError, OutageError, StorageError
-from taxi_assets.runs import months
 from taxi_assets.runs.event_log import Records
-from taxi_assets.runs.monthly_asset import MonthContext, monthly_asset
-from taxi_assets.runs.partitions import monthly_partitions
+from taxi_assets.runs.monthly_asset import MonthContext, monthly_asset, monthly_partitions
 from taxi_assets.tlc.months import Month
 from taxi_assets_tests.conftest import step_failures
-from taxi_assets_tests.toy import ASSETS, GREEN, Toy, is_positive, key
+from taxi_assets_tests.toy import ASSETS, GREEN, Toy, key
 
 BAD = MonthError("The month is bad.")
 AWAY = OutageError("It is away.")
@@ -84,8 +81,8 @@ def test_a_month_that_fails_costs_what_comes_after_in_it_and_its_old_values_stay
             "2023-03": MATERIALIZED,
         }
         assert (toy.memory.values[name, "2023-02"] == before[name]) != reached
-        why = told if name == asset else f"{asset} failed: {told}"
-        assert toy.observed(name, failed.run_id) == ({} if reached else {"2023-02": why})
+        why = {"2023-02": f"{asset} failed: {told}"}
+        assert toy.observed(name, failed.run_id) == ({} if reached else why)
 
 
 def test_an_unexpected_error_is_told_with_its_traceback_and_without_secrets(
@@ -95,7 +92,7 @@ def test_an_unexpected_error_is_told_with_its_traceback_and_without_secrets(
     masked = "RuntimeError: https://***@host/file?*** is odd"
     failed = toy.run("2023-01")
     assert explained(failed) == [f"numbers 2023-01: {masked}"]
-    assert toy.observed("numbers", failed.run_id) == {"2023-01": masked}
+    assert toy.observed("numbers", failed.run_id) == {"2023-01": f"numbers failed: {masked}"}
     told = capfd.readouterr().err
     assert "in numbers\n" in told
     assert "hidden" not in told
@@ -122,19 +119,17 @@ def test_after_an_outage_the_next_attempt_goes_on_with_the_month_in_hand(toy: To
 @pytest.mark.parametrize(
     ("error", "waits"),
     [
-        pytest.param(AWAY, ["0.01 s (1 of 2)", "0.03 s (2 of 2)"], id="may be back soon"),
+        pytest.param(AWAY, [4, 12], id="may be back soon"),
         pytest.param(StorageError("It is full."), [], id="stays as it is"),
     ],
 )
 def test_a_service_that_does_not_do_its_part_stops_the_run_which_names_all_that_is_not_made(
-    toy: Toy, error: Exception, waits: list[str], monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    quick = dg.RetryPolicy(max_retries=2, delay=0.01, backoff=dg.Backoff.EXPONENTIAL)
-    monkeypatch.setattr(months, "RETRIES", quick)
+    toy: Toy, error: Exception, waits: list[int], capfd: pytest.CaptureFixture[str]
+) -> None:
     toy.source["2023-01"] = BAD
     toy.fail_at("doubled", "2023-03", error)
-    assert explained(toy.run("2023-01:2023-05")) == [
+    failed = toy.run("2023-01:2023-05")
+    assert explained(failed) == [
         "4 of 5 months failed:",
         "  numbers 2023-01: The month is bad.",
         f"  doubled 2023-03: {error}",
@@ -142,30 +137,25 @@ def test_a_service_that_does_not_do_its_part_stops_the_run_which_names_all_that_
         "  2023-05: not tried",
     ]
     assert toy.made.count(("numbers", "2023-03")) == 1 + len(waits)
-    told = re.findall(r"Trying again in (.*)\.", capfd.readouterr().err)
-    assert told == waits
+    told = re.findall(
+        r"doubled 2023-03: It is away. Trying again in (\d+) s", capfd.readouterr().err
+    )
+    assert ([int(seconds) for seconds in told], toy.slept) == (waits, waits)
     assert toy.statuses("numbers") == {
         "2023-01": FAILED, "2023-02": MATERIALIZED, "2023-03": MATERIALIZED,
         "2023-04": FAILED, "2023-05": FAILED,
     }  # fmt: skip
     assert toy.statuses("totals") == toy.statuses("numbers") | {"2023-03": FAILED}
+    away = dict.fromkeys(("2023-03", "2023-04", "2023-05"), f"doubled failed: {error}")
+    bad = {"2023-01": "numbers failed: The month is bad."}
+    assert toy.observed("totals", failed.run_id) == bad | away
+    assert toy.observed("numbers", failed.run_id).keys() == {"2023-01", "2023-04", "2023-05"}
 
 
-def test_after_an_outage_there_are_two_more_attempts_after_four_and_twelve_seconds() -> None:
-    assert months.RETRIES.max_retries == 2
-    assert [months.RETRIES.calculate_delay(attempt) for attempt in (1, 2)] == [4, 12]
-
-
-@pytest.mark.parametrize(
-    ("span", "told"),
-    [
-        ("", "No month was chosen. Launch it for a partition, such as 2023-03-01"),
-        ("2023-02:2023-01", "The range ends before it begins, and has no months. Launch it with"),
-    ],
-)
-def test_a_run_without_a_month_ends_with_a_sentence(toy: Toy, span: str, told: str) -> None:
+@pytest.mark.parametrize("span", ["", "2023-02:2023-01"])
+def test_a_run_without_a_month_ends_with_a_sentence(toy: Toy, span: str) -> None:
     (message,) = explained(toy.run(span))
-    assert message.startswith(told)
+    assert message.startswith("No month was chosen. Launch it for a partition, such as 2023-03-01")
     assert toy.made == []
 
 
@@ -197,13 +187,11 @@ def test_nothing_is_made_of_another_source_than_is_stored_and_the_command_that_m
     assert toy.run("2023-02", "numbers").success
     (message,) = explained(toy.run("2023-02", "halves"))
     assert message.startswith(
-        "halves 2023-02: doubled, totals were made from another source file. Make them again: "
+        "halves 2023-02: Made from another source file than is stored now: totals. Make them again"
     )
-    mending = ["doubled", "totals", "halves"]
-    selected = ",".join(f"green/{name}" for name in mending)
-    assert f"--select '{selected}' --partition 2023-02-01" in message
+    assert "--select '+key:\"green/halves\"' --partition 2023-02-01" in message
     assert toy.memory.values["halves", "2023-02"] == 2
-    assert toy.run("2023-02", *mending).success
+    assert toy.run("2023-02", *ASSETS, "halves").success
     assert toy.memory.values["halves", "2023-02"] == 7
 
 
@@ -237,30 +225,23 @@ def test_a_value_is_in_memory_no_longer_than_its_month_needs_it(toy: Toy) -> Non
     assert left == [("numbers", 0), ("doubled", 1), ("totals", 0)] * 2
 
 
-def test_progress_is_reported_with_the_time_to_go(
-    toy: Toy, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_progress_is_reported_and_a_failure_is_told_once(
+    toy: Toy, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """By a clock that is ten seconds on whenever somebody looks: at first, and twice a month."""
-    clock = count(0.0, 10.0)
-    monkeypatch.setattr(months, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    toy.source["2023-02"] = BAD
     toy.run("2023-01:2023-03")
     toy.run("2023-01")
-    toy.source["2023-01"] = BAD
-    toy.run("2023-01:2023-03")
-    assert re.findall(r"2023-0\d done in .*", capfd.readouterr().err) == [
-        "2023-01 done in 10.0 s (1 of 3, about 40 s to go)",
-        "2023-02 done in 10.0 s (2 of 3, about 20 s to go)",
-        "2023-03 done in 10.0 s (3 of 3)",
-        "2023-01 done in 10.0 s",
-        # The one month that was made was done 30 seconds after the start.
-        "2023-02 done in 10.0 s (2 of 3, about 30 s to go)",
-        "2023-03 done in 10.0 s (3 of 3)",
+    log = capfd.readouterr().err
+    lines = re.findall(
+        r"(2023-0\d (?:done|failed)) (?:in \d+\.\d s|at (\w+))( \(.*\))?$", log, re.M
+    )
+    assert lines == [
+        ("2023-01 done", "", " (1 of 3)"),
+        ("2023-02 failed", "numbers", " (2 of 3)"),
+        ("2023-03 done", "", " (3 of 3)"),
+        ("2023-01 done", "", ""),
     ]
-
-
-def test_what_an_io_manager_logs_is_in_the_runs_log(toy: Toy) -> None:
-    log = toy.instance.all_logs(toy.run("2023-01").run_id)
-    assert "keeping doubled 2023-01-01" in [entry.user_message for entry in log]
+    assert log.count("The month is bad.") == 1
 
 
 def test_any_io_manager_can_keep_months_which_a_users_own_asset_takes_in_the_same_run(
@@ -322,21 +303,12 @@ def test_of_selected_checks_each_judges(toy: Toy) -> None:
     assert [check.check_name for check in toy.judged(run.run_id)] == ["is_small"]
 
 
-@pytest.mark.parametrize(
-    ("span", "chosen"),
-    [
-        ("2023-01", "--partition 2023-01-01"),
-        ("2023-01:2023-03", "--partition-range 2023-01-01...2023-03-01"),
-    ],
-)
-def test_checks_alone_end_with_a_sentence_and_change_nothing(
-    toy: Toy, span: str, chosen: str
-) -> None:
+def test_checks_alone_end_with_a_sentence_and_change_nothing(toy: Toy) -> None:
+    toy.source["2023-02"] = 1_234
     assert toy.run("2023-01:2023-03").success
     before = toy.check_states()
-    (message,) = explained(toy.run(span, checks=["is_small"]))
+    (message,) = explained(toy.run("2023-01:2023-02", checks=["is_small"]))
     assert "A check judges a month when its asset is made" in message
-    assert f"--select 'green/numbers' {chosen}" in message
     assert toy.check_states() == before
     assert toy.made == []
 
@@ -354,13 +326,3 @@ def test_what_a_check_found_of_an_older_record_counts_no_more(toy: Toy) -> None:
     again = dg.AssetMaterialization(key("numbers"), partition="2023-01-01")
     toy.instance.report_runless_asset_event(again)
     assert passed(Month(2023, 1)) is None
-
-
-def test_a_function_that_forgets_a_check_is_told(toy: Toy) -> None:
-    @monthly_asset(io_manager="memory", kinds=set(), code_version="1", checks=[is_positive])
-    def forgetful(context: MonthContext, numbers: int) -> dg.MaterializeResult[int]:
-        return dg.MaterializeResult(value=numbers, metadata={"summary": ""})
-
-    toy.more = [forgetful]
-    (message,) = explained(toy.run("2023-01"))
-    assert "forgetful judged []; its checks are others." in message

@@ -12,7 +12,7 @@ import pytest
 from taxi_assets.assets.graph import GRAPH
 from taxi_assets.definitions import build_definitions
 from taxi_assets.resources import resources
-from taxi_assets.runs import console
+from taxi_assets.runs.process import BriefLogRecord
 from taxi_assets.settings import Settings
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets_tests.conftest import changed, read_json
@@ -133,6 +133,6 @@ def test_importing_the_definitions_changes_nothing_of_the_process(tmp_path: Path
 
 def test_a_log_record_of_no_event_shows_its_own_message() -> None:
     """A sensor's, for instance."""
-    record = console.BriefLogRecord("dagster", logging.WARNING, "", 1, "shown", (), None)
+    record = BriefLogRecord("dagster", logging.WARNING, "", 1, "shown", (), None)
     record.dagster_meta = {"run_id": None}
     assert record.getMessage() == "shown"

@@ -3,11 +3,11 @@
 import dagster as dg
 import pytest
 
-from taxi_assets.errors import MonthError, OutageError
+from taxi_assets.errors import MonthError
 from taxi_assets.runs.event_log import Records
 from taxi_assets_tests.toy import ASSETS, Toy, resume
 
-BAD, AWAY = MonthError("The month is bad."), OutageError("It is away.")
+BAD = MonthError("The month is bad.")
 
 
 def test_a_resumed_run_takes_over_whole_months_and_records_them_once_more(toy: Toy) -> None:
@@ -49,21 +49,6 @@ def test_what_looks_back_is_made_again_after_a_month_that_was_made_again(toy: To
     toy.source["2023-01"] = 1
     assert toy.run("2023-01:2023-03", "numbers", "doubled", **resume(failed)).success
     assert toy.made == [("numbers", "2023-01"), ("doubled", "2023-01")]
-
-
-def test_what_was_made_again_counts_after_an_outage_too(toy: Toy) -> None:
-    """The first month is made again; at the second, something is away once."""
-    toy.source["2023-01"] = BAD
-    failed = toy.run("2023-01:2023-03")
-    toy.source["2023-01"] = 1
-    toy.fail_at("totals", "2023-02", AWAY, times=1)
-    resumed = toy.run("2023-01:2023-03", **resume(failed))
-    assert resumed.success
-    assert toy.memory.values["totals", "2023-03"] == 12
-    assert [month for asset, month in toy.made if asset == "numbers"] == [
-        "2023-01", "2023-02", "2023-02", "2023-03",
-    ]  # fmt: skip
-    assert [len(toy.records("totals", f"2023-0{number}")) for number in (1, 2, 3)] == [1, 2, 2]
 
 
 def test_what_another_resumed_run_has_made_again_counts_too(toy: Toy) -> None:
@@ -134,17 +119,3 @@ def test_of_a_run_without_the_source_a_month_is_made_again_if_the_source_was(toy
     assert toy.run("2023-01", "numbers").success
     assert toy.run("2023-01:2023-02", "doubled", "totals", **resume(failed)).success
     assert toy.memory.values["totals", "2023-02"] == 18
-
-
-def test_every_asset_that_a_month_did_not_reach_says_why_also_after_an_outage(toy: Toy) -> None:
-    toy.source["2023-01"] = BAD
-    toy.fail_at("doubled", "2023-02", AWAY)
-    run_id = toy.run("2023-01:2023-03").run_id
-    at_first, away = "numbers failed: The month is bad.", "doubled failed: It is away."
-    assert toy.observed("numbers", run_id) == {"2023-01": "The month is bad.", "2023-03": away}
-    assert toy.observed("doubled", run_id) == {
-        "2023-01": at_first, "2023-02": "It is away.", "2023-03": "It is away.",
-    }  # fmt: skip
-    assert toy.observed("totals", run_id) == {
-        "2023-01": at_first, "2023-02": away, "2023-03": away,
-    }  # fmt: skip

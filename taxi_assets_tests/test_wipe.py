@@ -243,7 +243,8 @@ def test_without_a_dagster_home_nothing_is_removed(
     else:
         monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / home))
     said = wipe("--fleet", "green", "--yes", code=1)
-    assert ("DAGSTER_HOME is not set" if home is None else "DAGSTER_HOME has no history") in said
+    assert "Dagster's history cannot be opened" in said
+    assert "Set DAGSTER_HOME to the folder that has it" in said
 
 
 def test_months_are_asked_for_as_months(wipe: Callable[..., str]) -> None:

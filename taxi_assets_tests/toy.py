@@ -10,9 +10,13 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.loader import LoadingContextForTest
 
 from taxi_assets.checks.month_checks import Judgement, month_check
-from taxi_assets.runs.monthly_asset import MonthContext, MonthlyAsset, monthly_asset
+from taxi_assets.runs.monthly_asset import (
+    MonthContext,
+    MonthlyAsset,
+    monthly_asset,
+    monthly_partitions,
+)
 from taxi_assets.runs.months import fleet_months
-from taxi_assets.runs.partitions import monthly_partitions
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 
@@ -48,7 +52,6 @@ class Memory(dg.IOManager):
 
     def handle_output(self, context: dg.OutputContext, obj: int) -> None:
         self.values[context.asset_key.path[-1], context.partition_key[:7]] = int(obj)
-        context.log.info(f"keeping {context.asset_key.path[-1]} {context.partition_key}")
 
     def load_input(self, context: dg.InputContext) -> int:
         month = (context.asset_key.path[-1], context.partition_key[:7])
@@ -67,6 +70,7 @@ class Toy:
         more: assets of months beside the three.
         others: assets of somebody else.
         resources: of the definitions, the IO manager among them.
+        slept: how long the runs have waited, in seconds.
     """
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
@@ -82,6 +86,7 @@ class Toy:
         self.more: list[MonthlyAsset] = []
         self.others: list[dg.AssetsDefinition] = []
         self.resources: dict[str, Any] = {"memory": self.memory}
+        self.slept: list[float] = []
 
     def fail_at(self, asset: str, month: str, error: BaseException, times: int = 100) -> None:
         """Have an error raised before a month of an asset is made, some times."""

@@ -17,51 +17,46 @@ from taxi_assets.storage.stored_months import (
     Training,
     later_windows,
     training_months,
-    window_before,
 )
 from taxi_assets.tracking.runs import BOOSTED, Tracking
 from taxi_assets.tracking.tags import month_parameters
 from taxi_assets.tracking.tracked_run import TrackedRun
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import pandas as pd
     import pyarrow.parquet as pq
-
-    from taxi_assets.tlc.months import Month
 
 
 AFTER_BOOSTED_MODEL = ("boosted_metrics", "backtest", "champion", "predictions")
 """What follows from the boosted model, and is to be made again with it."""
 
 
-def outdated_windows(
-    context: MonthContext, storage: dg.ResourceParam[Storage], training: dg.ResourceParam[Training]
-) -> "Iterator[tuple[str, Month, dg.AssetCheckResult]]":
-    """What ``window_complete`` finds of later months' models, now that sums of this are stored."""
-    for later in later_windows(storage, context.fleet, context.month, context.load, training):
-        again = context.command("boosted_model", *AFTER_BOOSTED_MODEL, month=later.month)
-        found = model_checks.window_complete(
-            later.trained_on, later.missing, since=later.since, command=again
-        )
-        yield "boosted_model", later.month, found
-
-
 @monthly_asset(
     kinds={"pandas", "parquet"},
     io_manager="frames",
     code_version="1",
-    judges_others=outdated_windows,
 )
 def hourly_pairs(
-    context: MonthContext, cleaned_trips: "pd.DataFrame"
+    context: MonthContext,
+    cleaned_trips: "pd.DataFrame",
+    storage: dg.ResourceParam[Storage],
+    training: dg.ResourceParam[Training],
 ) -> "dg.MaterializeResult[pd.DataFrame]":
     """The trips summed up by split, zone pair and hour of the week; sums of months add up.
 
     Look at how many rows stand for how many trips.
     """
     summed = group_by_hourly_pair(cleaned_trips)
+
+    def judge_later_models() -> None:
+        for later in later_windows(storage, context.fleet, context.month, context.load, training):
+            again = context.command("boosted_model", *AFTER_BOOSTED_MODEL, month=later.month)
+            result = model_checks.window_complete(
+                later.trained_on, later.missing, since=later.since, command=again
+            )
+            context.judged_anew.append(("boosted_model", later.month, result))
+
+    context.when_stored(judge_later_models)
     return dg.MaterializeResult(
         value=summed,
         metadata={
@@ -137,9 +132,6 @@ def boosted_model(
                 months,
                 trained.missing,
                 alone=trained.alone,
-                under_way=sorted(
-                    set(window_before(context.fleet, context.month, training)) & context.under_way()
-                ),
                 command=context.command("boosted_model", *AFTER_BOOSTED_MODEL),
             )
         ],

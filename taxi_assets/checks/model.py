@@ -143,7 +143,6 @@ def window_complete(
     missing: Sequence[Month],
     *,
     since: Sequence[Month] = (),
-    under_way: Sequence[Month] = (),
     alone: bool = False,
     command: str = "",
 ) -> Judgement:
@@ -153,16 +152,14 @@ def window_complete(
     one run over the range. A fleet's first month has none before it, and trains on itself.
     """
     metrics = {"training_months": len(trained_on), "missing_months": len(missing)}
-    if alone and not under_way:
+    if alone:
         return Judgement(True, "No earlier month is stored: trained on this one alone", metrics)
     finding = f"Trained on {', '.join(trained_on)}"
     if missing:
         finding += f"; not stored: {', '.join(map(str, missing))}"
     if since:
         finding += f"; stored or changed since: {', '.join(map(str, since))}"
-    if under_way:
-        finding += f"; made by another run meanwhile: {', '.join(map(str, under_way))}"
-    complete = not (missing or since or under_way)
+    complete = not (missing or since)
     if not complete and command:
         finding += f". Afterwards, in order of the months: {command}"
     return Judgement(complete, finding, metrics)

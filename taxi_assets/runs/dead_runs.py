@@ -18,6 +18,11 @@ PROCESS = "taxi_assets/process"
 LONGEST_START = 600
 """Seconds within which a run of the command line starts, or never."""
 
+UNFINISHED = [
+    dg.DagsterRunStatus[name] for name in ("NOT_STARTED", "STARTING", "STARTED", "CANCELING")
+]
+"""Statuses of runs that are not over, and are in no queue."""
+
 
 def note_process(context: dg.AssetExecutionContext) -> None:
     """Note on the run which process executes it, unless it has a process for each step."""
@@ -26,39 +31,26 @@ def note_process(context: dg.AssetExecutionContext) -> None:
 
 
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """End what is provably dead of the runs of fleets; say what was ended.
-
-    Runs of a launcher that looks after their workers are left to Dagster's daemon.
-    """
-    watched = instance.run_launcher.supports_check_run_worker_health
-    unfinished = [status for status in dg.DagsterRunStatus if status not in FINISHED]
+    """End what is provably dead of the runs of fleets; say what was ended."""
     ended = []
-    for record in instance.get_run_records(dg.RunsFilter(statuses=unfinished)):
+    for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED)):
         run = record.dagster_run
-        by_command = run.remote_job_origin is None
-        fleets = {key.path[0] for key in keys_of(instance, run)} & FLEETS.keys()
-        if not fleets or (watched and not by_command):
+        if not {key.path[0] for key in keys_of(instance, run)} & FLEETS.keys():
             continue
-        late = time.time() - record.create_timestamp.timestamp() > LONGEST_START
-        process = Process.from_text(run.tags.get(PROCESS))
-        why = f"process {process.pid} on {process.host} is gone" if process else "it never began"
-        if by_command and run.status == dg.DagsterRunStatus.NOT_STARTED:
-            if late:
-                instance.delete_run(run.run_id)
-                ended.append(f"Run {run.run_id}, which never started, is removed.")
-        elif process.is_gone if process else by_command and late and not _began(instance, run):
+        by_command = run.remote_job_origin is None
+        if process := Process.from_text(run.tags.get(PROCESS)):
+            is_dead = process.is_gone
+            why = f"process {process.pid} on {process.host} is gone"
+        else:
+            late = time.time() - record.create_timestamp.timestamp() > LONGEST_START
+            is_dead = by_command and late and not _began(instance, run)
+            why = "it never began"
+        if is_dead:
             # Dagster launches again what has failed, if it is told to, and nothing canceled.
             report = instance.report_run_canceled if by_command else instance.report_run_failed
             report(run, f"Ended by the next run, as {why}.")
             ended.append(f"Run {run.run_id} is ended: {why}.")
     return ended
-
-
-FINISHED = (
-    dg.DagsterRunStatus.SUCCESS,
-    dg.DagsterRunStatus.FAILURE,
-    dg.DagsterRunStatus.CANCELED,
-)
 
 
 def _began(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:

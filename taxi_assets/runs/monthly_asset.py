@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,24 +21,22 @@ MonthFunction = Callable[..., dg.MaterializeResult[Any]]
 Opens = Callable[..., AbstractContextManager[Any]]
 """Opens something for several months, or for several assets of one."""
 
-JudgesOthers = Callable[..., Iterable[tuple[str, Month, dg.AssetCheckResult]]]
-"""Gives what a check finds of another asset's month: the asset's name, the month, the result."""
-
 
 @dataclass(frozen=True)
 class MonthContext:
-    """Which month of which asset a function makes, and where it can say how it goes.
+    """The month of an asset that a function makes, and what the function can ask and report.
 
     Attributes:
-        fleet: whose trips.
-        month: of them.
+        fleet: the fleet.
+        month: the month.
         asset: the asset's name.
-        code_version: the asset's.
-        dagster: the context of the whole run.
-        loads: loads an asset's value of any month.
-        judged: whether an asset's month has passed a check, by their names; None if it was not
-            judged.
-        under_way: gives the months that other runs make meanwhile.
+        code_version: the asset's code version.
+        dagster: Dagster's context of the whole run.
+        loads: loads a month of an asset, by the asset's name.
+        judged: says whether the month of an asset has passed a check, by their names; None if
+            there is no result.
+        judged_anew: new check results for other assets' months: the asset's name, the month and
+            the result. They are recorded after the value.
     """
 
     fleet: Fleet
@@ -48,7 +46,7 @@ class MonthContext:
     dagster: dg.AssetExecutionContext
     loads: Callable[[str, Month], Any]
     judged: Callable[[str, str], bool | None]
-    under_way: Callable[[], Set[Month]]
+    judged_anew: list[tuple[str, Month, dg.AssetCheckResult]] = field(default_factory=list)
     _when_stored: list[Callable[[], Mapping[str, Any] | None]] = field(default_factory=list)
 
     @property
@@ -84,16 +82,14 @@ class MonthContext:
     def failed_checks(self, checks: Mapping[str, Sequence[MonthCheck]]) -> list[str]:
         """Names of those checks, by their assets, that the month has failed.
 
-        One that is not on record, as in a new history, counts as passed, and is reported.
+        A check without a result on record, as in a new history, counts as passed.
         """
-        found = {
-            check.name: self.judged(asset, check.name)
+        return [
+            check.name
             for asset, of_asset in checks.items()
             for check in of_asset
-        }
-        if unknown := [name for name, passed in found.items() if passed is None]:
-            self.report(f"no result of {', '.join(unknown)} is on record for this month")
-        return [name for name, passed in found.items() if passed is False]
+            if self.judged(asset, check.name) is False
+        ]
 
     def command(self, *assets: str, month: Month | None = None) -> str:
         """The command that materializes assets, by default of this month."""
@@ -106,28 +102,26 @@ class MonthlyAsset:
     """A function that makes one month of an asset, and what Dagster needs to know of it.
 
     The function's first parameter takes a ``MonthContext``. Parameters of type ``ResourceParam``
-    take Dagster resources; those named in ``for_run`` or ``for_month`` take what is opened there;
-    all others take the same month of the asset of their name. It returns the value, metadata with
-    a ``summary`` among them, and a result for each of the ``checks``.
+    take Dagster resources. Parameters named in ``for_run`` or ``for_month`` take what is opened
+    there. All other parameters take the same month of the asset of their name. The function
+    returns the value, metadata that include a ``summary``, and a result for each of the ``checks``.
 
     Attributes:
         function: makes a month.
         io_manager: key of the IO manager that stores the months.
         kinds: the asset's kinds on Dagster's pages.
         code_version: changes when the function gives something else for the same inputs.
-        checks: those by which the function judges each month.
-        for_run: what is opened for all months of a run, by the parameter that takes it; each is
-            opened with the fleet and the months to be made, and may take resources, too.
-        for_month: likewise for those assets of a month that follow each other and share it; each
-            is opened with the month's context, and may take resources, too.
+        checks: the checks by which the function judges each month.
+        for_run: what is opened for all months of a run, by the parameter that takes it. The
+            opener takes the fleet, the months to be made, and resources.
+        for_month: what is opened for assets of a month that follow each other and share it, by
+            the parameter that takes it. The opener takes the month's context, and resources.
         imports: modules that take long to import; imported while the first file is fetched.
-        freshness: how long it may be that no month was made; of fleets that somebody publishes.
-        looks_back: whether the function also takes what is stored of earlier months, so that a
-            month is made again when an earlier one has been.
-        judges_others: judges other months that what is stored now bears on; takes the context, and
-            resources as the function does.
-        stays_in_memory: whether the assets that are made next take the value itself; if not, they
-            take what the IO manager loads.
+        freshness: the longest time without a new month; for fleets that somebody publishes.
+        looks_back: whether the function also takes stored values of earlier months. Then a month
+            is made again when an earlier one was.
+        stays_in_memory: whether the next assets take the value itself; if not, they take what the
+            IO manager loads.
     """
 
     function: MonthFunction
@@ -140,7 +134,6 @@ class MonthlyAsset:
     imports: Sequence[str] = ()
     freshness: dg.FreshnessPolicy | None = None
     looks_back: bool = False
-    judges_others: JudgesOthers | None = None
     stays_in_memory: bool = True
 
     @property
@@ -155,13 +148,9 @@ class MonthlyAsset:
 
     @property
     def resources(self) -> set[str]:
-        """Keys of the resources that the function, and what goes with it, takes."""
-        judges = [self.judges_others] if self.judges_others else []
-        return {
-            key
-            for each in (self.function, *self.opens.values(), *judges)
-            for key in resource_keys(each)
-        }
+        """Keys of the resources that the function takes, and those that open things for it."""
+        takers = (self.function, *self.opens.values())
+        return {key for taker in takers for key in resource_keys(taker)}
 
     @cached_property
     def upstream(self) -> list[str]:
@@ -189,20 +178,6 @@ class MonthlyAsset:
             skippable=True,
         ).with_io_manager_key(self.io_manager)
 
-    def make(
-        self, context: MonthContext, arguments: Mapping[str, Any]
-    ) -> dg.MaterializeResult[Any]:
-        """Make a month.
-
-        Raises:
-            ValueError: the function has judged other checks than were declared.
-        """
-        result = self.function(context, **arguments)
-        judged = sorted(check.check_name or "" for check in result.check_results)
-        if judged != sorted(check.name for check in self.checks):
-            raise ValueError(f"{self.name} judged {judged}; its checks are others.")
-        return result
-
 
 def data_version(of: Any) -> dg.DataVersion:
     """A data version for a value that depends on more than its declared inputs."""
@@ -223,3 +198,8 @@ def resource_keys(function: Callable[..., Any]) -> list[str]:
 def monthly_asset(**declared: Any) -> Callable[[MonthFunction], MonthlyAsset]:
     """Declare that a function makes one month of an asset; takes ``MonthlyAsset``'s attributes."""
     return lambda function: MonthlyAsset(function=function, **declared)
+
+
+def monthly_partitions(fleet: Fleet) -> dg.MonthlyPartitionsDefinition:
+    """Every whole month since the fleet's first, keyed by its first day: ``2023-03-01``."""
+    return dg.MonthlyPartitionsDefinition(start_date=fleet.first_month.partition_key)

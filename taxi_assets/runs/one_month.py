@@ -6,28 +6,18 @@ all months of the run is opened once.
 
 import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from importlib import import_module
 from itertools import groupby
-from math import inf
 from typing import Any
 
 import dagster as dg
 
-from taxi_assets.errors import MonthError
-from taxi_assets.runs.event_log import Failed, Record, Records, months_under_way
-from taxi_assets.runs.month_values import MonthValues
+from taxi_assets.errors import MonthError, command
+from taxi_assets.runs.event_log import Records
 from taxi_assets.runs.monthly_asset import MonthContext, MonthlyAsset, resource_keys
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
-
-
-class OutdatedError(MonthError):
-    """What a month is to be made of was not all made from the same source."""
-
-    def __init__(self, outdated: Sequence[str]) -> None:
-        were = "were" if len(outdated) > 1 else "was"
-        super().__init__(f"{', '.join(outdated)} {were} made from another source file.")
-        self.remake = tuple(outdated)
 
 
 class MonthMaker:
@@ -35,45 +25,40 @@ class MonthMaker:
 
     Attributes:
         wanted: the assets to be made, in the graph's order.
-        at: name of the asset that is in hand.
+        at: name of the asset that is being made.
+        records: Dagster's event log.
     """
 
     def __init__(
-        self,
-        context: dg.AssetExecutionContext,
-        fleet: Fleet,
-        graph: Sequence[MonthlyAsset],
-        records: Records,
+        self, context: dg.AssetExecutionContext, fleet: Fleet, graph: Sequence[MonthlyAsset]
     ) -> None:
         self.wanted = [a for a in graph if a.key(fleet) in context.selected_asset_keys]
         self.at = self.wanted[0].name if self.wanted else ""
+        self.records = Records(context, graph[0].key(fleet))
         self._context = context
         self._fleet = fleet
         self._assets = {asset.name: asset for asset in graph}
-        self._records = records
 
     def key(self, asset: str) -> dg.AssetKey:
         """The key of the asset that has this name."""
         return self._assets[asset].key(self._fleet)
 
-    def find_recorded(self, months: Sequence[Month]) -> dict[Month, list[Record]]:
-        """The months that need not be made: the runs that this one continues have recorded all.
+    def find_recorded(self, months: Sequence[Month]) -> dict[Month, list[dg.EventLogRecord]]:
+        """The months that need not be made: the runs that this run resumes have recorded them.
 
-        If assets look back, no month is among them after one that is made again, or that was made
-        again by one of these runs since.
+        If assets look back, a month counts only if all earlier months of the run count, too, and
+        were recorded before it.
         """
-        found: dict[Month, list[Record]] = {}
+        found: dict[Month, list[dg.EventLogRecord]] = {}
         looks_back = any(asset.looks_back for asset in self.wanted)
-        made_since = 0.0
+        newest = 0
         for month in months:
-            records = self._records.of_month([self._spec(asset) for asset in self.wanted], month)
-            first = min((record.storage_id for record in records), default=0)
-            if not records or (looks_back and first < made_since):
-                made_since = inf
-                continue
-            found[month] = records
-            made = [record.storage_id for record in records if not record.is_taken_over]
-            made_since = max([made_since, *made])
+            records = self.records.of_month([self._spec(asset) for asset in self.wanted], month)
+            ids = [record.storage_id for record in records]
+            if looks_back and (not records or min(ids) < newest):
+                break
+            if records:
+                found[month], newest = records, max(ids)
         return found
 
     def open_for_run(self, months: Sequence[Month], blocks: ExitStack) -> dict[str, Any]:
@@ -85,12 +70,16 @@ class MonthMaker:
                 if name not in opened:
                     block = opens(self._fleet, months, **self._resources(opens))
                     opened[name] = blocks.enter_context(block)
+        for name in (name for asset in self.wanted for name in asset.imports):
+            # What fails here fails again where it is needed, with a month to it.
+            with suppress(ImportError, MemoryError, OSError):
+                import_module(name)
         return opened
 
     def make(self, month: Month, opened: Mapping[str, Any]) -> Iterator[Any]:
         """Make a month's assets."""
         to_make = list(self.wanted)
-        values = MonthValues(self._context, self._fleet, month)
+        values: dict[str, Any] = {}
         for for_month, assets in groupby(self.wanted, key=lambda asset: asset.for_month):
             with ExitStack() as blocks:
                 given = dict(opened)
@@ -101,75 +90,92 @@ class MonthMaker:
                 for asset in assets:
                     yield from self._make(asset, month, values, given)
                     to_make.remove(asset)
-                    values.forget_all_but({name for left in to_make for name in left.upstream})
-                    # What was looked for in vain leaves a cycle that holds the asset's trips.
-                    gc.collect(1)
+                    needed = {name for left in to_make for name in left.upstream}
+                    for name in values.keys() - needed:
+                        del values[name]
 
-    def take_over(self, month: Month, records: Sequence[Record]) -> Iterator[Any]:
-        """Record once more in this run what another one has recorded of a month."""
-        for record in records:
-            yield from self._records.take_over(record, month)
-
-    def fail(self, month: Month, failed: Failed, *, tried: bool = True) -> Iterator[Any]:
-        """Tell the page of each asset that the month did not reach why it did not."""
+    def fail(self, month: Month, why: str, *, tried: bool) -> Iterator[dg.AssetObservation]:
+        """Say on the page of each asset that the month did not reach why it failed."""
         names = [asset.name for asset in self.wanted]
-        for name in names[names.index(failed.asset) if tried else 0 :]:
-            yield self._records.fail(self.key(name), month, failed)
+        for name in names[names.index(self.at) if tried else 0 :]:
+            yield dg.AssetObservation(
+                self.key(name), partition=month.partition_key, description=why
+            )
 
     def _make(
-        self, asset: MonthlyAsset, month: Month, values: MonthValues, given: Mapping[str, Any]
+        self, asset: MonthlyAsset, month: Month, values: dict[str, Any], given: Mapping[str, Any]
     ) -> Iterator[Any]:
-        """Make, store and record a month of an asset."""
+        """Make, store and record a month of an asset; ``values`` are those in memory."""
         self.at = asset.name
+        # Whatever failed, or was looked for in vain, left a cycle of references that may hold a
+        # month's trips. The oldest objects, mostly of libraries, are not searched for them.
+        gc.collect(1)
+        inputs = [self.key(name) for name in asset.upstream]
+        if outdated := self.records.of_other_source(inputs, month):
+            key = self.key(asset.name).to_user_string()
+            again = command([f'+key:"{key}"'], month.partition_key)
+            raise MonthError(
+                f"Made from another source file than is stored now: {', '.join(outdated)}. Make "
+                f"them again from the start: {again}"
+            )
+        for name in asset.upstream:
+            if name not in values:
+                values[name] = self._load(name, month)
         context = self._month_context(asset, month)
-        inputs = [each for name, each in self._assets.items() if name in asset.upstream]
-        lineage = [self.key(name) for name in self._lineage(asset)]
-        if outdated := self._records.of_other_source(lineage, month):
-            raise OutdatedError(outdated)
-        result = asset.make(
+        result = asset.function(
             context,
-            {
-                **{each.name: values.load(each) for each in inputs},
-                **{name: given[name] for name in asset.opens},
-                **self._resources(asset.function),
-            },
+            **{name: values[name] for name in asset.upstream},
+            **{name: given[name] for name in asset.opens},
+            **self._resources(asset.function),
         )
-        stored = values.store(asset, result.value)
+        output, _ = self._io_contexts(asset.name, month)
+        self._io_manager(asset.name).handle_output(output, result.value)
+        if asset.stays_in_memory:
+            values[asset.name] = result.value
+        stored = output.get_logged_metadata()
         metadata = {**(result.metadata or {}), **stored, **context.after_storing()}
-        yield from self._records.add(
+        yield from self.records.add(
             self._spec(asset), month, metadata, result.data_version, result.check_results
         )
-        if asset.judges_others is not None:
-            found = asset.judges_others(context, **self._resources(asset.judges_others))
-            for name, other, check in found:
-                yield from self._records.judge_anew(
-                    self._spec(self._assets[name]).key, other, check
-                )
+        for name, other, check in context.judged_anew:
+            yield from self.records.judge_anew(self.key(name), other, check)
         context.report(str(metadata["summary"]))
 
-    def _lineage(self, asset: MonthlyAsset) -> list[str]:
-        """Names of all that an asset is made from, directly or not, in the graph's order."""
-        names = {*asset.upstream}
-        for each in reversed(self._assets.values()):
-            names.update(each.upstream if each.name in names else ())
-        return [name for name in self._assets if name in names]
-
     def _month_context(self, asset: MonthlyAsset, month: Month) -> MonthContext:
+        def judged(name: str, check: str) -> bool | None:
+            return self.records.passed(dg.AssetCheckKey(self.key(name), check), month)
+
         return MonthContext(
-            self._fleet,
-            month,
-            asset.name,
-            asset.code_version,
-            self._context,
-            self._load,
-            lambda name, check: self._records.passed(
-                dg.AssetCheckKey(self.key(name), check), month
-            ),
-            lambda: months_under_way(self._context),
+            self._fleet, month, asset.name, asset.code_version, self._context, self._load, judged
         )
 
     def _load(self, name: str, month: Month) -> Any:
-        return MonthValues(self._context, self._fleet, month).load(self._assets[name])
+        """What is stored of an asset's month."""
+        _, context = self._io_contexts(name, month)
+        return self._io_manager(name).load_input(context)
+
+    def _io_manager(self, name: str) -> dg.IOManager:
+        manager: dg.IOManager = getattr(self._context.resources, self._assets[name].io_manager)
+        return manager
+
+    def _io_contexts(self, name: str, month: Month) -> tuple[dg.OutputContext, dg.InputContext]:
+        """Contexts for an IO manager, as in a run of this month alone.
+
+        Dagster's ``build_output_context`` takes a tenth of a second.
+        """
+        months = self._context.assets_def.partitions_def
+        assert months is not None
+        options: dict[str, Any] = {
+            "name": name,
+            "asset_key": self.key(name),
+            "partition_key": month.partition_key,
+            "asset_partitions_def": months,
+            "asset_partitions_subset": months.subset_with_partition_keys([month.partition_key]),
+            "log_manager": self._context.log,
+            "resources": self._context.resources,
+        }
+        output = dg.OutputContext(run_id=self._context.run_id, **options)
+        return output, dg.InputContext(upstream_output=output, **options)
 
     def _resources(self, function: Callable[..., Any]) -> dict[str, Any]:
         return {key: getattr(self._context.resources, key) for key in resource_keys(function)}

@@ -1,20 +1,61 @@
-"""What the process of a run sets for itself. To import the project sets nothing."""
+"""What the process of a run sets for itself. To import the project sets nothing.
+
+Dagster's console logger can be replaced only by the run config of every single launch, so it is
+the log records that learn to show themselves briefly. Dagster's event log stores their full
+``msg``, as ever. Nor does any log record of the process show the secrets in a URL, such as those
+that urllib3 warns of when it tries again.
+"""
 
 import gc
+import logging
 import os
+import re
 import warnings
 from functools import cache
 
 import dagster as dg
 
-from taxi_assets.runs.console import show_brief_lines
+from taxi_assets.errors import mask
 from taxi_assets.tracking.server import try_mlflow_briefly
+
+DAGSTER_METADATA = "dagster_meta"
+"""Attribute in which Dagster keeps what a log record is about."""
+
+INTERRUPTS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
+"""What Dagster calls the end of a step by Ctrl-C."""
+
+_COLOUR = re.compile(r"\033\[[\d;]*m")
+
+
+class BriefLogRecord(logging.LogRecord):
+    """A log record that, where Dagster made it, shows its own message and nothing around it."""
+
+    def getMessage(self) -> str:  # noqa: N802
+        """The message; for a failure that explains itself or an interrupt, the sentence alone."""
+        message = mask(super().getMessage())
+        metadata = getattr(self, DAGSTER_METADATA, None)
+        if metadata is None:
+            return message
+        brief = metadata.get("orig_message", message)
+        # What a sensor logs is of no event.
+        event = metadata.get("dagster_event")
+        if event is not None and event.is_step_failure:
+            failure = event.step_failure_data
+            brief = failure.user_failure_data.description if failure.user_failure_data else message
+            if failure.error and failure.error.cls_name in INTERRUPTS:
+                brief = (
+                    "Interrupted. The months that are recorded stay, and nothing is half stored. "
+                    "To go on, start the same command again."
+                )
+        colour = _COLOUR.match(message)
+        return f"{colour[0]}{mask(str(brief))}\033[0m" if colour else mask(str(brief))
 
 
 @cache
 def prepare_run_process() -> None:
     """Make this process one that executes runs, and stay so."""
     try_mlflow_briefly()
+    logging.setLogRecordFactory(BriefLogRecord)
     # Dagster stops showing a run's output before the last lines, unless it is told to wait.
     os.environ.setdefault("DAGSTER_COMPUTE_LOG_TAIL_WAIT_AFTER_FINISH", "0.1")
 
@@ -26,5 +67,3 @@ def prepare_run_process() -> None:
     # every 700 allocations, as Python does by default, is a twentieth of a month's time.
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
-
-    show_brief_lines()

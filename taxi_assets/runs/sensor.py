@@ -15,8 +15,7 @@ import dagster as dg
 
 from taxi_assets.errors import ServiceError
 from taxi_assets.runs.event_log import made_from
-from taxi_assets.runs.monthly_asset import MonthlyAsset
-from taxi_assets.runs.partitions import monthly_partitions
+from taxi_assets.runs.monthly_asset import MonthlyAsset, monthly_partitions
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.layout import stored_file
 from taxi_assets.storage.origins import noted_origin
@@ -34,33 +33,30 @@ TICK, LONGEST_LOOK, LONGEST_ANSWER = 30, 10, 8
 TRIES = 3
 """Runs that are requested for one file; then the month waits for a person."""
 
-FILE, MONTH, SENSOR = "taxi_assets/file", "taxi_assets/month", "taxi_assets/sensor"
-"""Tags of a requested run: the file's location and version, its month, the sensor's name."""
+FILE = "taxi_assets/file"
+"""Tag of a requested run: the location and the version of the month's file."""
 
 
 class Cursor(NamedTuple):
     """What a sensor remembers.
 
     Attributes:
-        source: where the fleet's first month would be.
         due: when the next look begins, or goes on. All times are in seconds since 1970.
         asked_all: when a look last ended that asked about all months.
         next: the month with which an unfinished look goes on.
     """
 
-    source: str
     due: float = 0
     asked_all: float = 0
     next: str = ""
 
     @classmethod
-    def read(cls, source: str, text: str | None) -> "Cursor":
-        """What is remembered of a source; of another one, or in damaged text, nothing."""
+    def read(cls, text: str | None) -> "Cursor":
+        """What is remembered; nothing, if the text is of another release."""
         try:
-            cursor = cls(**json.loads(text or ""))
+            return cls(**json.loads(text or "{}"))
         except (ValueError, TypeError):
-            return cls(source)
-        return cursor if cursor.source == source else cls(source)
+            return cls()
 
 
 def new_months(fleet: Fleet, graph: Sequence[MonthlyAsset]) -> dg.SensorDefinition:
@@ -83,7 +79,7 @@ def new_months(fleet: Fleet, graph: Sequence[MonthlyAsset]) -> dg.SensorDefiniti
         storage: dg.ResourceParam[Storage],
     ) -> dg.SensorResult | dg.SkipReason:
         if fleet.invented:
-            return dg.SkipReason("Synthetic months are not published by anybody: materialize them.")
+            return dg.SkipReason("Nobody publishes synthetic months: materialize them.")
         try:
             return _look(fleet, graph, context, trip_source.of(fleet), storage)
         except ServiceError as error:
@@ -100,28 +96,23 @@ def _look(
     storage: Storage,
 ) -> dg.SensorResult | dg.SkipReason:
     """Ask about the months whose turn it is, and request those that are due."""
-    end, name, instance = time.monotonic() + LONGEST_LOOK, context.sensor_name, context.instance
-    now, place = time.time(), source.location(fleet, fleet.first_month)
-    cursor = Cursor.read(place, context.cursor)
+    end, now, instance = time.monotonic() + LONGEST_LOOK, time.time(), context.instance
+    cursor = Cursor.read(context.cursor)
     if now < cursor.due:
         return dg.SkipReason(f"The next look is in {(cursor.due - now) / 60:.0f} minutes.")
     asks_all = now - cursor.asked_all >= WEEK
     months = [Month.parse(key) for key in monthly_partitions(fleet).get_partition_keys()]
     made = [made_from(instance, asset.key(fleet), months) for asset in graph]
     first = min((month for of_asset in made for month in of_asset), default=months[0])
-    failed = dg.RunsFilter(tags={SENSOR: name}, statuses=[dg.DagsterRunStatus.FAILURE])
-    again = {run.tags[MONTH] for run in instance.get_runs(failed, limit=50)}
-    requests, waiting, told = list[dg.RunRequest](), list[str](), "Nothing new."
-    left = Cursor(place, now + HOUR, now if asks_all else cursor.asked_all)
+    requests, waiting, outcome = list[dg.RunRequest](), list[str](), "Nothing new."
+    left = Cursor(now + HOUR, now if asks_all else cursor.asked_all)
     for month in (month for month in months if str(month) >= max(cursor.next, str(first))):
         digests = {of_asset.get(month) for of_asset in made}
-        # A record without one was made when the source was not on record.
-        digests = digests - {""} or digests
         is_complete = len(digests) == 1 and None not in digests
-        if is_complete and not asks_all and str(month) not in again:
+        if is_complete and not asks_all:
             continue
         if time.monotonic() > end:
-            told, left = "The look goes on.", cursor._replace(due=now, next=str(month))
+            outcome, left = "The look goes on.", cursor._replace(due=now, next=str(month))
             break
         try:
             version = _ask(source, fleet, month)
@@ -129,7 +120,7 @@ def _look(
             if str(month) == cursor.next:
                 # The look before has ended at it, too: other months have their turn.
                 continue
-            told = f"{error} The next look goes on with {month}."
+            outcome = f"{error} The next look goes on with {month}."
             left = cursor._replace(due=now + HOUR, next=str(month))
             break
         except SourceError:
@@ -139,26 +130,22 @@ def _look(
         stored = noted_origin(storage, path, *map(str, digests)) if is_complete else None
         if stored and f"{stored.location} {stored.version}" == file:
             continue
-        tags = {FILE: file, MONTH: str(month), SENSOR: name}
+        tags = {FILE: file}
         runs = instance.get_runs(dg.RunsFilter(tags=tags), limit=TRIES)
-        if _waits_for_a_person(runs):
+        if not all(run.is_finished for run in runs):
+            continue
+        if len(runs) == TRIES or any(run.status == dg.DagsterRunStatus.CANCELED for run in runs):
             waiting.append(str(month))
-        elif all(run.is_finished for run in runs):
+        else:
             requests.append(dg.RunRequest(partition_key=month.partition_key, tags=tags))
     if waiting:
-        told = f"{', '.join(waiting)} wait for a person: see their last runs. {told}"
-        context.log.warning(told)
+        outcome = f"{', '.join(waiting)} wait for a person: see their last runs. {outcome}"
+        context.log.warning(outcome)
     return dg.SensorResult(
         requests,
-        skip_reason=None if requests else dg.SkipReason(told),
+        skip_reason=None if requests else dg.SkipReason(outcome),
         cursor=json.dumps(left._asdict()),
     )
-
-
-def _waits_for_a_person(runs: Sequence[dg.DagsterRun]) -> bool:
-    """Whether the runs that were requested for a file have failed often enough, or were stopped."""
-    stopped = any(run.status == dg.DagsterRunStatus.CANCELED for run in runs)
-    return all(run.is_finished for run in runs) and (stopped or len(runs) == TRIES)
 
 
 def _ask(source: TripSource, fleet: Fleet, month: Month) -> str:

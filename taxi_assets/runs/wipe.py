@@ -5,7 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from taxi_assets.errors import MonthError, mask
+from taxi_assets.errors import MonthError, first_line, mask
 from taxi_assets.reports.plots import PLOTS
 from taxi_assets.runs.dead_runs import end_dead_runs
 from taxi_assets.runs.event_log import keys_of
@@ -27,38 +27,38 @@ def wipe(
         MonthError: a run of the fleet is under way, or a service does not do its part.
     """
     storage = Storage(settings.storage)
+    title = fleet.name if month is None else f"{fleet.name} {month}"
     with _instance() as instance:
         for line in end_dead_runs(instance):
             print(line)
         ours = {dg.AssetKey([fleet.name, name]) for name in EXTENSIONS}
-        made = {run.run_id: keys_of(instance, run) for run in instance.get_runs()}
-        runs = [run for run in instance.get_runs() if ours & made.get(run.run_id, set())]
-        _refuse_live_runs(fleet, runs)
-        own_runs = [run for run in runs if made[run.run_id] <= ours]
+        made = [(run, keys_of(instance, run)) for run in instance.get_runs()]
+        runs = [(run, keys) for run, keys in made if ours & keys]
+        _refuse_live_runs(fleet, [run for run, _ in runs])
+        own_runs = [run.run_id for run, keys in runs if keys <= ours]
         keys = sorted(ours & set(instance.all_asset_keys()))
         files, others = own_files(storage.names, fleet.name, PLOTS, month)
         tracked = find_tracked(server, fleet, month)
         mlflow_runs = [run for run in tracked.runs if run.info.lifecycle_stage != "deleted"]
-        title = fleet.name if month is None else f"{fleet.name} {month}"
-        print(f"{title}, {len(files)} files in {storage.shown}:", *files, sep="\n  ")
-        print(
+        _list(f"{title}, {len(files)} files in {storage.shown}", files)
+        _list(
             f"{title}, in MLflow at {server.shown}: {len(mlflow_runs)} runs and "
-            f"{len(tracked.versions)} model versions:",
-            *(f"run {run.info.run_name} {run.info.run_id}" for run in mlflow_runs),
-            *(f"version {one.version}" for one in tracked.versions),
-            sep="\n  ",
+            f"{len(tracked.versions)} model versions",
+            [f"run {run.info.run_name} {run.info.run_id}" for run in mlflow_runs]
+            + [f"version {one.version}" for one in tracked.versions],
         )
+        left = [f"{storage.shown}/{path}" for path in others]
         if month is None:
-            print(f"{title}, in Dagster's history:", *(key.to_user_string() for key in keys),
-                  *(f"run {run.run_id}" for run in own_runs), sep="\n  ")  # fmt: skip
+            _list(
+                f"{title}, in Dagster's history",
+                [key.to_user_string() for key in keys] + [f"run {run_id}" for run_id in own_runs],
+            )
+            left += [f"{one.name} version {one.version}" for one in tracked.others]
+            left += [f"run {run.run_id}" for run, _ in runs if run.run_id not in own_runs]
         else:
             print("Dagster's records of the month stay: Dagster cannot forget those of one month.")
-        left = [f"{storage.shown}/{path}" for path in others]
-        left += [f"{one.name} version {one.version}" for one in tracked.others if month is None]
-        left += [f"run {run.run_id}" for run in runs if month is None and run not in own_runs]
         if left:
-            print("These are not of this project, or of other assets too, and stay:",
-                  *left, sep="\n  ")  # fmt: skip
+            _list("These are not of this project, or of other assets too, and stay", left)
         if not really:
             print("Nothing has been removed. To remove it, say --yes.")
             return
@@ -66,8 +66,8 @@ def wipe(
         remove_tracked(server, fleet, tracked, month)
         if month is None:
             instance.wipe_assets(keys)
-            for run in own_runs:
-                instance.delete_run(run.run_id)
+            for run_id in own_runs:
+                instance.delete_run(run_id)
     print(f"{title} is removed. `mlflow gc` frees the artifacts of what MLflow has deleted.")
 
 
@@ -75,19 +75,19 @@ def _instance() -> dg.DagsterInstance:
     """Dagster's history.
 
     Raises:
-        MonthError: there is no telling which, or it is not there.
+        MonthError: it is not known which, or it is not there.
     """
-    from dagster._core.errors import DagsterHomeNotSetError, DagsterInvariantViolationError
-
     try:
         return dg.DagsterInstance.get()
-    except DagsterHomeNotSetError:
+    except dg.DagsterError as error:
         raise MonthError(
-            "DAGSTER_HOME is not set, so that Dagster's history is not known. Set it to the "
-            "folder that has it: in a checkout, export DAGSTER_HOME=$PWD/.dagster_home"
+            f"Dagster's history cannot be opened ({mask(first_line(error))}). Set DAGSTER_HOME to "
+            "the folder that has it: in a checkout, export DAGSTER_HOME=$PWD/.dagster_home"
         ) from None
-    except DagsterInvariantViolationError as error:
-        raise MonthError(f"DAGSTER_HOME has no history ({mask(str(error))}).") from None
+
+
+def _list(title: str, lines: Sequence[str]) -> None:
+    print(f"{title}:", *lines, sep="\n  ")
 
 
 def _refuse_live_runs(fleet: Fleet, runs: Sequence[dg.DagsterRun]) -> None:

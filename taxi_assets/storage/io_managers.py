@@ -137,7 +137,9 @@ class FrameIOManager(MonthlyIOManager):
 
     def store(self, asset_key: dg.AssetKey, month: Month, value: "pd.DataFrame") -> dict[str, Any]:
         """Store the frame; the metadata have its length, under Dagster's name, and a preview."""
-        shown = value.head(PREVIEW_ROWS).astype(object)
+        first = value.head(PREVIEW_ROWS).astype(object)
+        shown = first.map(lambda cell: round(cell, 3) if isinstance(cell, float) else cell)
+        shown = shown.astype(object)
         # Dagster's page leaves out rows with NaN, which JSON does not have.
         rows = shown.where(shown.notna(), None).to_dict(orient="records")
         return super().store(asset_key, month, value) | {
