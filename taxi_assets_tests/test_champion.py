@@ -61,108 +61,97 @@ def judged(of: int, lookup: float = 9.0, failed: str = "", **models: Any) -> dic
     }
 
 
-def part(rmse: float, trips: int = 50_000, error: float = 0.0) -> dict[str, float]:
-    return {"rmse": rmse, "trips": trips, "rmse_standard_error": error}
+def part(rmse: float, trips: int = 50_000) -> dict[str, float]:
+    return {"rmse": rmse, "trips": trips}
 
 
 # ---- The rule
 
-BEFORE = scored(6.0, night=part(5.0))
+BEFORE = scored(6.0, airport=part(5.0), night=part(5.0))
 COVERAGE_OFF = scored(6.0, coverage=0.7)
-OLD_FIGURES = {"rmse": 5.3, "trips": 50_000}
-TWO_PARTS = {"airport": part(5.0), "night": part(5.0)}
 
 
 @pytest.mark.parametrize(
-    ("challenger", "said", "more"),
+    ("challenger", "reason", "more"),
     [
-        (scored(5.97), "", {}),
-        (scored(5.9701), "has RMSE 5.970, 0.5% less; 0.5% are asked", {}),
-        (scored(5.994), "has RMSE 5.994, 0.1% less; 0.5% are asked", {}),
-        (scored(6.6), "has RMSE 6.600, 10.0% more", {}),
-        (scored(6.6), "has RMSE 6.600, ", {"champion": scored(0.0)}),
-        (scored(5.0, coverage=0.84), "", {}),
+        (scored(5.97), None, {}),
+        (scored(5.9701), "has RMSE 5.970, not 0.5% less", {}),
+        (scored(5.0, coverage=0.84), None, {}),
         (scored(5.0, coverage=0.8401), "has a coverage of 84.0%", {}),
-        (scored(5.0, coverage=0.76), "", {}),
+        (scored(5.0, coverage=0.76), None, {}),
         (scored(5.0, coverage=0.7599), "has a coverage of 76.0%", {}),
         # A coverage that is nearer to 80 % than the champion's is no objection.
-        (scored(5.0, coverage=0.71), "", {"champion": COVERAGE_OFF}),
+        (scored(5.0, coverage=0.71), None, {"champion": COVERAGE_OFF}),
         (scored(5.0, coverage=0.90), "has a coverage of 90.0%", {"champion": COVERAGE_OFF}),
-        (scored(5.0, night=part(5.25)), "", {}),
+        (scored(5.0, night=part(5.25)), None, {}),
         (scored(5.0, night=part(5.2501)), "is worse in night, RMSE 5.250 instead of 5.000", {}),
+        (scored(5.0, rush=part(9.0)), None, {}),
         # A segment counts from 2,000 trips and one in a hundred on, and hides none after it.
-        (scored(5.0, night=part(9.0, 2_000)), "", {}),
-        (scored(5.0, night=part(9.0, 2_001)), "is worse in night", {}),
-        (scored(5.0, night=part(9.0, 3_000)), "", {"trips": 300_000}),
-        (scored(5.0, night=part(9.0, 3_000)), "is worse in night", {"trips": 299_999}),
-        (
-            scored(5.0, airport=part(9.0, 2_000), night=part(9.0)),
-            "is worse in night",
-            {"champion": scored(6.0, **TWO_PARTS)},
-        ),
-        # Within two standard errors nothing is worse; earlier releases have stored none.
-        (scored(5.0, night=part(5.5, error=0.25)), "", {}),
-        (scored(5.0, night=part(5.6, error=0.3001)), "", {}),
-        (scored(5.0, night=part(5.6, error=0.2999)), "is worse in night", {}),
-        (scored(5.0, night=OLD_FIGURES), "is worse in night, RMSE 5.300 instead of 5.000", {}),
+        (scored(5.0, night=part(9.0, 2_000)), None, {}),
+        (scored(5.0, airport=part(9.0, 2_000), night=part(8.0, 2_001)),
+         "is worse in night, RMSE 8.000 instead of 5.000", {}),
+        (scored(5.0, night=part(9.0, 3_000)), None, {"trips": 300_000}),
+        (scored(5.0, night=part(9.0, 3_000)), "is worse in night, RMSE 9.000 instead of 5.000",
+         {"trips": 299_999}),
     ],
-)
+)  # fmt: skip
 def test_a_challenger_takes_over_within_the_limits_and_not_beyond(
-    challenger: dict[str, Any], said: str, more: dict[str, Any]
+    challenger: dict[str, Any], reason: str | None, more: dict[str, Any]
 ) -> None:
     given = {"trips": 100_000, "champion": BEFORE, "challenger": challenger} | more
-    found = objection(**given)
-    assert (found or "").startswith(said)
-    assert (found is None) == (said == "")
+    assert objection(**given) == reason
 
 
 ONE, TWO, OLD, AGAIN = version(1, 1), version(2, 2), version(3, 1, "linear"), version(9, 2)
-NIGHT_OFF = "the month's trips are not to be trusted (share_kept)"
+FAILED = "the month's trips failed checks (share_kept)"
+NOBODY = "no champion: no registered model of an earlier month was scored"
 
 
 @pytest.mark.parametrize(
-    ("before", "backtest", "best", "said"),
+    ("before", "backtest", "best", "sentence"),
     [
-        (None, judged(1), None, "no champion: no earlier model has been scored"),
-        (None, judged(2, boosted=scored(6.0, 8)), None,
-         "no champion: no scored model is registered"),
+        (None, judged(1), None, NOBODY),
+        (None, judged(2, boosted=scored(6.0, 8)), None, NOBODY),
         # No model is judged by a month that it has seen.
-        (None, judged(2, boosted=scored(1.0, 2)), None,
-         "no champion: no scored model is registered"),
+        (None, judged(2, boosted=scored(1.0, 2)), None, NOBODY),
         (TWO, judged(2, boosted=scored(1.0, 1)), TWO,
-         "kept boosted 2023-02, which has seen the month"),
+         "boosted 2023-02 stays: it was trained on this month"),
         # The first champion is the best that beats the lookup table.
         (None, judged(2, boosted=scored(6.0, 1), linear=scored(5.9, 3)), OLD,
          "the first champion is linear 2023-01, RMSE 5.900 minutes, coverage 80.0%"),
-        (None, judged(2, boosted=scored(6.0, 1), lookup=6.001), ONE,
-         "the first champion is boosted 2023-01, RMSE 6.000 minutes, coverage 80.0%"),
+        (None, judged(2, boosted=scored(6.0, 1, 0.7), linear=scored(6.1, 3), lookup=6.001), ONE,
+         "the first champion is boosted 2023-01, RMSE 6.000 minutes, coverage 70.0%"),
         (None, judged(2, boosted=scored(6.0, 1), lookup=6.0), None,
-         "no champion: boosted 2023-01, RMSE 6.000 minutes, is no better than a lookup table, "
+         "no champion: boosted 2023-01, RMSE 6.000 minutes, is no better than the lookup table, "
          "6.000"),
         # A month whose trips are not right promotes nobody.
         (None, judged(3, boosted=scored(5.0, 2), failed="share_kept"), None,
-         f"no champion: {NIGHT_OFF}"),
+         f"no champion: {FAILED}"),
         (ONE, judged(3, boosted=scored(5.0, 2), failed="share_kept"), ONE,
-         f"kept boosted 2023-01, RMSE 5.600 minutes; {NIGHT_OFF}"),
+         f"boosted 2023-01 stays, RMSE 5.600 minutes; {FAILED}"),
         (ONE, judged(2, boosted=scored(5.6, 1)), ONE,
-         "kept boosted 2023-01, RMSE 5.600 minutes; nobody challenges it"),
+         "boosted 2023-01 stays, RMSE 5.600 minutes; there is no challenger"),
         (ONE, judged(3, boosted=scored(5.59, 2), linear=scored(6.16, 3)), ONE,
-         "kept boosted 2023-01, RMSE 5.600 minutes; boosted 2023-02 has RMSE 5.590, 0.2% less; "
-         "0.5% are asked; linear 2023-01 has RMSE 6.160, 10.0% more"),
+         "boosted 2023-01 stays, RMSE 5.600 minutes; boosted 2023-02 has RMSE 5.590, not 0.5% "
+         "less; linear 2023-01 has RMSE 6.160, not 0.5% less"),
+        # Of two that may take over the better one does; if the best may not, the second does.
         (ONE, judged(3, boosted=scored(5.0, 2), linear=scored(4.9, 3)), OLD,
          "linear 2023-01 takes over from boosted 2023-01: RMSE 4.900 instead of 5.600 minutes, "
          "12.5% less, coverage 80.0%"),
-        (ONE, judged(3, boosted=scored(5.0, 2), linear=scored(4.9, 3, 0.9)), TWO,
+        (ONE, judged(3, boosted=scored(4.9, 2), linear=scored(5.0, 3)), TWO,
+         "boosted 2023-02 takes over from boosted 2023-01: RMSE 4.900 instead of 5.600 minutes, "
+         "12.5% less, coverage 80.0%"),
+        (ONE, judged(3, boosted=scored(5.0, 2, 0.81), linear=scored(4.9, 3, 0.9)), TWO,
          "boosted 2023-02 takes over from boosted 2023-01: RMSE 5.000 instead of 5.600 minutes, "
-         "10.7% less, coverage 80.0%"),
+         "10.7% less, coverage 81.0%"),
     ],
 )  # fmt: skip
 def test_a_month_decides(
-    before: Version | None, backtest: dict[str, Any], best: Version | None, said: str
+    before: Version | None, backtest: dict[str, Any], best: Version | None, sentence: str
 ) -> None:
     unseen = None if before is None or str(before.month) >= backtest["month"] else scored(5.6)
     decision = decide(Decision("", before=before), backtest, [ONE, TWO, OLD], unseen)
-    assert (decision.before, decision.champion, decision.decision) == (before, best, said)
+    assert (decision.before, decision.champion, decision.decision) == (before, best, sentence)
 
 
 def test_the_newest_of_its_month_and_family_challenges_and_never_an_older_one() -> None:
@@ -171,7 +160,7 @@ def test_the_newest_of_its_month_and_family_challenges_and_never_an_older_one() 
         backtest = judged(3, boosted=scored(5.0, run))
         assert decide(begun, backtest, versions, BEFORE).champion == best
     gone = decide(begun, judged(3, boosted=scored(5.0, 9)), [ONE, TWO, OLD], BEFORE)
-    assert gone.decision.endswith("nobody challenges it")
+    assert gone.decision.endswith("there is no challenger")
 
 
 def test_a_champion_keeps_since_when_and_how_it_did_beside_the_lookup_table() -> None:
@@ -187,26 +176,17 @@ def test_a_champion_keeps_since_when_and_how_it_did_beside_the_lookup_table() ->
         assert stored["champion"] | {"since": "2023-03", "ratio": 0.5} == stored["champion"]
 
 
-def of_month(ratio: float | None, of: Version | None = ONE) -> dict[str, Any]:
-    return {"before": of and replace(of, ratio=0.5).to_json(), "relative_rmse": ratio}
-
-
 @pytest.mark.parametrize(
-    ("ratios", "passed"),
-    [((1.0, 1.0, 1.11), True), ((1.0, 1.1001, 1.1001), False), ((1.11, 1.0, 1.11), False),
-     ((1.11, 1.0999, 1.0999), True), ((1.11, 1.0, 1.0, 1.11), True),
-     ((1.1, 1.1, 1.1), True)],
-)  # fmt: skip
-def test_a_model_decays_in_two_of_three_months(ratios: tuple[float, ...], passed: bool) -> None:
-    now, *earlier = [of_month(0.5 * ratio) for ratio in reversed(ratios)]
-    assert model_checks.model_decays(now, earlier).passed == passed
-
-
-def test_only_months_that_judged_the_champion_speak_of_its_decay() -> None:
-    others = [of_month(5.0, TWO), of_month(None, None)]
-    assert model_checks.model_decays(of_month(0.5), others).passed
-    for nobody in (of_month(None), of_month(0.5, None)):
-        assert model_checks.model_decays(nobody, others).metadata["judged"].value is False
+    ("ratio", "now", "passed"),
+    [(0.5, 0.55, True), (0.5, 0.5501, False), (None, 0.9, True), (0.5, None, True)],
+)
+def test_a_model_decays_beyond_a_tenth(
+    ratio: float | None, now: float | None, passed: bool
+) -> None:
+    month = Decision("2023-03", before=replace(ONE, ratio=ratio), relative_rmse=now).to_json()
+    assert model_checks.model_decays(month).passed == passed
+    judged = model_checks.model_decays(month).metadata["judged"].value
+    assert judged == (None not in (ratio, now))
 
 
 # ---- MLflow's alias: months in any order, deaths between any two writes, people
@@ -236,7 +216,7 @@ class Year:
         self.client, self.champions = self.server.client, champions.Champions(self.server, "green")
         self.files: dict[int, dict[str, Any]] = {}
         self.begun: list[Any] = []
-        self.told: list[str] = []
+        self.told = ""
         self.shown: list[str] = []
         self.written: list[tuple[str, ...]] = []
         self.unreadable: set[int] = set()
@@ -356,7 +336,6 @@ def year(tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> Year
 
 
 LEFT = "the alias stays at version {}, which somebody has chosen"
-DELETED = "the pinned version was deleted, and its pin (by hand) with it"
 PIN, UNPIN = "command --pin", "command --unpin"
 PINNED = f"make 1 2; {PIN}; train 1; make 3"
 TWIN = "make 1 2; train 1; make 3"
@@ -369,6 +348,7 @@ SHUFFLED = "make 6 5 4 3 2 1"
         # Months in order move both aliases, and made again they say the same.
         ("make 1", "None None", "None None", ""),
         ("make 1 2", "1 None", "None 1", ""),
+        ("make 1 2 3", "2 1", "1 2", ""),
         ("make 1 2 3 4 5 6", "4 2", "4 4", ""),
         ("make 1 2 3; make 2 1 3", "2 1", "1 2", ""),
         # A person's choice: only the next month judges it, then it is contested like any other.
@@ -384,53 +364,36 @@ SHUFFLED = "make 6 5 4 3 2 1"
         (f"{PINNED}; command --set 2", "2 1 pinned", "1 1 pinned", ""),
         (f"make 1 2; begin 3; {PIN}; follow", "1 None pinned", "1 2",
          "the alias stays at version 1, which is pinned"),
-        # A pin goes with its version, whoever is the next champion.
-        (f"make 1 2 3; {PIN}; delete 2; make 4", "3 1", "None 3", DELETED),
-        (f"make 1 2 3; {PIN}; drop; command --set 3", "3 1", "1 2", ""),
-        (f"make 1 2 3; {PIN}; drop; {UNPIN}", "None 1", "1 2", ""),
-        # A deleted champion is followed by another, which never is its own predecessor.
-        ("make 1 2 3; delete 2; make 3", "1 None", "1 1", ""),
+        # A pinned version that is deleted leaves the pin, until somebody removes it.
+        (f"make 1 2 3; {PIN}; delete 2; make 4", "None 1 pinned", "None None pinned", ""),
+        (f"make 1 2 3; {PIN}; delete 2; make 4; {UNPIN}; make 5", "4 1", "None 4", ""),
+        # A deleted champion is followed by another.
         ("make 1 2 3; delete 2; make 4", "3 1", "None 3", ""),
         ("make 1 2; delete 1; make 3", "2 None", "None 2", ""),
-        ("make 1 2; drop; back_to 1; command --set 1", "1 None",
-         "None 1", ""),
         # A version made anew takes the champion's place, and the months' files know it there.
         ("make 1 2 3; train 2; make 3 2", "6 1", "1 6", ""),
         ("make 1 2 3; train 2; make 4", "6 1", "6 6", ""),
         ("make 1 2; die champion train 1; register 1", "6 None", "None 1", ""),
-        ("make 1 2; train 1; move 1; register 1", "1 None", "None 1", ""),
         # Whoever goes back to the older version of the same month has chosen.
         (f"{TWIN}; move 1; make 3", "1 None", "1 2", LEFT.format(1)),
         (f"{TWIN}; move 1; make 4", "3 1", "1 3 chosen", ""),
         # A month that died is followed by the next, wherever it died.
-        ("begin 1; begin 2; make 3", "2 1", "1 2", ""),
+        ("begin 1; begin 2; make 3", "2 None", "1 2", ""),
         ("make 1; die judged_through make 2; die champion make 3; make 4", "2 1", "2 2", ""),
         ("make 1; die judged_through make 2; die champion make 3; make 3", "2 1", "1 2", ""),
         ("make 1 2; begin 3; delete 2; make 4", "3 1", "1 3", ""),
         ("make 1 2; begin 3; delete 1; make 4", "2 None", "2 2", ""),
-        # So is the newest month that died when it was made again; then people may choose again.
-        (f"{SHUFFLED}; make 1 2 3 4 5; begin 6", "5 None", "4 4", ""),
-        (f"{SHUFFLED}; make 1 2 3 4 5; begin 6; make 6", "4 5", "4 4", ""),
-        (f"{SHUFFLED}; make 1 2 3 4 5; begin 6; make 7", "4 5", "4 4", ""),
-        (f"{SHUFFLED}; make 1 2 3 4 5 6; move 5; make 6", "5 5", "4 4", LEFT.format(5)),
-        # People go back and back; from a move on MLflow's page to whom the last month names.
+        # People go back and back.
         ("make 1 2 3 4 5 6; command --set 5", "5 4", "4 4", ""),
         ("make 1 2 3 4 5 6; command --set 5; command --back", "4 5", "4 4", ""),
         ("make 1 2 3 4 5 6; command --set 5; command --back; command --back", "5 4", "4 4", ""),
-        ("make 1 2 3 4 5 6; command --set 2; command --set 5; command --back; train 2; delete 2",
-         "6 5", "4 4", ""),
-        ("make 1 2; move 5; command --back", "1 5", "None 1", ""),
-        ("make 1 2 3; move 5; command --back", "1 5", "1 2", ""),
-        ("make 1 2 3 4; move 5; command --back", "2 5", "2 2", ""),
-        (f"{TWIN}; move 1; command --back", "6 1", "6 6", ""),
     ],
 )  # fmt: skip
 def test_what_months_and_people_leave(
     year: Year, steps: str, aliases: str, newest: str, told: str
 ) -> None:
     year.play(steps)
-    assert (year.aliases, year.newest) == (aliases, newest)
-    assert year.told == ([told] if told else [])
+    assert (year.aliases, year.newest, year.told) == (aliases, newest, told)
 
 
 @pytest.mark.parametrize(
@@ -444,8 +407,9 @@ def test_months_in_any_order_and_side_by_side_are_made_right_by_one_go_in_order(
 ) -> None:
     year.play(order.removesuffix("; make 6"))
     if "follow" in order:
-        assert year.told[0].endswith("meanwhile: make champion and predictions again, in the order "
-                                     "of the months")  # fmt: skip
+        assert year.told.endswith(
+            "meanwhile: make champion and predictions again, in the order of the months"
+        )
     year.play("make 6")
     year.play("make 1 2 3 4 5 6")
     assert dict(sorted(year.serving.items())) == IN_ORDER
@@ -453,38 +417,33 @@ def test_months_in_any_order_and_side_by_side_are_made_right_by_one_go_in_order(
     assert year.aliases.startswith("4 ")
 
 
-@pytest.mark.parametrize(
-    "write", ["promoted", "previous_champion", "champion", "followed", "judged_through"]
-)
+@pytest.mark.parametrize("write", ["previous_champion", "champion", "judged_through"])
 @pytest.mark.parametrize("then", ["make 2 3 4", "make 3 4", "make 4"])
 def test_months_that_die_before_a_write_are_finished_by_themselves_or_by_the_next(
     year: Year, write: str, then: str
 ) -> None:
     """Two months that follow each other, both of which move the alias."""
     year.play(f"make 1; die {write} make 2; die {write} make 3; {then}")
-    is_first_lost = (write, then) == ("promoted", "make 4")
-    assert (year.newest, year.aliases) == ("2 2", "2 None" if is_first_lost else "2 1")
+    # The alias may never have been at version 1.
+    has_first_served = write != "champion" or then == "make 2 3 4"
+    assert (year.newest, year.aliases) == ("2 2", "2 1" if has_first_served else "2 None")
     files = dict(year.files)
     year.play("make 1 2 3 4")
     assert year.files == files
 
 
-@pytest.mark.parametrize(
-    ("steps", "month"), [("die nothing make 3", 3), ("begin 3; die nothing make 4", 4)]
-)
-def test_tags_and_aliases_are_written_in_this_order(year: Year, steps: str, month: int) -> None:
-    """The version is tagged by the month that promotes it, not by one that goes on from a death."""
-    year.play(f"make 1 2; {steps}")
-    promoted = [("promoted", f"2023-03: {year.files[3]['decision']}")] if month == 3 else []
+def test_tags_and_aliases_are_written_in_this_order(year: Year) -> None:
+    year.play("make 1 2; die nothing make 3")
     assert year.written == [
-        *promoted, ("previous_champion", "1"), ("champion", "2"), ("followed", "2"),
-        ("judged_through", f"2023-0{month}"),
+        ("previous_champion", "1"), ("champion", "2"), ("judged_through", "2023-03"),
     ]  # fmt: skip
 
 
-def test_a_pin_and_a_champion_that_cannot_be_read_are_said(year: Year) -> None:
+def test_a_champion_that_cannot_be_read_is_followed_by_another_unless_it_is_pinned(
+    year: Year,
+) -> None:
     year.play("make 1 2 3")
-    year.unreadable = {2}
+    year.unreadable = {2, 3}
     year.play("make 4")
     assert year.files[4]["before"] is None
     assert year.files[4]["decision"] == (
@@ -493,8 +452,15 @@ def test_a_pin_and_a_champion_that_cannot_be_read_are_said(year: Year) -> None:
     )
     assert year.aliases == "3 2"
     year.play("command --pin --why audit; make 5")
-    assert (year.files[5]["pinned"], year.aliases) == ("audit", "3 2 pinned")
-    assert year.files[5]["decision"].endswith("; it is pinned (audit)")
+    assert (year.newest, year.aliases) == ("None 3 pinned", "3 2 pinned")
+    assert year.files[5]["decision"] == (
+        "the champion cannot be read (green 3 cannot be read); no champion: the alias is pinned "
+        "(audit)"
+    )
+    year.unreadable = set()
+    year.play("make 6")
+    assert (year.newest, year.files[6]["pinned"]) == ("3 3 pinned", "audit")
+    assert year.files[6]["decision"].endswith("; the alias is pinned (audit)")
 
 
 @pytest.mark.parametrize("months", ["2 3 4", "3", "5 6"])
@@ -513,11 +479,11 @@ def test_a_strange_registry_is_an_error_in_whatever_order_months_are_made_again(
 
 
 def test_where_the_versions_are_lost_all_months_are_made_again(year: Year) -> None:
-    year.play("make 1 2 3; rename; train 4")
+    year.play("make 1 2 3; rename")
     with pytest.raises(TrackingError, match="was renamed or deleted, or MLFLOW_TRACKING_URI leads"):
-        year.make(5)
+        year.make(4)
     year.play("train 1; make 1; train 2; make 2; train 3; make 3")
-    assert year.files[3]["champion"]["month"] == "2023-01"
+    assert (year.serving, year.aliases) == ({1: None, 2: 1, 3: 2}, "2 1")
 
 
 def test_somebody_elses_version_serves_if_it_is_chosen_and_is_left_as_it_is(year: Year) -> None:
@@ -534,20 +500,6 @@ def test_somebody_elses_version_serves_if_it_is_chosen_and_is_left_as_it_is(year
     theirs = year.client.create_model_version(NAME, "elsewhere", run_id=year.runs[7])
     year.register(7)
     assert year.client.get_model_version(NAME, theirs.version).tags == {}
-
-
-def test_an_earlier_releases_record_is_followed_and_its_pin_named_once(year: Year) -> None:
-    year.play("make 1 2 3 4 5 6")
-    year.client.delete_registered_model_tag(NAME, "judged_through")
-    old = {"version": 4, "judged_through": "2023-06", "pinned": True}
-    year.client.set_registered_model_tag(NAME, "champion", json.dumps(old))
-    year.files = {month: of | {"pinned": False} for month, of in year.files.items()}
-    year.play("make 1 2 3 4 5")
-    assert year.told == []
-    year.play("make 6")
-    assert year.told[0].endswith("again: taxi-assets champion --fleet green --pin")
-    year.play("make 6")
-    assert (year.told, year.serving, year.aliases) == ([], IN_ORDER, "4 2")
 
 
 # ---- The command
@@ -643,7 +595,7 @@ def test_a_month_whose_trips_are_not_right_judges_nobody(
     assert stored(own_source, 3, "backtest")["failed_checks"] == ["share_kept"]
     february, march = (stored(own_source, month) for month in (2, 3))
     assert march["champion"]["version"] == february["champion"]["version"]
-    assert NIGHT_OFF in march["decision"]
+    assert FAILED in march["decision"]
 
 
 @pytest.mark.after_three_months

@@ -1,4 +1,4 @@
-"""Which model serves: models of earlier months on this month's trips, and what the best says."""
+"""Which model serves: earlier months' models on this month's trips, and the champion's answers."""
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -7,7 +7,7 @@ import dagster as dg
 
 from taxi_assets.checks import data as data_checks
 from taxi_assets.checks import model as model_checks
-from taxi_assets.durations.predictions import no_predictions, predict_trips
+from taxi_assets.durations.predictions import predict_trips
 from taxi_assets.errors import MonthError
 from taxi_assets.reports import plots
 from taxi_assets.reports.plot_files import PlotFiles
@@ -21,20 +21,27 @@ from taxi_assets.tracking.runs import Tracking
 from taxi_assets.tracking.versions import UnusableVersionError, load_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import pandas as pd
 
-    from taxi_assets.durations.backtest import HeldOutMonth
+    from taxi_assets.durations.backtest import HeldOutTrips
     from taxi_assets.reports.plotter import Plotter
 
 
 @contextmanager
-def held_out(_context: MonthContext) -> "Iterator[HeldOutMonth]":
-    """The month's trips, and what models say of them, which the three assets share."""
-    from taxi_assets.durations.backtest import HeldOutMonth
+def held_out(_context: MonthContext) -> "Iterator[Callable[[pd.DataFrame], HeldOutTrips]]":
+    """Makes ``HeldOutTrips`` of the month's trips, once for the three assets that share them."""
+    from taxi_assets.durations.backtest import HeldOutTrips
 
-    yield HeldOutMonth()
+    made: list[HeldOutTrips] = []
+
+    def of(cleaned_trips: "pd.DataFrame") -> HeldOutTrips:
+        if not made:
+            made.append(HeldOutTrips(cleaned_trips))
+        return made[0]
+
+    yield of
 
 
 @monthly_asset(
@@ -52,36 +59,34 @@ def backtest(
     storage: dg.ResourceParam[Storage],
     mlflow: dg.ResourceParam[Tracking],
     plotter: "Plotter",
-    held_out: "HeldOutMonth",
+    held_out: "Callable[[pd.DataFrame], HeldOutTrips]",
 ) -> "dg.MaterializeResult[dict[str, Any]]":
-    """Every family's newest model of earlier months, on all trips of this month: the truth.
+    """Metrics of each family's newest earlier model on all trips of this month, unseen by it.
 
     Look at `boosted_rmse` and `linear_rmse`; then at how many trips the intervals held. *Plots*,
     beside *Table*, draws them over the months.
     """
-    trips = held_out.trips(cleaned_trips)
+    trips = held_out(cleaned_trips)
     earlier = earlier_models(storage, context.fleet, context.month, context.load, context.report)
     models = {name: {**model.describe(), **model.score(trips)} for name, model in earlier.items()}
     drawn = plotter.draw(plots.backtest_plots(models, context.title))
     for model in models.values():
         if model["mlflow_run_id"] is not None:
             mlflow.log_backtest(context, model["mlflow_run_id"], model)
-    failed = context.failed_checks(data_checks.CORRECTNESS)
     metrics = {
         "month": str(context.month),
         "trips": trips.trips,
-        "failed_checks": failed,
+        "failed_checks": context.failed_checks(data_checks.CORRECTNESS),
         "models": models,
     }
     plot_files = PlotFiles(storage, context.fleet, context.month)
     context.when_stored(lambda: plot_files.add(drawn()))
     rmses = {name: model["rmse"] for name, model in models.items()}
-    best = sorted(rmses, key=rmses.__getitem__)[:2]
-    said = ", ".join(f"{name} {rmses[name]:.3f}" for name in best)
+    two_best = [f"{name} {rmses[name]:.3f}" for name in sorted(rmses, key=rmses.__getitem__)[:2]]
     return dg.MaterializeResult(
         value=metrics,
         metadata={
-            "summary": f"RMSE {said}" if models else "there is no earlier model to score",
+            "summary": f"RMSE {', '.join(two_best)}" if models else "no earlier model to score",
             **{f"{name}_rmse": rmse for name, rmse in rmses.items()},
             "trips": trips.trips,
             "metrics": dg.MetadataValue.json(metrics),
@@ -109,7 +114,7 @@ def champion(
     backtest: "dict[str, Any]",
     storage: dg.ResourceParam[Storage],
     mlflow: dg.ResourceParam[Tracking],
-    held_out: "HeldOutMonth",
+    held_out: "Callable[[pd.DataFrame], HeldOutTrips]",
 ) -> "dg.MaterializeResult[dict[str, Any]]":
     """The registered version that serves from this month on, and why.
 
@@ -127,17 +132,14 @@ def champion(
         context.month,
         standing.judged_through,
     )
-    decision = champions.judge(standing, backtest, decided, held_out.trips(cleaned_trips))
+    decision = champions.judge(standing, backtest, decided, held_out(cleaned_trips))
 
     def follow() -> dict[str, str]:
         told = champions.follow(standing, decision)
-        for line in told:
-            context.report(line)
-        return {"aliases": "; ".join(told)} if told else {}
+        return {"aliases": told} if told else {}
 
     context.when_stored(follow)
     stored = decision.to_json()
-    earlier = [of for name, of in reversed(decided.items()) if name < decision.month]
     return dg.MaterializeResult(
         value=stored,
         metadata={
@@ -148,7 +150,7 @@ def champion(
         },
         # What MLflow says is no declared input that Dagster could derive a version from.
         data_version=data_version(stored),
-        check_results=[model_checks.model_decays(stored, earlier)],
+        check_results=[model_checks.model_decays(stored)],
     )
 
 
@@ -163,32 +165,29 @@ def predictions(
     cleaned_trips: "pd.DataFrame",
     champion: "dict[str, Any]",
     mlflow: dg.ResourceParam[Tracking],
-    held_out: "HeldOutMonth",
+    held_out: "Callable[[pd.DataFrame], HeldOutTrips]",
 ) -> "dg.MaterializeResult[pd.DataFrame]":
-    """What the champion of the months before says of each kept trip: minutes and their bounds.
+    """The answers of the months before's champion for each kept trip: minutes and their bounds.
 
-    Look at which version it was. *Plots*, beside *Table*, draws `mean_minutes` over the
-    months.
+    Look at `model_version`. *Plots*, beside *Table*, draws `mean_minutes` over the months.
     """
-    serving = champion["before"]
-    trips = len(cleaned_trips)
+    serving, trips = champion["before"], held_out(cleaned_trips)
     if serving is None:
         return dg.MaterializeResult(
-            value=no_predictions(trips),
-            metadata={"summary": f"no earlier champion: {trips:,} trips empty"},
+            value=predict_trips(trips.cell_of_trip, None, None),
+            metadata={"summary": f"no earlier champion: {trips.trips:,} trips empty"},
         )
     try:
         served = load_version(mlflow.server, context.fleet.name, serving["version"])
     except UnusableVersionError as error:
         making = context.command("champion", "predictions")
-        raise MonthError(f"{error} Have the champion found anew: {making}") from None
-    asked = held_out.trips(cleaned_trips)
-    answers = asked.ask(serving["mlflow_run_id"], served.answer_cells)
-    predicted = predict_trips(asked.cell_of_trip, answers, serving["version"])
+        raise MonthError(f"{error} Make the champion again: {making}") from None
+    answers = trips.ask(serving["mlflow_run_id"], served.answer_cells)
+    predicted = predict_trips(trips.cell_of_trip, answers, serving["version"])
     return dg.MaterializeResult(
         value=predicted,
         metadata={
-            "summary": f"{trips:,} trips, by {serving['family']} {serving['month']}",
+            "summary": f"{trips.trips:,} trips, by {serving['family']} {serving['month']}",
             "mean_minutes": float(predicted["minutes"].mean()),
             "model_version": serving["version"],
         },

@@ -33,11 +33,11 @@ Answers = tuple["NDArray[np.float64]", "NDArray[np.float64]", "NDArray[np.float6
 
 
 class HeldOutTrips:
-    """A month's trips, to score models on that have not seen them.
+    """A month's trips, on which models are scored that have not seen them.
 
     Attributes:
         trips: their number.
-        cells: those that are met, in order, see ``answers.number``.
+        cells: the distinct cells of the trips, in order, see ``inference.number``.
         cell_of_trip: where each trip's cell is among them.
     """
 
@@ -49,7 +49,7 @@ class HeldOutTrips:
         self._sums = add_up(self.cell_of_trip, size, self._actual)
         self._squares = add_up(self.cell_of_trip, size, self._actual, self._actual)
         self._segments = _segments(self.cells, self._counts)
-        self._known: dict[str, Answers] = {}
+        self._answers: dict[str, Answers] = {}
 
     def ask(self, run_id: str, answer: "Callable[[Cells], Answers]") -> Answers:
         """What a model says of the cells; a model that was asked before is not asked again.
@@ -58,9 +58,9 @@ class HeldOutTrips:
             run_id: of the MLflow run that trained the model.
             answer: asks it.
         """
-        if run_id not in self._known:
-            self._known[run_id] = answer(self.cells)
-        return self._known[run_id]
+        if run_id not in self._answers:
+            self._answers[run_id] = answer(self.cells)
+        return self._answers[run_id]
 
     def score(
         self,
@@ -77,8 +77,8 @@ class HeldOutTrips:
             ``rmse``, ``mae``, ``bias`` (predicted less actual) and ``p90_error`` (90 % quantile of
             the absolute error), in minutes; ``within_5_minutes``, a share; ``interval_coverage``
             (share of the trips within their interval), ``interval_width`` (mean, minutes) and
-            ``interval_coverage_by_bin`` of the predicted duration, all None without an interval;
-            and ``segments``, with ``trips``, ``rmse``, its ``rmse_standard_error``, and ``bias``.
+            ``interval_coverage_by_bin`` (share by fifth of the predicted duration), all None
+            without an interval; and ``segments``, each with ``trips``, ``rmse`` and ``bias``.
         """
         import numpy as np
 
@@ -88,9 +88,8 @@ class HeldOutTrips:
         absolute = minutes[self.cell_of_trip]
         absolute -= self._actual
         np.abs(absolute, out=absolute)
-        fourth = add_up(self.cell_of_trip, len(self.cells), *[absolute] * 4)
         metrics: dict[str, Any] = {
-            "rmse": float(np.sqrt(max(0.0, squared.sum()) / self.trips)),
+            "rmse": sqrt(max(0.0, squared.sum()) / self.trips),
             "mae": float(absolute.mean()),
             "bias": float(error.sum() / self.trips),
             "within_5_minutes": float((absolute <= CLOSE).mean()),
@@ -102,11 +101,13 @@ class HeldOutTrips:
         if bounds is not None:
             metrics |= self._coverage(minutes, *bounds)
         metrics["segments"] = {
-            name: _segment(
-                *(float(sums[chosen].sum()) for sums in (self._counts, error, squared, fourth))
-            )
+            name: {
+                "trips": int(trips),
+                "rmse": sqrt(max(0.0, squared[chosen].sum()) / trips),
+                "bias": float(error[chosen].sum() / trips),
+            }
             for name, chosen in self._segments.items()
-            if chosen.any()
+            if (trips := self._counts[chosen].sum())
         }
         return metrics
 
@@ -124,10 +125,9 @@ class HeldOutTrips:
         held = add_up(self.cell_of_trip, len(self.cells), inside)
         order = np.argsort(minutes, kind="stable")
         before = np.cumsum(self._counts[order]) - self._counts[order]
-        quantile_bin = np.empty(len(order), np.int64)
-        quantile_bin[order] = np.minimum(before * 5 // self.trips, 4)
-        trips = np.bincount(quantile_bin, self._counts, 5)
-        share = np.bincount(quantile_bin, held, 5) / np.maximum(trips, 1)
+        quantile_bin = before * 5 // self.trips
+        trips = np.bincount(quantile_bin, self._counts[order], 5)
+        share = np.bincount(quantile_bin, held[order], 5) / np.maximum(trips, 1)
         return {
             "interval_coverage": float(held.sum() / self.trips),
             "interval_width": float(((high - low) * self._counts).sum() / self.trips),
@@ -135,33 +135,6 @@ class HeldOutTrips:
                 float(value) if count else None for value, count in zip(share, trips, strict=True)
             ],
         }
-
-
-class HeldOutMonth:
-    """A month's trips, looked at when they are first needed, for all who need them."""
-
-    def __init__(self) -> None:
-        self._trips: HeldOutTrips | None = None
-
-    def trips(self, cleaned_trips: "pd.DataFrame") -> HeldOutTrips:
-        """The trips, which are the same whoever asks."""
-        if self._trips is None:
-            self._trips = HeldOutTrips(cleaned_trips)
-        return self._trips
-
-
-def _segment(trips: float, errors: float, squares: float, fourth_powers: float) -> dict[str, Any]:
-    """A segment's metrics from sums over its trips."""
-    square = max(0.0, squares) / trips
-    rmse = sqrt(square)
-    # Of the mean square, carried over to its root.
-    error_of_square = sqrt(max(0.0, fourth_powers / trips - square * square) / trips)
-    return {
-        "trips": int(trips),
-        "rmse": rmse,
-        "rmse_standard_error": error_of_square / (2 * rmse) if rmse else 0.0,
-        "bias": errors / trips,
-    }
 
 
 def _segments(cells: "Cells", counts: "NDArray[np.int64]") -> "dict[str, NDArray[np.bool_]]":

@@ -6,8 +6,6 @@ better. Nothing here knows MLflow: the versions and where the alias points are g
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from math import hypot
 from typing import Any, NamedTuple
 
 from taxi_assets.tlc.months import Month
@@ -27,8 +25,8 @@ COVERAGE, COVERAGE_TOLERANCE = 0.80, 0.04
 SEGMENT_SHARE, SEGMENT_TRIPS = 0.01, 2_000
 """A segment counts that has more than both: a share of the month's trips, and so many."""
 
-SEGMENT_LOSS, STANDARD_ERRORS = 0.05, 2.0
-"""How far the RMSE of a segment may rise; nor does it count within these standard errors."""
+SEGMENT_LOSS = 0.05
+"""How far the RMSE of a segment may rise."""
 
 Metrics = Mapping[str, Any]
 """What ``backtest`` stores of a model or of a month, or what ``champion`` stores of a month."""
@@ -89,16 +87,12 @@ class Standing(NamedTuple):
         previous: likewise of ``previous_champion``.
         pinned: why a person has pinned the champion; None if nobody has.
         judged_through: the newest month whose decision the aliases have followed, if any.
-        followed: the number of the version that this decision names.
-        chosen: the version that a person chose last by the command, and why.
     """
 
     champion: int | None = None
     previous: int | None = None
     pinned: str | None = None
     judged_through: str = ""
-    followed: int | None = None
-    chosen: str = ""
 
 
 class Decision(NamedTuple):
@@ -137,9 +131,8 @@ def begin(
 ) -> Decision:
     """Find whom a month's challengers have to beat.
 
-    A month that was judged before begins as it did then. A new month begins with the version that
-    the alias points to, unless the months before died before they moved the alias: then with
-    whom these have left. A person has chosen where no month has left the alias.
+    A new month begins with whom the month before left, if the alias is where months have put it,
+    and with the alias if a person has moved it. A month that is made again begins as it did then.
 
     Args:
         month: the month.
@@ -147,69 +140,35 @@ def begin(
         versions: all that are registered, in order of their numbers.
         decided: what ``champion`` has stored of this month and of earlier ones, in order of months.
     """
-    through = standing.judged_through
     alias = next((each for each in versions if each.number == standing.champion), None)
-    recall = partial(_recall, versions, alias)
-    earlier = [of for name, of in decided.items() if name < month]
-    left = recall(earlier[-1]["champion"]) if earlier else None
-    followed = [of for name, of in decided.items() if name <= through][-1:]
-    waiting = [of for name, of in decided.items() if name > through]
-    places = [of["champion"] for of in followed + waiting] + [of["before"] for of in waiting]
-    is_followed = alias is not None and alias.number == standing.followed
-    is_unmoved = alias is None or is_followed or any(map(alias.stands_for, places))
-    is_new = month > through and month not in decided
-    if is_new:
-        # A month died before it moved the alias: a new one, or the newest when it was made again.
-        begun = [of["before"] for of in waiting]
-        died = not waiting and is_followed and through in decided
-        died |= any(map(alias.stands_for, begun)) if alias else not all(map(recall, begun))
-        before = left if left is not None and (died or left == alias) else alias
-        chosen, pinned = not is_unmoved, standing.pinned if alias else None
-    else:
-        own = decided.get(month, {})
-        before = recall(own.get("before"))
-        chosen = bool(own.get("chosen")) and before != left
-        before = before if chosen else left
+    earlier = [stored["champion"] for name, stored in decided.items() if name < month]
+    left = _recall(versions, alias, earlier[-1] if earlier else None)
+    # Months that died before or after they moved the alias are not in ``judged_through`` yet.
+    followed = [stored for name, stored in decided.items() if name <= standing.judged_through]
+    waiting = [stored for name, stored in decided.items() if name > standing.judged_through]
+    places = [stored["champion"] for stored in followed[-1:] + waiting]
+    places += [stored["before"] for stored in waiting]
+    is_unmoved = alias is None or any(map(alias.stands_for, places))
+    if month in decided or month <= standing.judged_through:
+        stored = decided.get(month, {})
+        chosen = bool(stored.get("chosen"))
+        before = _recall(versions, alias, stored["before"]) if chosen else left
         # Earlier releases have stored false where nothing was pinned.
-        pinned = own.get("pinned") or None
-    return Decision(
-        month, before=before, chosen=chosen, pinned=pinned, may_move=is_new or is_unmoved
-    )
+        pinned = stored.get("pinned") or None
+        return Decision(month, None, before, chosen, pinned, may_move=is_unmoved)
+    before = left if is_unmoved and left is not None else alias
+    return Decision(month, None, before, not is_unmoved, standing.pinned)
 
 
 def _recall(
     versions: Sequence[Version], alias: Version | None, stored: Metrics | None
 ) -> Version | None:
-    """A stored champion, if its version is still there, or one that was made in its place."""
-    found = [each for each in versions if each.stands_for(stored)]
-    if stored is None or not found:
+    """A stored champion, if its version is still there, or the newest made in its place."""
+    standing = [each for each in versions if each.stands_for(stored)]
+    if stored is None or not standing:
         return None
-    same = [each for each in found if each.number == stored["version"]]
-    best = alias if alias in found else (same or found)[-1]
-    return best and replace(best, since=stored["since"], ratio=stored.get("ratio"))
-
-
-def find_previous(
-    standing: Standing, versions: Mapping[int, Version], decided: Mapping[str, Metrics]
-) -> int | None:
-    """Find the number of the version that served before the champion.
-
-    That is where the alias ``previous_champion`` points to, unless somebody has moved the alias
-    ``champion`` alone, on MLflow's pages: then it is whom the last month names.
-
-    Args:
-        standing: what MLflow says.
-        versions: all that are registered, by their numbers.
-        decided: what ``champion`` has stored, in order of months.
-    """
-    now, last = versions.get(standing.champion or 0), list(decided.values())[-1:]
-    if now is None or standing.chosen.startswith(f"version {now.number}:"):
-        return standing.previous
-    if any(now.stands_for(of["champion"]) for of in last):
-        return standing.previous
-    named = [of[entry]["version"] for of in last for entry in ("before", "champion") if of[entry]]
-    others = [number for number in named if number in versions and number != now.number]
-    return others[0] if others else standing.previous
+    version = alias if alias is not None and alias in standing else standing[-1]
+    return replace(version, since=stored["since"], ratio=stored.get("ratio"))
 
 
 def decide(
@@ -219,7 +178,7 @@ def decide(
     metrics: Metrics | None,
     unreadable: str = "",
 ) -> Decision:
-    """Hold a month's contest.
+    """Compare the champion with its challengers.
 
     Args:
         begun: what the month begins with.
@@ -230,38 +189,40 @@ def decide(
     """
     champion, ratio = None if unreadable else begun.before, None
     chosen = f"a person chose {begun.before}" if begun.before and begun.chosen else ""
-    failed = ", ".join(backtest.get("failed_checks", ()))
-    distrust = f"the month's trips are not to be trusted ({failed})" if failed else ""
+    barred = f"the alias is pinned ({begun.pinned})" if begun.pinned is not None else ""
+    if failed := ", ".join(backtest.get("failed_checks", ())):
+        barred = barred or f"the month's trips failed checks ({failed})"
     challengers = [each for each in _challengers(backtest, versions) if each[0] != champion]
     if champion is None:
-        best, said = _first(backtest, challengers, distrust)
+        best, sentence = _first(backtest, challengers, barred)
+        # Where nobody follows one that cannot be read, the alias stays.
+        best = best or begun.before
     elif metrics is None:
-        best, said = champion, f"kept {champion}, which has seen the month"
+        best, sentence = champion, f"{champion} stays: it was trained on this month"
     else:
         ratio = relative_rmse(metrics, backtest["models"])
         champion = replace(champion, ratio=ratio if champion.ratio is None else champion.ratio)
-        pinned = "" if begun.pinned is None else f"it is pinned ({begun.pinned})"
-        best, said = _contest(champion, metrics, backtest, challengers, pinned or distrust)
-    said = "; ".join(filter(None, (chosen, unreadable, said)))
-    return begun._replace(champion=best, before=champion, decision=said, relative_rmse=ratio)
+        best, sentence = _contest(champion, metrics, backtest, challengers, barred)
+    sentence = "; ".join(filter(None, (chosen, unreadable, sentence)))
+    return begun._replace(champion=best, before=champion, decision=sentence, relative_rmse=ratio)
 
 
 def _first(
     backtest: Metrics, challengers: Sequence[tuple[Version, Metrics]], barred: str
 ) -> tuple[Version | None, str]:
-    """The first champion, where there is none, and what to say of it."""
-    models = backtest["models"]
-    if not challengers:
-        scored = any(family in models for family in FAMILIES)
-        why = "no scored model is registered" if scored else "no earlier model has been scored"
-        return None, f"no champion: {why}"
+    """The first champion, where there is none, and why."""
+    if barred or not challengers:
+        return (
+            None,
+            f"no champion: {barred or 'no registered model of an earlier month was scored'}",
+        )
     best, metrics = challengers[0]
-    said = f"{best}, RMSE {metrics['rmse']:.3f} minutes"
-    if not barred and best.ratio is not None and best.ratio >= 1:
-        barred = f"{said}, is no better than a lookup table, {models[REFERENCE]['rmse']:.3f}"
-    if barred:
-        return None, f"no champion: {barred}"
-    return best, f"the first champion is {said}, coverage {metrics['interval_coverage']:.1%}"
+    described = f"{best}, RMSE {metrics['rmse']:.3f} minutes"
+    if best.ratio is not None and best.ratio >= 1:
+        lookup = backtest["models"][REFERENCE]["rmse"]
+        return None, f"no champion: {described}, is no better than the lookup table, {lookup:.3f}"
+    coverage = metrics["interval_coverage"]
+    return best, f"the first champion is {described}, coverage {coverage:.1%}"
 
 
 def _contest(
@@ -271,10 +232,10 @@ def _contest(
     challengers: Sequence[tuple[Version, Metrics]],
     barred: str,
 ) -> tuple[Version, str]:
-    """Who serves after a champion was challenged, and what to say of it."""
-    kept = f"kept {champion}, RMSE {metrics['rmse']:.3f} minutes"
+    """Who serves after a champion was challenged, and why."""
+    stays = f"{champion} stays, RMSE {metrics['rmse']:.3f} minutes"
     if barred or not challengers:
-        return champion, f"{kept}; {barred or 'nobody challenges it'}"
+        return champion, f"{stays}; {barred or 'there is no challenger'}"
     for version, scored in challengers:
         reason = objection(backtest["trips"], metrics, scored)
         if reason is None:
@@ -283,16 +244,14 @@ def _contest(
                 f"{metrics['rmse']:.3f} minutes, {1 - scored['rmse'] / metrics['rmse']:.1%} less, "
                 f"coverage {scored['interval_coverage']:.1%}"
             )
-        kept += f"; {version} {reason}"
-    return champion, kept
+        stays += f"; {version} {reason}"
+    return champion, stays
 
 
 def objection(trips: int, champion: Metrics, challenger: Metrics) -> str | None:
     """Why a challenger may not take over, by metrics on so many trips; None if it may."""
     if challenger["rmse"] > (1 - MIN_GAIN) * champion["rmse"]:
-        gain = 1 - challenger["rmse"] / champion["rmse"] if champion["rmse"] else 0.0
-        said = f"{gain:.1%} less; {MIN_GAIN:.1%} are asked" if gain > 0 else f"{-gain:.1%} more"
-        return f"has RMSE {challenger['rmse']:.3f}, {said}"
+        return f"has RMSE {challenger['rmse']:.3f}, not {MIN_GAIN:.1%} less"
     off, of_champion = (
         # Rounded, as a subtraction adds something in the sixteenth digit.
         round(abs(metrics["interval_coverage"] - COVERAGE), 9)
@@ -301,12 +260,10 @@ def objection(trips: int, champion: Metrics, challenger: Metrics) -> str | None:
     if off > COVERAGE_TOLERANCE and off >= of_champion:
         return f"has a coverage of {challenger['interval_coverage']:.1%}"
     for name, segment in challenger.get("segments", {}).items():
-        before = champion.get("segments", {}).get(name)
+        before = champion["segments"].get(name)
         if before is None or segment["trips"] <= max(SEGMENT_TRIPS, SEGMENT_SHARE * trips):
             continue
-        loss = segment["rmse"] - before["rmse"]
-        noise = hypot(*(each.get("rmse_standard_error", 0.0) for each in (segment, before)))
-        if loss > SEGMENT_LOSS * before["rmse"] and loss > STANDARD_ERRORS * noise:
+        if segment["rmse"] - before["rmse"] > SEGMENT_LOSS * before["rmse"]:
             return f"is worse in {name}, RMSE {segment['rmse']:.3f} instead of {before['rmse']:.3f}"
     return None
 
@@ -322,15 +279,13 @@ def _challengers(backtest: Metrics, versions: Sequence[Version]) -> list[tuple[V
 
     A newer version of the same month and family takes a scored one's place, an older one never.
     """
-    month, models, found = str(backtest["month"]), backtest["models"], []
+    month, models, challengers = str(backtest["month"]), backtest["models"], []
     newest = {(each.month, each.family): each for each in versions}
+    trained = {each.run_id: each for each in versions if each.month is not None}
     for metrics in (models[family] for family in FAMILIES if family in models):
-        scored = [each for each in versions if each.run_id == metrics["mlflow_run_id"]]
-        kinds = [(each.month, each.family) for each in scored if each.month][-1:]
-        ratio = relative_rmse(metrics, models)
-        found += [
-            (replace(newest[kind], since=month, ratio=ratio), metrics)
-            for kind in kinds
-            if str(kind[0]) < month
-        ]
-    return sorted(found, key=lambda one: float(one[1]["rmse"]))
+        scored = trained.get(metrics["mlflow_run_id"])
+        if scored is not None and str(scored.month) < month:
+            version = newest[scored.month, scored.family]
+            ratio = relative_rmse(metrics, models)
+            challengers.append((replace(version, since=month, ratio=ratio), metrics))
+    return sorted(challengers, key=lambda one: float(one[1]["rmse"]))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from taxi_assets.checks.thresholds import DECAY_MONTHS, EARLIER_MONTHS
+from taxi_assets.checks.thresholds import EARLIER_MONTHS
 from taxi_assets.durations.drift import Profile, parse_profile
 from taxi_assets.errors import NotStoredError, UnusableValueError, command
 from taxi_assets.storage.files import Storage
@@ -81,14 +81,14 @@ def stored_decisions(
         load: loads one.
         report: takes a sentence of each that cannot be read.
         until: the last month that is asked for; None if all are.
-        through: the newest month that the aliases have followed: of the months up to it only the
-            last few are given.
+        through: the newest month that the aliases have followed; of the months up to it only the
+            last three are given.
     """
     stored = stored_months(storage, fleet, "champion")
     months = [month for month in stored if until is None or month <= until]
     waiting = sum(str(month) > through for month in months)
     found = {}
-    for month in months[-max(waiting + 1, DECAY_MONTHS) - 1 :]:
+    for month in months[-waiting - 3 :]:
         try:
             found[str(month)] = load("champion", month)
         except (NotStoredError, UnusableValueError) as error:

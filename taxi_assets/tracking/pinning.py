@@ -4,10 +4,9 @@ To choose a version moves MLflow's alias, as MLflow's pages do; a pin keeps mont
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 
-from taxi_assets.durations.promotion import Metrics, Standing, Version, find_previous
 from taxi_assets.errors import MonthError
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.io_managers import load_stored
@@ -45,35 +44,26 @@ def choose_champion(
         MonthError: there is no such version, or none that could be pinned.
     """
     champions = Champions(server, fleet.name)
-    decided = stored_decisions(
-        storage, fleet, partial(load_stored, storage, fleet), partial(print, file=sys.stderr)
-    )
     versions = {each.number: each for each in registered_versions(server, fleet.name)}
     standing = champions.standing()
     if back:
-        number = find_previous(standing, versions, decided)
-        if number not in versions:
+        number = standing.previous
+        if number is None:
             raise MonthError(f"No version of {fleet.name} has served before this one.")
-    if number is not None and number not in versions:
-        there = ", ".join(map(str, versions)) or "none"
-        raise MonthError(f"The {fleet.name} model has no version {number}; there are: {there}.")
     if number is not None:
+        if number not in versions:
+            there = ", ".join(map(str, versions)) or "none"
+            raise MonthError(f"The {fleet.name} model has no version {number}; there are: {there}.")
         champions.choose(number, why)
-    elif standing.champion is None and (pin or (pin is False and standing.pinned is None)):
+    elif pin is not None and (standing.champion, standing.pinned) == (None, None):
         raise MonthError(f"No version of {fleet.name} serves, so there is none to pin.")
     if pin is not None:
         champions.pin(why if pin else None)
-    yield from _shown(champions.standing(), versions, decided)
-
-
-def _shown(
-    standing: Standing, versions: Mapping[int, Version], decided: Mapping[str, Metrics]
-) -> Iterator[str]:
-    """How things stand, and how they came to."""
-    before = find_previous(standing, versions, decided)
-    for name, number in (("champion", standing.champion), ("previous", before)):
-        told = "none" if number is None else f"version {number}, {versions.get(number)}"
-        yield f"{name}  {told}"
+    standing = champions.standing()
+    for alias, shown in (("champion", standing.champion), ("previous", standing.previous)):
+        yield f"{alias}  {'none' if shown is None else f'version {shown}, {versions.get(shown)}'}"
     if standing.pinned is not None:
         yield f"pinned    {standing.pinned}"
-    yield from [f"  {month}  {of['decision']}" for month, of in decided.items()][-SHOWN:]
+    load = partial(load_stored, storage, fleet)
+    decided = stored_decisions(storage, fleet, load, partial(print, file=sys.stderr))
+    yield from [f"  {month}  {stored['decision']}" for month, stored in decided.items()][-SHOWN:]

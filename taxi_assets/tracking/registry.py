@@ -55,10 +55,12 @@ class Registry:
 
         The tag ``rmse`` comes last: a version without it has not taken its place yet.
         """
-        found = self.client.search_model_versions(f"name = '{self.name}' and run_id = '{run_id}'")
+        registered = self.client.search_model_versions(
+            f"name = '{self.name}' and run_id = '{run_id}'"
+        )
         kind = {"month": str(month), "family": family}
         # Somebody else may have registered the run's model, too.
-        ours = [one for one in found if kind.items() <= one.tags.items()]
+        ours = [one for one in registered if kind.items() <= one.tags.items()]
         version = str(ours[0].version) if ours else self._create(run_id, model_id, kind, rmse)
         if not ours or "rmse" not in ours[0].tags:
             self._succeed(version, kind)
@@ -71,12 +73,9 @@ class Registry:
         model = find_model(self.client, self.fleet)
         if model is None or CHAMPION not in model.aliases or PINNED in model.tags:
             return
-        champion = str(model.aliases[CHAMPION])
-        tags = self.client.get_model_version(self.name, champion).tags
-        if kind.items() <= tags.items():
+        champion = self.client.get_model_version(self.name, str(model.aliases[CHAMPION]))
+        if kind.items() <= champion.tags.items():
             self.client.set_registered_model_alias(self.name, CHAMPION, version)
-            if model.aliases.get(PREVIOUS) == version:
-                self.client.delete_registered_model_alias(self.name, PREVIOUS)
 
     def _create(self, run_id: str, model_id: str, kind: dict[str, str], rmse: float) -> str:
         from mlflow.exceptions import MlflowException
@@ -84,10 +83,10 @@ class Registry:
         try:
             self.client.create_registered_model(
                 self.name,
-                description=f"How long {self.fleet} taxi trips take in New York, in minutes: a "
-                "version for each month and family (`linear`, `boosted`). The alias `champion` "
-                "leads to the one that serves, whoever moved it; `newest_linear` and "
-                "`newest_boosted` lead to the newest month of each, judged or not.",
+                description=f"How long {self.fleet} taxi trips take in New York, in minutes. Each "
+                "month and family (`linear`, `boosted`) has a version. The alias `champion` points "
+                "to the version that serves; `newest_linear` and `newest_boosted` point to the "
+                "newest month of each family.",
             )
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
@@ -106,18 +105,12 @@ class Registry:
         return str(version.version)
 
     def point_to_newest(self, family: str) -> None:
-        """Move the alias, and look again: a newer month may have been registered meanwhile."""
-        newest = None
-        while (found := self._newest_version(family)) is not None and found != newest:
-            newest = found
-            self.client.set_registered_model_alias(self.name, NEWEST.format(family=family), found)
-
-    def _newest_version(self, family: str) -> str | None:
+        """Move a family's alias to the version of its newest month, if there is any."""
         versions = self.client.search_model_versions(
             f"name = '{self.name}'", max_results=ALL_VERSIONS
         )
         of_family = [version for version in versions if version.tags.get("family") == family]
-        if not of_family:
-            return None
-        newest = max(of_family, key=lambda one: (one.tags.get("month", ""), int(one.version)))
-        return str(newest.version)
+        if of_family:
+            newest = max(of_family, key=lambda one: (one.tags.get("month", ""), int(one.version)))
+            alias = NEWEST.format(family=family)
+            self.client.set_registered_model_alias(self.name, alias, str(newest.version))
