@@ -640,10 +640,29 @@ def test_versions_come_in_the_order_of_their_numbers_and_reading_one_leaves_no_c
     found = registered_versions(server, "green")
     assert [version.number for version in found] == [1, 2, 3, 4, 5, 6]
     assert 1_700_000_000 < found[0].created < 5_000_000_000  # Seconds since 1970.
+    for version in found:
+        asset = {"linear": "metrics", "boosted": "boosted_metrics"}[str(version.family)]
+        path = Path(settings.storage) / f"green/{asset}/{version.month}.json"
+        tags = server.client.get_model_version(NAME, str(version.number)).tags
+        assert tags["rmse"] == f"{read_json(path)['rmse']:.6f}"
     (place := tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(place))
     assert load_version(server, "green", 1) is not None
     assert list(place.iterdir()) == []
+
+
+@pytest.mark.after_three_months
+def test_a_number_that_is_used_again_is_another_model(settings: Settings) -> None:
+    """MLflow counts from 1 again where somebody has deleted the registered model."""
+    server, cells = TrackingServer(settings.tracking_uri), np.arange(48)
+    first, second = (load_version(server, "green", number) for number in (1, 2))
+    source = server.client.get_model_version(NAME, "2").source
+    server.client.delete_registered_model(NAME)
+    server.client.create_registered_model(NAME)
+    server.client.create_model_version(NAME, source)
+    again = load_version(server, "green", 1).answer_cells(cells)
+    np.testing.assert_array_equal(again, second.answer_cells(cells))
+    assert (np.array(again) != first.answer_cells(cells)).any()
 
 
 def test_a_version_whose_place_does_not_answer_is_an_outage_and_one_without_files_unusable(

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -14,6 +15,7 @@ from sklearn.feature_extraction import DictVectorizer
 from taxi_assets.checks import data, drift, model
 from taxi_assets.checks.month_checks import MonthCheck
 from taxi_assets.durations.columns import Unreadable
+from taxi_assets.runs.monthly_asset import MonthContext
 from taxi_assets.settings import Settings
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
@@ -195,6 +197,23 @@ def test_each_check_says_what_to_do() -> None:
         description = check.spec(dg.AssetKey("x"), dg.StaticPartitionsDefinition(["y"])).description
         assert description is not None
         assert "\nIf not: " in description
+
+
+def test_what_was_not_judged_is_reported_and_only_what_failed_has_failed() -> None:
+    results = {"trips_without_zone": True, "share_kept": False, "usual_durations": True}
+    reported: list[str] = []
+    context = MonthContext(
+        GREEN, MARCH, "backtest", "1",
+        dagster=SimpleNamespace(log=SimpleNamespace(info=reported.append)),  # type: ignore[arg-type]
+        loads=lambda _asset, _month: None,
+        judged=lambda _asset, check: results.get(check),
+        under_way=set,
+    )  # fmt: skip
+    assert context.failed_checks(data.CORRECTNESS) == ["share_kept"]
+    assert reported == [
+        "backtest 2023-03: no result of pickups_in_month, readable_values is on record for this "
+        "month"
+    ]
 
 
 def survey_of(folder: Path, **columns: object) -> Survey:

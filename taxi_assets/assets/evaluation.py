@@ -136,7 +136,10 @@ def champion(
 
     def follow() -> dict[str, str]:
         told = champions.follow(standing, decision)
-        return {"aliases": told} if told else {}
+        if not told:
+            return {}
+        context.report(told)
+        return {"aliases": told}
 
     context.when_stored(follow)
     stored = decision.to_json()

@@ -130,8 +130,8 @@ def usual_durations(durations: "pd.Series[float]") -> Judgement:
 
     # Counted by the second, in small numbers, as sorting millions takes five times as long.
     seconds = (durations.to_numpy(np.float32) * 60 + 0.5).astype(np.int16)
-    as_long = np.cumsum(np.bincount(seconds)) / len(seconds)
-    median, long = (np.searchsorted(as_long, [0.5, 0.95]) / 60).tolist()
+    shares = np.cumsum(np.bincount(seconds)) / len(seconds)
+    median, long = (np.searchsorted(shares, [0.5, 0.95]) / 60).tolist()
     bounds = zip((median, long), (MEDIAN_DURATION, LONG_DURATION), strict=True)
     return Judgement(
         all(low <= minutes <= high for minutes, (low, high) in bounds),

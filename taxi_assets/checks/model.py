@@ -118,12 +118,13 @@ def window_complete(
     if alone and not under_way:
         return Judgement(True, "No earlier month is stored: trained on this one alone", metrics)
     finding = f"Trained on {', '.join(trained_on)}"
-    if missing:
-        finding += f"; not stored: {', '.join(map(str, missing))}"
-    if since:
-        finding += f"; stored or changed since: {', '.join(map(str, since))}"
-    if under_way:
-        finding += f"; made by another run meanwhile: {', '.join(map(str, under_way))}"
+    for what, months in (
+        ("not stored", missing),
+        ("stored or changed since", since),
+        ("made by another run meanwhile", under_way),
+    ):
+        if months:
+            finding += f"; {what}: {', '.join(map(str, months))}"
     complete = not (missing or since or under_way)
     if not complete and command:
         finding += f". Afterwards, in order of the months: {command}"

@@ -45,7 +45,7 @@ class TrainedModel(TypedDict):
     Attributes:
         model: as fitted.
         vocabulary: of the vectorizer that it was fitted with.
-        interval: arrays of its ``answers.Interval``.
+        interval: arrays of its ``inference.Interval``.
         mlflow_run_id: of the run that recorded its training.
     """
 
