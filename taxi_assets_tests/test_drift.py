@@ -11,6 +11,7 @@ import pytest
 from taxi_assets.checks.drift import drift_from_month_before, drift_from_year_before
 from taxi_assets.durations.cleaning import clean_trips
 from taxi_assets.durations.drift import LENGTHS, Profile, distances, parse_profile, profile
+from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.stored_months import earlier_profiles, note_profile
 from taxi_assets.tlc.fleets import FLEETS
@@ -121,6 +122,23 @@ def test_profiles_are_noted_beside_the_trips_and_damaged_ones_passed_over(tmp_pa
         "the profile of 2023-02 is passed over",
         "the profile of 2022-03 is passed over",
     ]
+
+
+@pytest.mark.after_three_months
+def test_a_run_compares_each_month_with_the_one_before(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    key = dg.AssetCheckKey(dg.AssetKey(["green", "cleaned_trips"]), "drift_from_month_before")
+    (last,) = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+    february, march = (
+        profile(pd.read_parquet(Path(settings.storage) / f"green/cleaned_trips/{month}.parquet"))
+        for month in ("2023-02", "2023-03")
+    )
+    assert last.evaluation is not None
+    assert last.evaluation.partition == "2023-03-01"
+    measured = {name: last.evaluation.metadata[name].value for name in LENGTHS}
+    # Dagster's pages show three digits.
+    assert measured == pytest.approx(distances(february, march), abs=5e-4)
 
 
 def real(month: str) -> pd.DataFrame:

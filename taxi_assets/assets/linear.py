@@ -178,6 +178,8 @@ def metrics(
         value=metrics,
         metadata={
             "summary": f"RMSE {metrics['rmse']:.3f} minutes, intercept {metrics['intercept']:.2f}",
+            # What a reader looks for stands at the top.
+            "rmse": metrics["rmse"],
             **metrics,
             **tracked_run.links(),
         },
