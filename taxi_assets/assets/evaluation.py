@@ -1,4 +1,4 @@
-"""Which model serves: models of earlier months on this month's trips, and what the best says."""
+"""Which model serves: earlier months' models on this month's trips, and the champion's answers."""
 
 from contextlib import contextmanager
 from functools import partial
@@ -8,7 +8,7 @@ import dagster as dg
 
 from taxi_assets.checks import data as data_checks
 from taxi_assets.checks import model as model_checks
-from taxi_assets.durations.predictions import no_predictions, predict_trips
+from taxi_assets.durations.predictions import predict_trips
 from taxi_assets.errors import MonthError
 from taxi_assets.reports import plots
 from taxi_assets.reports.plot_files import store_plots
@@ -21,19 +21,26 @@ from taxi_assets.tracking.runs import Tracking
 from taxi_assets.tracking.versions import UnusableVersionError, load_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import pandas as pd
 
-    from taxi_assets.durations.backtest import HeldOutMonth
+    from taxi_assets.durations.backtest import HeldOutTrips
 
 
 @contextmanager
-def held_out(_context: MonthContext) -> "Iterator[HeldOutMonth]":
-    """The month's trips, and what models say of them, which the three assets share."""
-    from taxi_assets.durations.backtest import HeldOutMonth
+def held_out(_context: MonthContext) -> "Iterator[Callable[[pd.DataFrame], HeldOutTrips]]":
+    """Makes ``HeldOutTrips`` of the month's trips, once for the three assets that share them."""
+    from taxi_assets.durations.backtest import HeldOutTrips
 
-    yield HeldOutMonth()
+    made: list[HeldOutTrips] = []
+
+    def of(cleaned_trips: "pd.DataFrame") -> HeldOutTrips:
+        if not made:
+            made.append(HeldOutTrips(cleaned_trips))
+        return made[0]
+
+    yield of
 
 
 @monthly_asset(
@@ -49,14 +56,14 @@ def backtest(
     cleaned_trips: "pd.DataFrame",
     storage: dg.ResourceParam[Storage],
     mlflow: dg.ResourceParam[Tracking],
-    held_out: "HeldOutMonth",
+    held_out: "Callable[[pd.DataFrame], HeldOutTrips]",
 ) -> "dg.MaterializeResult[dict[str, Any]]":
-    """Every family's newest model of earlier months, on all trips of this month: the truth.
+    """Metrics of each family's newest earlier model on all trips of this month, unseen by it.
 
     Look at `boosted_rmse` and `linear_rmse`; then at how many trips the intervals held. *Plots*,
     beside *Table*, draws them over the months.
     """
-    trips = held_out.trips(cleaned_trips)
+    trips = held_out(cleaned_trips)
     earlier = earlier_models(storage, context.fleet, context.month, context.load, context.report)
     models = {name: model.score(trips) for name, model in earlier.items()}
     if models:
@@ -67,20 +74,18 @@ def backtest(
     for model in models.values():
         if model["mlflow_run_id"] is not None:
             mlflow.log_backtest(context, model["mlflow_run_id"], model)
-    failed = context.failed_checks(data_checks.CORRECTNESS)
     metrics = {
         "month": str(context.month),
         "trips": trips.trips,
-        "failed_checks": failed,
+        "failed_checks": context.failed_checks(data_checks.CORRECTNESS),
         "models": models,
     }
     rmses = {name: model["rmse"] for name, model in models.items()}
-    best = sorted(rmses, key=rmses.__getitem__)[:2]
-    said = ", ".join(f"{name} {rmses[name]:.3f}" for name in best)
+    two_best = [f"{name} {rmses[name]:.3f}" for name in sorted(rmses, key=rmses.__getitem__)[:2]]
     return dg.MaterializeResult(
         value=metrics,
         metadata={
-            "summary": f"RMSE {said}" if models else "there is no earlier model to score",
+            "summary": f"RMSE {', '.join(two_best)}" if models else "no earlier model to score",
             **{f"{name}_rmse": rmse for name, rmse in rmses.items()},
             "trips": trips.trips,
             "metrics": dg.MetadataValue.json(metrics),
@@ -108,7 +113,7 @@ def champion(
     backtest: "dict[str, Any]",
     storage: dg.ResourceParam[Storage],
     mlflow: dg.ResourceParam[Tracking],
-    held_out: "HeldOutMonth",
+    held_out: "Callable[[pd.DataFrame], HeldOutTrips]",
 ) -> "dg.MaterializeResult[dict[str, Any]]":
     """The registered version that serves from this month on, and why.
 
@@ -126,7 +131,7 @@ def champion(
         context.month,
         standing.judged_through,
     )
-    decision = champions.judge(standing, backtest, decided, held_out.trips(cleaned_trips))
+    decision = champions.judge(standing, backtest, decided, held_out(cleaned_trips))
 
     def follow() -> dict[str, str]:
         told = champions.follow(standing, decision)
@@ -162,32 +167,29 @@ def predictions(
     cleaned_trips: "pd.DataFrame",
     champion: "dict[str, Any]",
     mlflow: dg.ResourceParam[Tracking],
-    held_out: "HeldOutMonth",
+    held_out: "Callable[[pd.DataFrame], HeldOutTrips]",
 ) -> "dg.MaterializeResult[pd.DataFrame]":
-    """What the champion of the months before says of each kept trip: minutes and their bounds.
+    """The answers of the months before's champion for each kept trip: minutes and their bounds.
 
-    Look at which version it was. *Plots*, beside *Table*, draws `mean_minutes` over the
-    months.
+    Look at `model_version`. *Plots*, beside *Table*, draws `mean_minutes` over the months.
     """
-    serving = champion["before"]
-    trips = len(cleaned_trips)
+    serving, trips = champion["before"], held_out(cleaned_trips)
     if serving is None:
         return dg.MaterializeResult(
-            value=no_predictions(trips),
-            metadata={"summary": f"no earlier champion: {trips:,} trips empty"},
+            value=predict_trips(trips.cell_of_trip, None, None),
+            metadata={"summary": f"no earlier champion: {trips.trips:,} trips empty"},
         )
     try:
         served = load_version(mlflow.server, context.fleet.name, serving["version"])
     except UnusableVersionError as error:
         making = context.command("champion", "predictions")
-        raise MonthError(f"{error} Have the champion found anew: {making}") from None
-    asked = held_out.trips(cleaned_trips)
-    answers = asked.ask(serving["mlflow_run_id"], served.answer_cells)
-    predicted = predict_trips(asked.cell_of_trip, answers, serving["version"])
+        raise MonthError(f"{error} Make the champion again: {making}") from None
+    answers = trips.ask(serving["mlflow_run_id"], served.answer_cells)
+    predicted = predict_trips(trips.cell_of_trip, answers, serving["version"])
     return dg.MaterializeResult(
         value=predicted,
         metadata={
-            "summary": f"{trips:,} trips, by {serving['family']} {serving['month']}",
+            "summary": f"{trips.trips:,} trips, by {serving['family']} {serving['month']}",
             "mean_minutes": float(predicted["minutes"].mean()),
             "model_version": serving["version"],
         },

@@ -44,8 +44,7 @@ def raw_trips(
 ) -> "dg.MaterializeResult[FetchedMonth]":
     """The month's trip records, byte for byte as TLC published them.
 
-    Look at `records_loaded`, which *Plots*, beside *Table*, draws over the months, and at the
-    checks.
+    Look at the checks, and at `records_loaded`. *Plots*, beside *Table*, draws it over the months.
     """
     fetched, survey = fetched_months.take(context.month, context.report)
     origin = fetched.origin

@@ -12,10 +12,10 @@ from taxi_assets.tlc.months import Month
 def drift_from_month_before(
     month: Month, profile: Profile, earlier: Mapping[Month, Profile]
 ) -> Judgement:
-    """Zones, hours and durations are spread as in the month before.
+    """Zones, hours and durations are distributed as in the month before.
 
-    If not: a column was exchanged, or times were shifted, or the city has changed, as in March
-    2020. See which of the four measures it is, and compare the plots of both months.
+    If not: a column was exchanged, times were shifted, or the city has changed, as in March 2020.
+    Look which of the four measures is too far, and compare the plots of both months.
     """
     return _judge(month - 1, profile, earlier, MAX_DRIFT_IN_A_MONTH)
 
@@ -24,9 +24,9 @@ def drift_from_month_before(
 def drift_from_year_before(
     month: Month, profile: Profile, earlier: Mapping[Month, Profile]
 ) -> Judgement:
-    """Zones, hours and durations are spread much as in the same month a year before.
+    """Zones, hours and durations are distributed much as in the same month a year before.
 
-    If not: look at drift_from_month_before first; a drift that grows slowly shows here only.
+    If not: look at drift_from_month_before first. A drift that grows slowly shows only here.
     """
     return _judge(month - 12, profile, earlier, MAX_DRIFT_IN_A_YEAR)
 
@@ -36,13 +36,14 @@ def _judge(
 ) -> Judgement:
     """Compare the distances from a month before, if it is stored, with what is usual."""
     if before not in earlier:
-        finding = f"{before} is not stored to compare with"
-        return Judgement(True, finding, {"earlier_months": len(earlier)})
-    found = distances(earlier[before], profile)
-    shown = {name: name.replace("_", " ") for name in limits}
-    metrics = [f"{shown[name]} {found[name]:.3f} (up to {limits[name]:g})" for name in limits]
-    too_far = [shown[name] for name in limits if found[name] > limits[name]]
-    finding = f"Distance from {before}: {', '.join(metrics)}"
+        return Judgement(True, f"{before} is not stored to compare with", {})
+    measured = distances(earlier[before], profile)
+    described = [
+        f"{name.replace('_', ' ')} {measured[name]:.3f} (up to {limit:g})"
+        for name, limit in limits.items()
+    ]
+    too_far = [name for name, limit in limits.items() if measured[name] > limit]
+    finding = f"Distance from {before}: {', '.join(described)}"
     if too_far:
         finding += f"; too far: {', '.join(too_far)}"
-    return Judgement(not too_far, finding, found)
+    return Judgement(not too_far, finding, measured)

@@ -57,4 +57,4 @@ class MonthCheck:
 
 
 month_check = MonthCheck
-"""Makes a check of a function that returns a judgement."""
+"""Decorator of a function that returns a judgement."""

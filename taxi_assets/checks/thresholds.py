@@ -53,7 +53,7 @@ MAX_DRIFT_IN_A_MONTH = {
     "hours": 0.08,
     "durations": 0.15,
 }
-"""Distances from the month before; see ``profiles.distances``. Published months of green taxis have
+"""Distances from the month before; see ``drift.distances``. Published months of green taxis have
 up to 0.068, 0.056, 0.027 and 0.059; a clock that is an hour off has 0.097 of hours."""
 
 MAX_DRIFT_IN_A_YEAR = {

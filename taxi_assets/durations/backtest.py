@@ -33,11 +33,11 @@ Answers = tuple["NDArray[np.float64]", "NDArray[np.float64]", "NDArray[np.float6
 
 
 class HeldOutTrips:
-    """A month's trips, to score models on that have not seen them.
+    """A month's trips, on which models are scored that have not seen them.
 
     Attributes:
         trips: their number.
-        cells: those that are met, in order, see ``answers.number``.
+        cells: the distinct cells of the trips, in order, see ``inference.number``.
         cell_of_trip: where each trip's cell is among them.
     """
 
@@ -49,7 +49,7 @@ class HeldOutTrips:
         self._sums = add_up(self.cell_of_trip, size, self._actual)
         self._squares = add_up(self.cell_of_trip, size, self._actual, self._actual)
         self._segments = _segments(self.cells, self._counts)
-        self._known: dict[str, Answers] = {}
+        self._answers: dict[str, Answers] = {}
 
     def ask(self, run_id: str, answer: "Callable[[Cells], Answers]") -> Answers:
         """What a model says of the cells; a model that was asked before is not asked again.
@@ -58,9 +58,9 @@ class HeldOutTrips:
             run_id: of the MLflow run that trained the model.
             answer: asks it.
         """
-        if run_id not in self._known:
-            self._known[run_id] = answer(self.cells)
-        return self._known[run_id]
+        if run_id not in self._answers:
+            self._answers[run_id] = answer(self.cells)
+        return self._answers[run_id]
 
     def score(
         self,
@@ -77,8 +77,9 @@ class HeldOutTrips:
             ``rmse``, ``mae``, ``bias`` (predicted less actual) and ``p90_error`` (90 % quantile of
             the absolute error), in minutes; ``within_5_minutes``, a share; ``interval_coverage``
             (share of the trips within their interval), ``interval_width`` (mean, minutes) and
-            ``interval_coverage_by_bin`` of the predicted duration, all None without an interval;
-            and ``segments``, with ``trips``, ``rmse``, its ``rmse_standard_error``, and ``bias``.
+            ``interval_coverage_by_bin`` (share by fifth of the predicted duration), all None
+            without an interval; and ``segments``, each with ``trips``, ``rmse``, its
+            ``rmse_standard_error``, and ``bias``.
         """
         import numpy as np
 
@@ -90,7 +91,7 @@ class HeldOutTrips:
         np.abs(absolute, out=absolute)
         fourth = add_up(self.cell_of_trip, len(self.cells), *[absolute] * 4)
         metrics: dict[str, Any] = {
-            "rmse": float(np.sqrt(max(0.0, squared.sum()) / self.trips)),
+            "rmse": sqrt(max(0.0, squared.sum()) / self.trips),
             "mae": float(absolute.mean()),
             "bias": float(error.sum() / self.trips),
             "within_5_minutes": float((absolute <= CLOSE).mean()),
@@ -119,7 +120,7 @@ class HeldOutTrips:
         import numpy as np
         import pandas as pd
 
-        minutes, _, _ = self._known[run_id]
+        minutes, _, _ = self._answers[run_id]
         squared = self._squares - 2 * minutes * self._sums + minutes * minutes * self._counts
         pickup, _, _ = split_up(self.cells)
         trips, error = np.bincount(pickup, self._counts), np.bincount(pickup, squared)
@@ -141,10 +142,9 @@ class HeldOutTrips:
         held = add_up(self.cell_of_trip, len(self.cells), inside)
         order = np.argsort(minutes, kind="stable")
         before = np.cumsum(self._counts[order]) - self._counts[order]
-        quantile_bin = np.empty(len(order), np.int64)
-        quantile_bin[order] = np.minimum(before * 5 // self.trips, 4)
-        trips = np.bincount(quantile_bin, self._counts, 5)
-        share = np.bincount(quantile_bin, held, 5) / np.maximum(trips, 1)
+        quantile_bin = before * 5 // self.trips
+        trips = np.bincount(quantile_bin, self._counts[order], 5)
+        share = np.bincount(quantile_bin, held[order], 5) / np.maximum(trips, 1)
         return {
             "interval_coverage": float(held.sum() / self.trips),
             "interval_width": float(((high - low) * self._counts).sum() / self.trips),
@@ -152,19 +152,6 @@ class HeldOutTrips:
                 float(value) if count else None for value, count in zip(share, trips, strict=True)
             ],
         }
-
-
-class HeldOutMonth:
-    """A month's trips, looked at when they are first needed, for all who need them."""
-
-    def __init__(self) -> None:
-        self._trips: HeldOutTrips | None = None
-
-    def trips(self, cleaned_trips: "pd.DataFrame") -> HeldOutTrips:
-        """The trips, which are the same whoever asks."""
-        if self._trips is None:
-            self._trips = HeldOutTrips(cleaned_trips)
-        return self._trips
 
 
 def _segment(trips: float, errors: float, squares: float, fourth_powers: float) -> dict[str, Any]:

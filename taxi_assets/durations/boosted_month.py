@@ -8,7 +8,6 @@ from taxi_assets.durations.cleaning import DURATION, HOUR, VALIDATES
 from taxi_assets.durations.inference import BANDS, Boosted, BoostedPairs, Encoding, part
 from taxi_assets.durations.intervals import calibrate
 from taxi_assets.durations.models import ENCODING, fit_models, join, read_models
-from taxi_assets.durations.scoring import r_squared
 from taxi_assets.durations.sums import distinct
 from taxi_assets.durations.window import WEIGHT_OF_A_MONTH_AGO, Window, cells_of
 
@@ -73,6 +72,7 @@ class BoostedValidation:
     def score(self, cleaned_trips: "pd.DataFrame") -> dict[str, float]:
         """Metrics on the same rows, and under the same names, as those of the linear model."""
         import numpy as np
+        from sklearn.metrics import r2_score
 
         errors = self.actual - self.predicted
         trips = len(cleaned_trips) - len(errors)
@@ -84,7 +84,7 @@ class BoostedValidation:
             "feature_count": boosted.FEATURES,
             "rmse": square**0.5,
             "mae": float(np.abs(errors).mean()),
-            "r2": r_squared(square, float(np.var(self.actual))),
+            "r2": float(r2_score(self.actual, self.predicted)),
             "baseline_rmse": float(np.sqrt(np.mean((self.actual - training_mean) ** 2))),
         }
 

@@ -18,36 +18,29 @@ COLUMNS = {**dict.fromkeys(MINUTES, "float32"), VERSION: "category"}
 
 
 def predict_trips(
-    cell_of_trip: "NDArray[np.int32]", answers: "Sequence[NDArray[np.float64]]", version: int
+    cell_of_trip: "NDArray[np.int32]",
+    answers: "Sequence[NDArray[np.float64]] | None",
+    version: int | None,
 ) -> "pd.DataFrame":
     """Spread the answers for each distinct cell over the trips.
 
     Args:
         cell_of_trip: where each trip's cell is among the answers.
-        answers: minutes and both bounds, each of shape (cells,).
-        version: the model's.
+        answers: minutes and both bounds, each of shape (cells,); None if there is no champion.
+        version: the champion's; None likewise.
 
     Returns:
         A row for each trip, in order: ``minutes``, ``minutes_p10``, ``minutes_p90`` (float32),
-        ``model_version`` (category).
+        ``model_version`` (category); empty without a champion.
     """
     import numpy as np
     import pandas as pd
 
+    cells = [np.full(cell_of_trip.max() + 1, np.nan)] * len(MINUTES) if answers is None else answers
     columns: dict[str, Any] = {
         name: values.astype(np.float32)[cell_of_trip]
-        for name, values in zip(MINUTES, answers, strict=True)
+        for name, values in zip(MINUTES, cells, strict=True)
     }
-    codes = np.zeros(len(cell_of_trip), np.int8)
-    columns[VERSION] = pd.Categorical.from_codes(codes, [str(version)])
-    return pd.DataFrame(columns, copy=False)
-
-
-def no_predictions(trips: int) -> "pd.DataFrame":
-    """As many rows without answers, where there is no champion."""
-    import numpy as np
-    import pandas as pd
-
-    columns: dict[str, Any] = {name: np.full(trips, np.nan, np.float32) for name in MINUTES}
-    columns[VERSION] = pd.Categorical.from_codes(np.full(trips, -1, np.int8), ["0"])
+    codes = np.full(len(cell_of_trip), -1 if version is None else 0, np.int8)
+    columns[VERSION] = pd.Categorical.from_codes(codes, [str(version or 0)])
     return pd.DataFrame(columns, copy=False)

@@ -8,7 +8,7 @@ and on a full month its limit, twice the number of features, comes before conver
 """
 
 import hashlib
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from taxi_assets.durations.cleaning import FEATURES
 from taxi_assets.durations.columns import UnusableTripsError
@@ -16,6 +16,8 @@ from taxi_assets.durations.sums import TRAIN, split
 from taxi_assets.errors import MonthError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
@@ -43,7 +45,7 @@ class TrainedModel(TypedDict):
     Attributes:
         model: as fitted.
         vocabulary: of the vectorizer that it was fitted with.
-        interval: arrays of its ``answers.Interval``.
+        interval: arrays of its ``inference.Interval``.
         mlflow_run_id: of the run that recorded its training.
     """
 
@@ -51,13 +53,6 @@ class TrainedModel(TypedDict):
     vocabulary: str
     interval: "dict[str, NDArray[np.float64]]"
     mlflow_run_id: str
-
-
-class Predictor(NamedTuple):
-    """A fitted model and the vectorizer that it was fitted with."""
-
-    vectorizer: "DictVectorizer"
-    model: "LinearRegression"
 
 
 def fit_vectorizer(zone_pairs: "pd.DataFrame") -> "DictVectorizer":
@@ -85,7 +80,7 @@ def fit_model(zone_pairs: "pd.DataFrame", vectorizer: "DictVectorizer") -> "Line
         )
     trips = train["trips"].to_numpy()
     mean_durations = train["duration_sum"].to_numpy() / trips
-    features = _features(train, vectorizer)
+    features = sum(vectors[codes] for codes, vectors in _zone_vectors(train, vectorizer))
     # Several threads for so small a matrix wait for each other most of the time, for seconds where
     # another process wants the core, and their sums come out otherwise in the last digits.
     with threadpool_limits(limits=1):
@@ -133,50 +128,50 @@ def vocabulary(vectorizer: "DictVectorizer") -> str:
     return hashlib.sha256("\n".join(vectorizer.feature_names_).encode()).hexdigest()
 
 
-def bind(vectorizer: "DictVectorizer", trained: TrainedModel) -> Predictor:
-    """Put a model and its vectorizer together again.
+def bind(vectorizer: "DictVectorizer", trained: TrainedModel) -> "LinearRegression":
+    """The model, once it is sure that it was fitted with the vectorizer.
 
     Raises:
-        VocabularyError: the model was fitted with another vectorizer, or on other features than
-            ``FEATURES``.
+        VocabularyError: the model was fitted with another vectorizer.
     """
-    _check_features(vectorizer)
     if vocabulary(vectorizer) != trained["vocabulary"]:
         raise VocabularyError(
             "The model was fitted on other features than the vectorizer has, which was made anew "
             "since."
         )
-    return Predictor(vectorizer, trained["model"])
+    return trained["model"]
 
 
 def predict(
-    pairs: "pd.DataFrame", vectorizer: "DictVectorizer", model: "LinearRegression"
+    rows: "pd.DataFrame", vectorizer: "DictVectorizer", model: "LinearRegression"
 ) -> "NDArray[np.float64]":
-    """Predicted minutes for each row's zone pair; a zone unseen in training adds nothing.
+    """Predicted minutes of trips or zone pairs; a zone unseen in training adds nothing.
 
-    Raises:
-        VocabularyError: the vectorizer knows other features than ``FEATURES``.
+    It is what ``model.predict`` gives. Each zone's coefficient is looked up once, not once a row.
+
+    Args:
+        rows: with the columns of ``FEATURES``, categories of text.
+        vectorizer: that the model was fitted with.
+        model: as fitted.
+
+    Returns:
+        Shape (len(rows),).
     """
     import numpy as np
 
-    return np.asarray(model.predict(_features(pairs, vectorizer)))
+    minutes = np.full(len(rows), float(model.intercept_))
+    for codes, vectors in _zone_vectors(rows, vectorizer):
+        minutes += (vectors @ model.coef_)[codes]
+    return minutes
 
 
-def _features(pairs: "pd.DataFrame", vectorizer: "DictVectorizer") -> "csr_matrix":
-    """The pairs' feature vectors, shape (len(pairs), features)."""
-    _check_features(vectorizer)
-    # A pair's vector is the sum of its zones', of which there are few.
-    zones = [(feature, *pairs[feature].factorize()) for feature in FEATURES]
-    return sum(
-        vectorizer.transform([{feature: zone} for zone in met])[numbers]
-        for feature, numbers, met in zones
-    )
+def _zone_vectors(
+    rows: "pd.DataFrame", vectorizer: "DictVectorizer"
+) -> "Iterator[tuple[NDArray[np.intp], csr_matrix]]":
+    """Of each feature, where a row's zone is among the zones, and the zones' feature vectors.
 
-
-def _check_features(vectorizer: "DictVectorizer") -> None:
-    known = {name.partition("=")[0] for name in vectorizer.feature_names_}
-    if known != set(FEATURES):
-        raise VocabularyError(
-            f"The vectorizer was fitted on {', '.join(sorted(known))}; the features are "
-            f"{', '.join(FEATURES)} now."
-        )
+    A row's feature vector is the sum of its zones', of which there are few.
+    """
+    for feature in FEATURES:
+        codes, zones = rows[feature].factorize()
+        yield codes, vectorizer.transform([{feature: zone} for zone in zones])

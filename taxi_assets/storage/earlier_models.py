@@ -89,7 +89,7 @@ def _linear(fleet: Fleet, month: Month, load: Load) -> dict[str, EarlierModel]:
 
     vectorizer, trained = load("vectorizer", month), load("model", month)
     try:
-        model = Linear(linear_arrays(*bind(vectorizer, trained)))
+        model = Linear(linear_arrays(vectorizer, bind(vectorizer, trained)))
     except VocabularyError as error:
         assets = [f"{fleet.name}/{asset}" for asset in error.remake]
         again = command(assets, month.partition_key)

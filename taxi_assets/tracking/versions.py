@@ -30,21 +30,21 @@ def registered_versions(server: TrackingServer, fleet: str) -> list[Version]:
         TrackingError: MLflow does not do its part.
     """
     with server.explained():
-        found = server.client.search_model_versions(
+        registered = server.client.search_model_versions(
             f"name = '{registered_name(fleet)}'", max_results=ALL_VERSIONS
         )
-    return sorted(map(_as_version, found), key=lambda version: version.number)
+    return sorted(map(_as_version, registered), key=lambda version: version.number)
 
 
-def _as_version(found: "ModelVersion") -> Version:
+def _as_version(registered: "ModelVersion") -> Version:
     """What MLflow says of a version; without a month and a family if somebody else made it."""
-    month, family = None, found.tags.get("family")
+    month, family = None, registered.tags.get("family")
     with suppress(ValueError):
-        month = Month.parse(found.tags.get("month", ""))
+        month = Month.parse(registered.tags.get("month", ""))
     if month is None or family not in FAMILIES:
         month = family = None
-    created = found.creation_timestamp / 1000
-    return Version(int(found.version), month, family, found.run_id or None, created)
+    created = registered.creation_timestamp / 1000
+    return Version(int(registered.version), month, family, registered.run_id or None, created)
 
 
 def load_version(server: TrackingServer, fleet: str, number: int) -> "TripDuration":
