@@ -15,8 +15,10 @@ import dagster as dg
 import mlflow
 import pytest
 import requests
+import sqlalchemy as sa
 from mlflow.entities import Run
 from mlflow.protos.databricks_pb2 import BAD_REQUEST, RESOURCE_ALREADY_EXISTS
+from mlflow.store.db import utils
 
 from taxi_assets.definitions import build_definitions
 from taxi_assets.errors import OutageError
@@ -32,6 +34,7 @@ from taxi_assets.tracking.tracked_run import TrackedRun
 from taxi_assets_tests.conftest import (
     changed,
     latest_record,
+    read_json,
     step_failures,
     tracked_runs,
 )
@@ -182,6 +185,20 @@ def test_the_run_whose_model_is_stored_is_superseded_by_none(
     assert superseded(first) == ("false", None)
     assert superseded(last) == ("true", first.info.run_id)
     assert superseded(second)[0] == "true"
+
+
+@pytest.mark.after_three_months
+@pytest.mark.parametrize("family", ["linear", "boosted"])
+def test_a_models_run_says_how_the_model_does_on_the_next_month(
+    settings: Settings, family: str
+) -> None:
+    runs = {run.data.params["month"]: run for run in tracked_runs(settings, family)}
+    for month, later in (("2023-01", "2023-02"), ("2023-02", "2023-03")):
+        stored = read_json(Path(settings.storage) / f"green/backtest/{later}.json")
+        assert runs[month].data.tags["taxi_assets.backtest_month"] == later
+        rmse = stored["models"][family]["rmse"]
+        assert runs[month].data.metrics["backtest_rmse"] == pytest.approx(rmse)
+    assert "backtest_rmse" not in runs["2023-03"].data.metrics
 
 
 @pytest.mark.after_three_months
@@ -583,18 +600,20 @@ def test_who_is_interrupted_while_the_database_is_made_leaves_none(
 ) -> None:
     """MLflow cannot go on with a database that has a part of its tables."""
     server = TrackingServer(f"sqlite:///{tmp_path}/new.db")
+    upgrade = utils._upgrade_db
     made = []
 
-    def stop(known: mlflow.MlflowClient, **_: object) -> None:
-        path = Path(known.tracking_uri.removeprefix("sqlite:///"))
-        path.write_bytes(b"a part of it")
-        made.append(path)
-        raise KeyboardInterrupt
+    def look(engine: sa.Engine) -> None:
+        made.append(engine.url.database)
+        if len(made) == 1:
+            raise KeyboardInterrupt
+        upgrade(engine)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(mlflow.MlflowClient, "search_experiments", stop)
+    monkeypatch.setattr(utils, "_upgrade_db", look)
+    with pytest.raises(KeyboardInterrupt):
         _ = server.client
-    assert len(made) == 1
-    assert list(tmp_path.iterdir()) == [tmp_path / "new.db.lock"]
+    assert {path.name for path in tmp_path.iterdir()} == {"new.db.lock"}
     assert [each.name for each in server.client.search_experiments()] == ["Default"]
+    assert len(made) == 2
+    assert str(tmp_path / "new.db") not in made
     assert {path.name for path in tmp_path.iterdir()} == {"new.db", "new.db.lock"}
