@@ -24,7 +24,6 @@ from taxi_assets.durations.window import cells_of
 from taxi_assets.settings import Settings
 from taxi_assets.tlc.months import Month
 from taxi_assets.tracking import champions
-from taxi_assets.tracking.client import SharingClient
 from taxi_assets.tracking.registry import Registry
 from taxi_assets.tracking.server import TrackingError, TrackingServer, UnreachableTrackingError
 from taxi_assets.tracking.versions import UnusableVersionError, load_version, registered_versions
@@ -293,7 +292,7 @@ class Year:
         """Do a step that dies before a write, such as that of the alias ``champion``."""
 
         def dying(real: Callable[..., None]) -> Callable[..., None]:
-            def call(client: SharingClient, *given: str) -> None:
+            def call(client: mlflow.MlflowClient, *given: str) -> None:
                 if write in given:
                     raise KeyboardInterrupt
                 self.written.append(given[-2:])
@@ -303,8 +302,8 @@ class Year:
 
         with self.patch.context() as patched, suppress(KeyboardInterrupt):
             for name in ("registered_model_alias", "registered_model_tag", "model_version_tag"):
-                real = getattr(SharingClient, f"set_{name}")
-                patched.setattr(SharingClient, f"set_{name}", dying(real))
+                real = getattr(mlflow.MlflowClient, f"set_{name}")
+                patched.setattr(mlflow.MlflowClient, f"set_{name}", dying(real))
             getattr(self, step)(*of)
 
     def command(self, *options: object) -> int:

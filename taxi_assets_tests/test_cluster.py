@@ -9,9 +9,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
 from typing import Any
 
 import dagster as dg
@@ -20,7 +18,6 @@ import mlflow
 import psutil
 import pytest
 
-from taxi_assets.tracking.server import TrackingServer
 from taxi_assets_tests import services as team
 from taxi_assets_tests.conftest import Command, read_json
 from taxi_assets_tests.services import Services
@@ -219,27 +216,3 @@ def test_each_month_has_one_finished_mlflow_run(
     assert {run.info.status for run in tracked if run not in finished} <= {"FAILED", "KILLED"}
     newest = client.get_model_version_by_alias(MODEL, "newest_linear")
     assert newest.tags["month"] == MONTHS[-1]
-
-
-def test_who_writes_the_same_tag_or_alias_at_the_same_moment_is_not_refused(
-    cluster: tuple[Services, str], backfilled: tuple[list[dict[str, Any]], str]
-) -> None:
-    """As runs of months do that judge the same models."""
-    services, _ = cluster
-    client = TrackingServer(services.environment["MLFLOW_TRACKING_URI"]).client
-    version = client.get_model_version_by_alias(MODEL, "newest_linear")
-    together = Barrier(4)
-
-    def write(_writer: int) -> None:
-        for number in range(20):
-            together.wait(60)
-            client.set_tag(version.run_id, f"tag_{number}", "same")
-            client.set_registered_model_tag(MODEL, f"tag_{number}", "same")
-            client.set_model_version_tag(MODEL, version.version, f"tag_{number}", "same")
-            client.set_registered_model_alias(MODEL, f"alias_{number}", version.version)
-
-    with ThreadPoolExecutor(together.parties) as writers:
-        list(writers.map(write, range(together.parties)))
-    found = client.get_registered_model(MODEL)
-    assert {f"tag_{number}" for number in range(20)} <= set(found.tags)
-    assert {f"alias_{number}" for number in range(20)} <= set(found.aliases)

@@ -1,15 +1,15 @@
 """MLflow's database or server: reaching it, sharing it, and saying so when it fails."""
 
-import logging
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, TypeVar
 
 from taxi_assets.errors import OutageError, ServiceError, first_line, mask
 
@@ -17,16 +17,24 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
     from mlflow import MlflowClient
 
+T = TypeVar("T")
 
 LONGEST_TURN = 300
 """Seconds to wait for other processes; a turn takes one or two."""
 
-
 OUTDATED = "out-of-date database schema"
-"""What MLflow says of a database that an older MLflow has made."""
+"""What MLflow says of a database that another version of MLflow has made."""
 
-OUTAGES = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
+OUTAGES = {
+    *("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"),
+    # Another machine has made the same a moment before.
+    "RESOURCE_ALREADY_EXISTS",
+}
 """MLflow's codes for errors that may pass."""
+
+COLLISION = re.compile("unique constraint|duplicate key|duplicate entry", re.IGNORECASE)
+"""What Postgres, SQLite, SQL Server and MySQL say of a tag or alias that another process has
+written at the same moment. MLflow updates it when it is written once more."""
 
 
 class TrackingError(ServiceError):
@@ -38,7 +46,12 @@ class UnreachableTrackingError(TrackingError, OutageError):
 
 
 def try_mlflow_briefly() -> None:
-    """Have MLflow not try for minutes a server that is away, nor draw bars of its progress."""
+    """Have MLflow not try for minutes a server that is away, and keep its news off the log.
+
+    MLflow tells that it makes tables, and each month that a model has no input example. What fails
+    is raised and explained. It reads the level when it is imported.
+    """
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 
@@ -68,28 +81,28 @@ class TrackingServer:
 
     @cached_property
     def client(self) -> "MlflowClient":
-        """MLflow's client of it; making the first one also makes the database."""
-        from taxi_assets.tracking.client import SharingClient
+        """MLflow's client of it; making the first one also makes an SQLite database."""
+        from mlflow import MlflowClient
 
-        # That it makes tables is no news, and what fails is explained without its traceback.
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-        with self.alone():
-            client = SharingClient(self.uri)
+        path = Path(self.database or "")
+        with self._lock:
+            if self.database and not path.exists():
+                # Linked when it is whole: MLflow cannot go on with one of which it made a part.
+                with TemporaryDirectory(prefix=f"{path.name}-", dir=path.parent) as folder:
+                    made = Path(folder) / path.name
+                    MlflowClient(f"sqlite:///{made}").search_experiments(max_results=1)
+                    path.hardlink_to(made)
+            client = MlflowClient(self.uri)
             client.search_experiments(max_results=1)
             return client
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep other processes of this project away from an SQLite database for a block.
-
-        MLflow makes and migrates its database without a thought to processes that do the same,
-        and SQLite turns away who waits too long to write. A server looks after itself.
-        """
-        with self._lock:
-            yield
-
     @cached_property
     def _lock(self) -> "BaseFileLock | threading.RLock":
+        """Keeps other processes of this project away from an SQLite database.
+
+        MLflow makes its database without a thought to processes that do the same, and SQLite turns
+        away who waits too long to write. A server looks after itself.
+        """
         from filelock import FileLock
 
         path = self.database
@@ -107,15 +120,8 @@ class TrackingServer:
         Raises:
             TrackingError: MLflow does not do its part.
         """
-        with self.explained(), self.alone():
+        with self.explained(), self._lock:
             yield
-
-    def artifact_folder(self, experiment_name: str) -> str | None:
-        """Where an SQLite database's artifacts lie: beside it; a server has a place of its own."""
-        database = self.database
-        if database is None:
-            return None
-        return str(Path(database).parent / "mlruns" / re.sub(r"[^\w.-]", "_", experiment_name))
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -140,27 +146,28 @@ class TrackingServer:
         ) as error:
             reason = mask(first_line(error).replace(self.uri, self.shown))
             if OUTDATED in reason:
-                raise TrackingError(self._other_version(reason)) from None
+                raise TrackingError(
+                    f"The database of MLflow at {self.shown} was made by another MLflow. If that "
+                    "was older, back the database up, then bring it up to date: mlflow db upgrade "
+                    f"{self.shown}. If it was newer, install that one, or set MLFLOW_TRACKING_URI "
+                    "to another database."
+                ) from None
             code = getattr(error, "error_code", "INTERNAL_ERROR")
-            passing = code in OUTAGES and not isinstance(error, ImportError)
+            may_pass = code in OUTAGES or COLLISION.search(reason)
+            passing = may_pass and not isinstance(error, ImportError)
             raise (UnreachableTrackingError if passing else TrackingError)(
                 f"MLflow at {self.shown} fails ({reason}). What was stored before stays. Check "
                 "MLFLOW_TRACKING_URI and the server, then try again."
             ) from None
 
-    def _other_version(self, reason: str) -> str:
-        """What to do about a database of another MLflow, by the revision that MLflow has found."""
-        import mlflow
 
-        revisions = Path(mlflow.__file__).parent / "store/db_migrations/versions"
-        found = re.search(r"found version (\w+)", reason)
-        if found and not any(revisions.glob(f"{found[1]}_*.py")):
-            return (
-                f"The database of MLflow at {self.shown} was made by a newer MLflow than "
-                f"{mlflow.__version__}. Install that one, or set MLFLOW_TRACKING_URI to another "
-                "database."
-            )
-        return (
-            f"The database of MLflow at {self.shown} was made by an older MLflow. Back it up, then "
-            f"bring it up to date: mlflow db upgrade {self.shown}"
-        )
+def unless_gone(call: Callable[..., T], *arguments: str) -> T | None:
+    """What a call to MLflow gives; None where somebody has removed what it is about."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return call(*arguments)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None

@@ -11,6 +11,12 @@ from taxi_assets.tracking.runs import Tracking
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+ABOUT_TRIALS = (
+    "Each run is one trial of a study of the boosted model's hyperparameters. The metrics "
+    "`rmse_…` are errors in minutes on the month that they name, by models of the months before it."
+)
+"""The experiment's description on MLflow's pages."""
+
 
 class StudyTracking(Tracking):
     """Where trials are tracked: beside the trained months, in ``<their experiment>-tuning``."""
@@ -23,7 +29,7 @@ class StudyTracking(Tracking):
         """
         super().__init__(uri, f"{experiment_name}-tuning")
         with self.server.turn():
-            self._id = self._experiment_id(self.server.client)
+            self._id = self.experiment_id(ABOUT_TRIALS)
 
     def log_trial(
         self,

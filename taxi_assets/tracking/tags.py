@@ -12,15 +12,19 @@ import dagster as dg
 from taxi_assets.durations import cleaning
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
-from taxi_assets.tracking.run_ownership import OWNER, Owner
 
 DAGSTER_RUN = "dagster.run_id"
+"""The Dagster run that opened the MLflow run last. When it is over, both are."""
+
 PARTITION = "dagster.partition"
 FLEET = "taxi_assets.fleet"
 FAMILY = "taxi_assets.family"
 DATA_VERSION = "taxi_assets.data_version"
 REASON = "taxi_assets.reason"
 BACKTEST_MONTH = "taxi_assets.backtest_month"
+SUPERSEDED = "taxi_assets.superseded"
+"""``true`` once another run's model is stored in the place of this one's, else ``false``."""
+
 SUPERSEDED_BY = "taxi_assets.superseded_by"
 DESCRIPTION = "mlflow.note.content"
 
@@ -62,19 +66,18 @@ def run_tags(context: TrainedMonth, family: str, dagster_ui_url: str | None) -> 
         PARTITION: context.month.partition_key,
         FLEET: context.fleet.name,
         FAMILY: family,
-        OWNER: Owner.of_run(run_id).to_text(),
+        SUPERSEDED: "false",
         "taxi_assets.code_version": context.code_version,
         "python": platform.python_version(),
         **{package: version(package) for package in VERSIONED_PACKAGES},
     }
-    trained = f"The {family} model of {context.fleet.name} taxis, {context.month}, trained by "
-    if dagster_ui_url is None:
-        tags[DESCRIPTION] = f"{trained}Dagster run {run_id[:8]}."
-    else:
-        url = f"{dagster_ui_url.rstrip('/')}/runs/{run_id}"
-        tags["dagster.url"] = url
-        # The only text on a run's page that can have a link.
-        tags[DESCRIPTION] = f"{trained}[Dagster run {run_id[:8]}]({url})."
+    dagster_run = f"Dagster run {run_id[:8]}"
+    if dagster_ui_url is not None:
+        url = tags["dagster.url"] = f"{dagster_ui_url.rstrip('/')}/runs/{run_id}"
+        # The description is the only text on a run's page that can have a link.
+        dagster_run = f"[{dagster_run}]({url})"
+    model = f"The {family} model of {context.fleet.name} taxis, {context.month}"
+    tags[DESCRIPTION] = f"{model}, trained by {dagster_run}."
     if (commit := _git_commit()) is not None:
         tags["mlflow.source.git.commit"] = commit
     return tags
@@ -92,20 +95,19 @@ def month_parameters(context: TrainedMonth) -> dict[str, object]:
     }
 
 
-def same_month(context: TrainedMonth) -> str:
-    """The condition by which MLflow finds the runs of a month."""
-    month = context.month.partition_key
-    return f"tags.`{FLEET}` = '{context.fleet.name}' and tags.`{PARTITION}` = '{month}'"
+def with_tags(fleet: Fleet, month: Month | None, family: str | None = None) -> str:
+    """The condition by which MLflow finds the runs of a fleet, of its month, of a family."""
+    wanted = {FLEET: fleet.name, PARTITION: month and month.partition_key, FAMILY: family}
+    return " and ".join(f"tags.`{name}` = '{value}'" for name, value in wanted.items() if value)
 
 
 @cache
 def _git_commit() -> str | None:
     """The commit of the project's checkout, if it is one, and not of one that it lies in."""
-    project = Path(__file__).resolve().parents[2]
-    command = ["git", "-C", str(project), "rev-parse", "--show-toplevel", "HEAD"]
+    repository = str(Path(__file__).parents[2] / ".git")
+    command = ["git", "--git-dir", repository, "rev-parse", "HEAD"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
-    checkout, commit = found.split("\n")[:2]
-    return commit if Path(checkout) == project else None
+    return done.stdout.strip()

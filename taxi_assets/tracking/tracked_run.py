@@ -1,29 +1,41 @@
 """The MLflow run of a month while it is open: from training to metrics, in one block."""
 
-import logging
-import pickle
+import json
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+
+import dagster as dg
 
 from taxi_assets.errors import mask
 from taxi_assets.tracking.packaging import write_model
 from taxi_assets.tracking.registry import Registry
 from taxi_assets.tracking.resource import active_run
-from taxi_assets.tracking.runs import DeletedRunError, Tracking
-from taxi_assets.tracking.server import TrackingError
-from taxi_assets.tracking.tags import REASON, TrainedMonth
+from taxi_assets.tracking.runs import DELETED, DeletedRunError, Tracking
+from taxi_assets.tracking.server import TrackingError, unless_gone
+from taxi_assets.tracking.tags import (
+    DAGSTER_RUN,
+    DATA_VERSION,
+    REASON,
+    SUPERSEDED,
+    SUPERSEDED_BY,
+    TrainedMonth,
+    run_tags,
+    with_tags,
+)
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from numpy.typing import NDArray
-    from sklearn.feature_extraction import DictVectorizer
 
     from taxi_assets.tlc.fetch import Origin
+
+DIGEST_LENGTH = 36
+"""Longest digest of a dataset that MLflow takes; the whole digest is a tag."""
 
 
 class TrackedRun:
@@ -79,8 +91,23 @@ class TrackedRun:
         Raises:
             TrackingError: MLflow does not do its part.
         """
+        from mlflow.entities import Dataset, DatasetInput
+
+        context, family = self._context, self._family
         with self._server.turn():
-            self._open(self._tracking.create_run(self._context, self._family, origin))
+            client, experiment_id = self._server.client, self._tracking.experiment_id()
+            self._tracking.end_left_runs(experiment_id, context.dagster.instance)
+            tags = run_tags(context, family, self._tracking.dagster_ui_url)
+            if origin is not None:
+                tags[DATA_VERSION] = origin.sha256
+            name = f"{context.fleet.name} {context.month} {family}"
+            run = client.create_run(experiment_id, run_name=name, tags=tags)
+            if origin is not None:
+                file = context.fleet.file_name(context.month)
+                source = json.dumps({"url": origin.location})
+                dataset = Dataset(file, origin.sha256[:DIGEST_LENGTH], "url", source)
+                client.log_inputs(run.info.run_id, [DatasetInput(dataset)])
+            self._open(run)
             self._mlflow.log_params(dict(parameters))
 
     def reopen(self, run_id: str) -> None:
@@ -90,28 +117,37 @@ class TrackedRun:
             TrackingError: MLflow does not do its part.
             DeletedRunError: somebody has deleted the run.
         """
-        if self._run is None:
-            with self._server.turn():
-                run = self._tracking.own_run(self._context, self._family, run_id)
-                assert run.outputs is not None
-                (output,) = run.outputs.model_outputs
-                self._model_id = str(output.model_id)
-                self._open(run)
+        if self._run is not None:
+            return
+        with self._server.turn():
+            client = self._server.client
+            run = unless_gone(client.get_run, run_id)
+            if run is not None:
+                self._tracking.refuse_deleted(client.get_experiment(run.info.experiment_id))
+            if run is None or run.info.lifecycle_stage == DELETED:
+                raise DeletedRunError(run_id, self._family)
+            client.set_tag(run_id, DAGSTER_RUN, self._context.dagster.run_id)
+            assert run.outputs is not None
+            (output,) = run.outputs.model_outputs
+            self._model_id = str(output.model_id)
+            self._open(run)
 
-    def log_vectorizer(self, vectorizer: "DictVectorizer") -> None:
-        """Log the vectorizer (``dv.pkl``), as the exercise does."""
-        with self._server.turn(), tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "dv.pkl"
-            path.write_bytes(pickle.dumps(vectorizer))
-            self._mlflow.log_artifact(str(path))
+    def log_files(self, files: Mapping[str, bytes], folder: str | None = None) -> None:
+        """Log files by their names, to a folder of the run's artifacts or beside its folders."""
+        with self._server.turn(), tempfile.TemporaryDirectory() as place:
+            for name, content in files.items():
+                (Path(place) / name).write_bytes(content)
+            self._mlflow.log_artifacts(place, folder)
 
     def log_model(self, arrays: "Mapping[str, NDArray[Any]]") -> None:
         """Log the servable model that arrays make up, see ``packaging``."""
         with (
             self._server.turn(),
             tempfile.TemporaryDirectory() as folder,
-            _known_warnings_silenced(),
+            warnings.catch_warnings(),
         ):
+            # MLflow misses the types of the model's input, a schema of it, and an example.
+            warnings.simplefilter("ignore")
             logged = self._mlflow.pyfunc.log_model(
                 name=f"{self._context.fleet.name}-{self._context.month}-{self._family}",
                 **write_model(Path(folder), arrays),
@@ -125,19 +161,13 @@ class TrackedRun:
             TrackingError: MLflow does not do its part.
             DeletedRunError: somebody has deleted the logged model.
         """
-        from mlflow.exceptions import MlflowException
         from mlflow.models import Model
 
         with self._server.turn():
-            try:
-                logged = self._server.client.get_logged_model(self._model_id)
-                model = Model.load(logged.artifact_location)
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                    raise
-                raise DeletedRunError(
-                    f"The model that MLflow run {self.run_id} has logged was deleted.", self._family
-                ) from None
+            logged = unless_gone(self._server.client.get_logged_model, self._model_id)
+            model = None if logged is None else unless_gone(Model.load, logged.artifact_location)
+        if model is None:
+            raise DeletedRunError(self.run_id, self._family)
         return int(model.to_dict()["model_size_bytes"])
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
@@ -147,10 +177,7 @@ class TrackedRun:
 
     def log_plots(self, plots: Mapping[str, bytes]) -> None:
         """Keep plots (PNG), by name, with the run."""
-        with self._server.turn(), tempfile.TemporaryDirectory() as folder:
-            for name, plot in plots.items():
-                (Path(folder) / f"{name}.png").write_bytes(plot)
-            self._mlflow.log_artifacts(folder, "plots")
+        self.log_files({f"{name}.png": plot for name, plot in plots.items()}, "plots")
 
     def supersede_others(self, stored_run_id: Callable[[], str]) -> None:
         """Tag the month's runs whose model is not the one that is stored.
@@ -159,11 +186,20 @@ class TrackedRun:
             stored_run_id: reads whose model is stored: another run may have stored its own
                 meanwhile, before or after this one.
         """
+        assert self._run is not None
+        of_model = with_tags(self._context.fleet, self._context.month, self._family)
         with self._server.turn():
-            assert self._run is not None
-            experiment = str(self._run.info.experiment_id)
-            stored = stored_run_id()
-            self._tracking.supersede_others(self._context, self._family, experiment, stored)
+            client, stored = self._server.client, stored_run_id()
+            for run in client.search_runs([self._run.info.experiment_id], of_model):
+                run_id, superseded = run.info.run_id, run.info.run_id != stored
+                if superseded == (SUPERSEDED_BY in run.data.tags):
+                    continue
+                client.set_tag(run_id, SUPERSEDED, str(superseded).lower())
+                if superseded:
+                    client.set_tag(run_id, SUPERSEDED_BY, stored)
+                else:
+                    # By a run whose model was stored for a moment.
+                    client.delete_tag(run_id, SUPERSEDED_BY)
 
     def complete(self, rmse: float) -> dict[str, Any]:
         """Finish the run and register its model; return the version.
@@ -181,7 +217,13 @@ class TrackedRun:
 
     def links(self) -> dict[str, Any]:
         """Metadata for Dagster's pages that lead to the run."""
-        return self._tracking.links(self.run_id)
+        metadata: dict[str, Any] = {"mlflow_run_id": self.run_id}
+        pages = self._server.pages or self._tracking.mlflow_ui_url
+        if pages is not None and self._run is not None:
+            experiment = self._run.info.experiment_id
+            address = f"{pages.rstrip('/')}/#/experiments/{experiment}/runs/{self.run_id}"
+            metadata["mlflow_run"] = dg.MetadataValue.url(address)
+        return metadata
 
     def _open(self, run: "Run") -> None:
         """Make a run the active one, which dagster-mlflow logs to."""
@@ -201,26 +243,3 @@ class TrackedRun:
             client.delete_tag(self.run_id, REASON)
         client.set_terminated(self.run_id, status)
         self._ended = True
-
-
-@contextmanager
-def _known_warnings_silenced() -> Iterator[None]:
-    """Keep off every month's log what cannot be otherwise.
-
-    MLflow warns that the model's input has no types, no schema and no example, and, in an
-    environment without pip, that it cannot pin pip.
-    """
-    loggers = [
-        logging.getLogger(name)
-        for name in ("mlflow.pyfunc", "mlflow.models.model", "mlflow.utils.environment")
-    ]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
