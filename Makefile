@@ -99,16 +99,21 @@ dev: install ## serves the pages of Dagster and MLflow
 	*) $(call free,$(MLFLOW_PORT),MLflow,MLFLOW_PORT); \
 	   mlflow=http://localhost:$(MLFLOW_PORT); \
 	   MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --port $(MLFLOW_PORT) \
-		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" \
+		--workers 2 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" \
 		--default-artifact-root ./mlruns > /dev/null 2>&1 & \
-	   server=$$!; trap 'kill $$server 2> /dev/null' EXIT ;; \
+	   server=$$! ;; \
 	esac; \
 	sed -i -E -e 's#(DAGSTER_UI_URL:-http://localhost:)[0-9]+#\1$(PORT)#' \
 		-e 's#(MLFLOW_UI_URL:-http://localhost:)[0-9]+#\1$(MLFLOW_PORT)#' .env; \
 	set -a; . ./.env; set +a; $(BIN)/python -m taxi_assets.runs.dead_runs; \
-	echo "Dagster: http://localhost:$(PORT)/asset-groups    MLflow: $$mlflow    Ctrl-C stops both."; \
+	echo "Starting, about 20 s. Months come from $${TAXI_TRIP_SOURCE:-TLC (see TAXI_TRIP_SOURCE)}."; \
+	$(BIN)/python -c 'import socket, time; \
+	exec("while socket.socket().connect_ex((\"127.0.0.1\", $(PORT))): time.sleep(0.5)"); \
+	print("Dagster: http://localhost:$(PORT)/asset-groups    MLflow:", "'$$mlflow'", "   Ctrl-C stops both.")' & \
+	ready=$$!; trap 'kill $$server $$ready 2> /dev/null' EXIT; trap 'echo "Stopping …"' INT; \
 	DAGSTER_UI_URL="$${DAGSTER_UI_URL:-http://localhost:$(PORT)}" \
-	MLFLOW_UI_URL="$${MLFLOW_UI_URL:-$$mlflow}" $(BIN)/dagster dev --port $(PORT)
+	MLFLOW_UI_URL="$${MLFLOW_UI_URL:-$$mlflow}" \
+	$(BIN)/dagster dev --log-level warning --port $(PORT)
 
 serve: install ## serves the page that answers "how long?": make serve FLEET=green
 	@$(BIN)/taxi-assets serve $(if $(FLEET),--fleet $(FLEET)) --port $(SERVE_PORT)
@@ -145,7 +150,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 		'DAGSTER_UI_URL="$${DAGSTER_UI_URL:-http://localhost:$(PORT)}"' \
 		'MLFLOW_UI_URL="$${MLFLOW_UI_URL:-http://localhost:$(MLFLOW_PORT)}"' > $@
 	DAGSTER_HOME="$(CURDIR)/.dagster_home" $(BIN)/dagster instance info > /dev/null
-	for fleet in yellow green synthetic; do DAGSTER_HOME="$(CURDIR)/.dagster_home" \
+	for fleet in yellow green synthetic fhvhv; do DAGSTER_HOME="$(CURDIR)/.dagster_home" \
 		$(BIN)/dagster instance concurrency set $$fleet 1 > /dev/null; done
 
 # The second lock is a part of the first: what the image runs, without tests and notebooks.

@@ -4,6 +4,7 @@ What a command needs is imported when it is used, so that help is quick.
 """
 
 import os
+import shutil
 import sqlite3
 import sys
 import warnings
@@ -66,6 +67,21 @@ def main() -> None:
     """Monthly models of how long New York's taxi trips take."""
 
 
+def _keep_history(settings: Settings) -> None:
+    """Have Dagster keep its history in this folder, and say once where everything lies."""
+    home = Path.cwd() / ".dagster_home"
+    os.environ["DAGSTER_HOME"] = str(home)
+    if not home.exists():
+        with os_errors_named(home):
+            home.mkdir()
+            shutil.copy(Path(__file__).with_name("dagster.yaml"), home)
+        click.echo(
+            f"Dagster's history is kept in {home}, assets in {mask(settings.storage)}, runs and "
+            f"models in MLflow at {mask(settings.tracking_uri)}.",
+            err=True,
+        )
+
+
 @main.command(
     epilog="Examples:"
     "\n\ntaxi-assets materialize green 2023-01"
@@ -88,7 +104,7 @@ def materialize(
     places = {"TAXI_TRIP_SOURCE": source, "TAXI_STORAGE": storage}
     os.environ |= {name: place for name, place in places.items() if place is not None}
     os.environ["TAXI_FLEET"] = fleet
-    Settings.from_environment()
+    settings = Settings.from_environment()
     known = monthly_partitions(FLEETS[fleet]).get_partition_keys()
     first, last = months[0].partition_key, months[-1].partition_key
     if not {first, last} <= {*known}:
@@ -101,6 +117,8 @@ def materialize(
         raise click.UsageError(f"{fleet} has no asset {min(unknown)!r}; it has {assets}.")
     selected = ",".join(f"{fleet}/{name}" for name in names) or f"group:{fleet}"
     chosen = ["--partition", first] if first == last else ["--partition-range", f"{first}...{last}"]
+    if "DAGSTER_HOME" not in os.environ:
+        _keep_history(settings)
     sys.argv = ["dagster", "asset", "materialize", "-m", "taxi_assets.definitions",
                 "--select", selected, *chosen]  # fmt: skip
     (dagster,) = entry_points(group="console_scripts", name="dagster")

@@ -1,10 +1,12 @@
 """The package: what it needs is declared, and its wheel is complete without a checkout."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
 import tomllib
+import urllib.request
 import zipfile
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -17,32 +19,54 @@ UV = PROGRAMS / "uv"
 
 
 @pytest.mark.drill
-def test_the_wheel_loads_in_an_empty_folder(tmp_path: Path) -> None:
+def test_the_wheel_makes_and_serves_months_in_an_empty_folder(tmp_path: Path) -> None:
     subprocess.run(
         [UV, "build", "--quiet", "--wheel", "--out-dir", tmp_path / "dist", PROJECT], check=True
     )
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {str(path.relative_to(PROJECT)) for path in (PROJECT / "taxi_assets").rglob("*.py")}
-    data = {"taxi_assets/py.typed", "taxi_assets/reports/report.html.jinja"}
-    assert modules | data <= names
+    data = {
+        "taxi_assets/py.typed",
+        "taxi_assets/dagster.yaml",
+        "taxi_assets/reports/report.html.jinja",
+    }
+    assert modules | {f"taxi_assets/{name}" for name in data} <= names
     assert not [name for name in names if name.startswith("taxi_assets_tests")]
 
     target = tmp_path / "site"
     installing = [UV, "pip", "install", "--quiet", "--no-deps", "--target", target]
     subprocess.run([*installing, "--python", sys.executable, wheel], check=True)
-    (tmp_path / "empty").mkdir()
-    loading = "import taxi_assets.definitions as loaded; print(loaded.__file__, loaded.defs)"
-    done = subprocess.run(
-        [sys.executable, "-c", loading],
-        cwd=tmp_path / "empty",
-        env={"PYTHONPATH": str(target)},
-        capture_output=True,
-        text=True,
-        check=True,
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    command = [sys.executable, "-m", "taxi_assets"]
+    environment = {"PYTHONPATH": str(target)}
+    making = [*command, "materialize", "synthetic", "2023-03...2023-04"]
+    made = subprocess.run(
+        making, cwd=folder, env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout.startswith(str(target))
-    assert list((tmp_path / "empty").iterdir()) == []
+    assert (
+        f"Dagster's history is kept in {folder}/.dagster_home, assets in {folder}/data, runs and "
+        f"models in MLflow at sqlite:///{folder}/mlflow.db.\n"
+    ) in made.stderr
+    assert made.stderr.count("history is kept") == 1
+    assert sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock")) == [
+        ".dagster_home", "data", "mlflow.db", "mlruns",
+    ]  # fmt: skip
+    asked = [*command, "predict", "--from", "132", "--to", "230", "--fleet", "synthetic"]
+    done = subprocess.run(
+        asked, cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("From JFK Airport to Times Sq/Theatre District")
+    serving = [*command, "serve", "--fleet", "synthetic", "--port", "0"]
+    with subprocess.Popen(
+        serving, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        url = server.stdout.readline().split(": ")[1].split()[0]
+        with urllib.request.urlopen(f"{url}/duration?from=132&to=230") as answer:
+            assert 1 <= json.load(answer)["minutes"] <= 60
+        server.terminate()
 
 
 def test_every_import_is_a_declared_dependency() -> None:

@@ -214,7 +214,7 @@ def test_partitions_begin_with_the_first_file_that_has_zones() -> None:
     assert first == {
         "yellow": "2011-01",
         "green": "2014-01",
-        "synthetic": "2011-01",
+        "synthetic": "2022-01",
         "fhvhv": "2019-02",
     }
     assert invented == {"synthetic"}
