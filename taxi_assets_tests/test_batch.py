@@ -1,8 +1,6 @@
 """Files of trips: every row is answered as the model answers it, or named; nothing is lost."""
 
 import gzip
-import tracemalloc
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -75,7 +73,7 @@ def test_each_row_of_csv_is_answered_or_named(
     predict_file(serving, path, output)
     said = capsys.readouterr()
     assert f"{output}: 3 of 11 trips answered by boosted 2023-0" in said.out
-    assert said.err.splitlines()[1:] == [
+    assert said.err.splitlines() == [
         "row 3: PULocationID 'x' is no zone from 1 to 265; left empty",
         "row 4: DOLocationID '266' is no zone from 1 to 265; left empty",
         "row 5: pickup_datetime '2023-02-30 08:00' is no time on New York's clock; left empty",
@@ -180,26 +178,24 @@ def refusal(serving: Serving, path: Path) -> str:
 
 
 ZONES = b"PULocationID,DOLocationID"
-OTHER = "FILE has a time under another name: {}. Name the time of the pick-up pickup_datetime, and"
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"a,b\n1,2\n", "FILE is to have one column PULocationID; its columns are: a, b."),
-        (ZONES + b",dolocationid\n", "FILE is to have one column DOLocationID; its columns are: "),
+        (b"a,b\n1,2\n", "FILE must have one column PULocationID; its columns are: a, b."),
+        (ZONES + b",dolocationid\n", "FILE must have one column DOLocationID; its columns are: "),
         (ZONES + b",minutes\n", "FILE has answers already: rename its columns minutes, minutes_"),
-        (ZONES + b",at\n1,2,\n", OTHER.format("at")),
-        (ZONES + b",lpep_pickup_datetime\n1,2,\n", OTHER.format("lpep_pickup_datetime")),
-        (ZONES + b",pickup_datetime,AT,Tpep_x\n1,2,,,\n", OTHER.format("at, tpep_x")),
-        (b"", "FILE is to have one column PULocationID; its columns are: ."),
+        (ZONES + b",at\n", "FILE must have one time. Name the time of the pick-up pickup_datetime, "
+                           "and leave out at."),
+        (ZONES + b",pickup_datetime,At,Tpep_Pickup_Datetime\n", "FILE must have one time. Name the "
+         "time of the pick-up pickup_datetime, and leave out at and tpep_pickup_datetime."),
+        (b"", "FILE must have one column PULocationID; its columns are: ."),
         (ZONES + b"\n1,2\n1,2\n\n1,2\n1,2,\n1,2,3\n", "FILE cannot be read: row 5 has more values"),
         (ZONES + b"\n1,2\n1,2,,4\n", "FILE cannot be read: Error tokenizing data. C error: "
                                      "Expected 3 fields in line 3, saw 4."),
         (ZONES + b'\n1,2\n1,"2\n', "FILE cannot be read: Error tokenizing data. C error: EOF ins"),
         (ZONES + b",caf\xe9\n", "FILE cannot be read: it is neither Parquet nor CSV"),
-        (ZONES + b"\n1,2\0\n", "FILE cannot be read: it is neither Parquet nor CSV"),
-        (b"PK\3\4\x14\0\6\0", "FILE cannot be read: it is neither Parquet nor CSV"),
         (CSV.encode("utf-16"), "FILE cannot be read: it is neither Parquet nor CSV"),
         (gzip.compress(CSV.encode())[:-9], "FILE cannot be read: Compressed file ended before"),
         (b"\x1f\x8bnothing", "FILE cannot be read: "),
@@ -213,28 +209,6 @@ def test_a_file_that_cannot_be_meant_leaves_no_answers(
     if content is not None:
         (tmp_path / "odd.csv").write_bytes(content)
     assert refusal(serving, tmp_path / "odd.csv").startswith(said)
-
-
-def endless(kind: str) -> Iterator[bytes]:
-    """Text of 300 MB after a header, in which a row does not end."""
-    yield ZONES + (b',x\n1,2,"' if kind.endswith("quotes") else b",x\n1,2,")
-    many = {"line": b"x", "line of values": b",", "line in quotes": b"x", "quotes": b"1,2,3456\n"}
-    for _ in range(300):
-        yield many[kind] * ((1 << 20) // len(many[kind]))
-
-
-@pytest.mark.parametrize("kind", ["line", "line of values", "line in quotes", "quotes"])
-def test_what_does_not_end_is_not_read_to_the_end(
-    serving: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    monkeypatch.setattr(batch, "BLOCK_BYTES", 8 << 20)
-    with gzip.open(tmp_path / "trips.csv.gz", "wb", compresslevel=1) as file:
-        file.writelines(endless(kind))
-    tracemalloc.start()
-    said = refusal(serving, tmp_path / "trips.csv.gz")
-    assert said == "FILE cannot be read: it has a line or a quoted value that does not end."
-    assert tracemalloc.get_traced_memory()[1] < 100 << 20
-    tracemalloc.stop()
 
 
 def test_times_with_a_zone_are_none(
@@ -273,7 +247,7 @@ def test_answers_take_the_place_of_older_answers_and_of_nothing_else(
         with pytest.raises(QuestionError, match=r"trips.csv|link.csv has the trips. Name another"):
             predict_file(serving, path, output)
     assert path.read_bytes() == ZONES + b"\n1,2\n"
-    with pytest.raises(QuestionError, match=r"out.csv.gz is to end in .csv or .parquet."):
+    with pytest.raises(QuestionError, match=r"out.csv.gz must end in .csv or .parquet."):
         predict_file(serving, path, tmp_path / "out.csv.gz")
     with pytest.raises(QuestionError, match=r"nowhere/out.csv cannot be written: .*No such file"):
         predict_file(serving, path, tmp_path / "nowhere/out.csv")

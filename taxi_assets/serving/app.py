@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import fastapi_offline
 from fastapi import Body, FastAPI, Query, Response
@@ -19,7 +19,6 @@ from taxi_assets.serving.inference import predict_trips, predict_week
 from taxi_assets.serving.pages import page, page_file
 from taxi_assets.serving.parsing import show_hour
 from taxi_assets.serving.schemas import (
-    REFUSED,
     Answer,
     Health,
     Minutes,
@@ -30,7 +29,7 @@ from taxi_assets.serving.schemas import (
     TripQuery,
     Week,
 )
-from taxi_assets.serving.validation import StrictRoute, refuse
+from taxi_assets.serving.validation import JSON_TYPE, SENDING, StrictRoute, refuse
 from taxi_assets.serving.watch import Watch
 from taxi_assets.tlc.zones import ZONES
 from taxi_assets.tracking.champions import Serving
@@ -41,6 +40,13 @@ LARGEST_BODY = 2 << 20
 """Bytes of a list of trips."""
 
 LONGEST_LIST = 10_000
+
+LIST_REFUSALS: dict[int | str, dict[str, Any]] = {
+    408: {"description": f"The list did not arrive within {SENDING} seconds"},
+    413: {"description": f"The list has more than {LARGEST_BODY:,} bytes"},
+    415: {"description": f"The Content-Type is not {JSON_TYPE}"},
+    503: {"description": "Other lists are being answered: try again in a second"},
+}
 
 HOURS = [show_hour(hour) for hour in range(168)]
 STATIC = "/static"
@@ -72,20 +78,12 @@ def build_app(watch: Watch, fleet: str, hosts: Sequence[str] = LOCAL_HOSTS) -> F
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*hosts], www_redirect=False)
     app.add_exception_handler(RequestValidationError, refuse)
 
-    example = answer_trip(
-        watch.serving, fleet, TripQuery.model_validate({"from": 132, "to": 230, "at": "Fri 17:00"})
-    ).model_dump(by_alias=True)
-    of_list = [{name: example[name] for name in Minutes.model_fields}]
-    shown, shown_of_list = (
-        {"content": {"application/json": {"example": each}}} for each in (example, of_list)
-    )
-
-    @app.get("/duration", responses={200: shown, **REFUSED})
+    @app.get("/duration")
     async def duration(trip: Annotated[TripQuery, Query()]) -> Answer:
         """How long a trip between two zones takes."""
         return answer_trip(watch.serving, fleet, trip)
 
-    @app.post("/durations", responses={200: shown_of_list, **REFUSED})
+    @app.post("/durations", responses=LIST_REFUSALS)
     def durations(
         trips: Annotated[list[Trip], FailFast(), Body(max_length=LONGEST_LIST)], response: Response
     ) -> list[Minutes]:
@@ -106,7 +104,7 @@ def build_app(watch: Watch, fleet: str, hosts: Sequence[str] = LOCAL_HOSTS) -> F
             for minutes, low, high in rows.tolist()
         ]
 
-    @app.get("/week", responses=REFUSED)
+    @app.get("/week")
     async def week(pair: Annotated[PairQuery, Query()]) -> Week:
         """How long a trip takes by the 168 hours of the week, from Monday midnight on."""
         return answer_week(watch.serving, fleet, pair)

@@ -1,8 +1,7 @@
-"""Batch scoring: all trips of a CSV or Parquet file, and the answers beside its own columns."""
+"""Batch scoring: all trips of a CSV or Parquet file, and the answers beside the file's columns."""
 
 import csv
 import gzip
-import re
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
@@ -11,14 +10,12 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from taxi_assets.durations.inference import band_of, number
 from taxi_assets.durations.predictions import MINUTES
 from taxi_assets.errors import first_line
 from taxi_assets.serving.parsing import QuestionError
 from taxi_assets.tlc.atomic import replacing
-from taxi_assets.tlc.coercion import is_text, plain, read_times, read_zone_ids, show
+from taxi_assets.tlc.coercion import NUMBER, is_text, plain, read_times, read_zone_ids, show
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, FLEETS, PICKUP_ZONE
 from taxi_assets.tlc.parquet import open_parquet
 from taxi_assets.tlc.zones import LAST_ZONE
@@ -31,57 +28,46 @@ if TYPE_CHECKING:
 
 PICKUP_TIME = "pickup_datetime"
 
-OTHER_TIMES = re.compile(r"at|[tl]pep_.*")
-"""Columns that may hold a trip's time under another name, in small letters."""
+PICKUP_TIMES = (PICKUP_TIME, *dict.fromkeys(fleet.pickup_time for fleet in FLEETS.values()))
+"""Columns that hold the time of the pick-up: ours, and those of TLC's files."""
 
-WITHOUT_ZONE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:.]+$"
+WITHOUT_OFFSET = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:.]+$"
 """A time as text, with neither ``Z`` nor an offset from UTC."""
 
-BLOCK_ROWS = 100_000
-
-BLOCK_CELLS = 1_000_000
-"""Of CSV, so that a table of many columns needs no more memory."""
-
-BLOCK_BYTES = 96 << 20
-"""The most that a block of CSV may have: a hundred bytes a cell."""
-
-LINE_BYTES = 1 << 18
-"""The most that the header may have; twice as much is an endless line wherever it is."""
+BLOCK_ROWS = 50_000
 
 FORMULA = r"^[=+\-@\x00-\x1f\x7f]"
 """Text that a spreadsheet may run, unless it is a number; source: OWASP, CSV Injection."""
 
-NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
-
 NO_TEXT = "it is neither Parquet nor CSV (text in UTF-8, perhaps compressed by gzip)"
 
 MAX_NAMES = 500
-"""Characters of columns' names in a message."""
+"""Characters of column names in a message."""
 
 SHOWN = 20
 """Rows without an answer that are shown."""
 
 
 def predict_file(serving: "Serving", path: Path, output: Path) -> None:
-    """Answer for each row of a file, and say which could not be.
+    """Answer each row of a file, and print which rows could not be answered.
 
     Args:
         serving: the version that answers.
         path: a Parquet or CSV file (UTF-8, perhaps compressed by gzip) with ``PULocationID``,
             ``DOLocationID`` and, where the hour is to count, ``pickup_datetime``.
-        output: a Parquet or CSV file for all its columns, ``minutes``, ``minutes_p10`` and
-            ``minutes_p90``; it is there when all rows are answered, or not at all.
+        output: a Parquet or CSV file for all columns of ``path``, ``minutes``, ``minutes_p10`` and
+            ``minutes_p90``. It appears when all rows are answered, or not at all.
 
     Raises:
         QuestionError: the file cannot be read, or the answers cannot be written.
     """
     if output.suffix not in (".csv", ".parquet"):
-        raise QuestionError(f"{output} is to end in .csv or .parquet.")
+        raise QuestionError(f"{output} must end in .csv or .parquet.")
     with suppress(OSError):
         if output.samefile(path):
             raise QuestionError(f"{output} has the trips. Name another file for the answers.")
     bad: dict[int, str] = {}
-    rows = _write(output, _answered(path, serving.model, bad), path.name)
+    rows = _write(output, _answer_blocks(path, serving.model, bad))
     for row, why in sorted(bad.items())[:SHOWN]:
         print(f"row {row}: {why}; left empty", file=sys.stderr)
     if len(bad) > SHOWN:
@@ -93,8 +79,10 @@ def predict_file(serving: "Serving", path: Path, output: Path) -> None:
     )
 
 
-def _answered(path: Path, model: "TripDuration", bad: dict[int, str]) -> "Iterator[pa.RecordBatch]":
-    """The file's blocks with answers; ``bad`` gets the rows without, by number, and why."""
+def _answer_blocks(
+    path: Path, model: "TripDuration", bad: dict[int, str]
+) -> "Iterator[pa.RecordBatch]":
+    """Give the file's blocks with answers; ``bad`` gets the rows without, from 1, and why."""
     done = 0
     for block in _read(path):
         answered, reasons = _answer(block, _places(path, block.schema.names), model)
@@ -104,70 +92,30 @@ def _answered(path: Path, model: "TripDuration", bad: dict[int, str]) -> "Iterat
 
 
 def _read(path: Path) -> "Iterator[pa.RecordBatch]":
-    """The file's rows, block by block, and at least one block; CSV has text in all columns."""
+    """The file's rows in blocks, at least one; all columns of CSV are text."""
     import pandas as pd
     import pyarrow as pa
 
-    theirs = (EOFError, ValueError, csv.Error, zlib.error)
-    with _errors_named(path, "read", *theirs), path.open("rb") as file:
+    unreadable = (EOFError, ValueError, csv.Error, zlib.error)
+    with _errors_named(path, "read", *unreadable), path.open("rb") as file:
         beginning = file.peek(4)
         if beginning.startswith(b"PAR1"):
             month = open_parquet(file)
             yield pa.RecordBatch.from_pylist([], month.schema_arrow.remove_metadata())
             yield from month.iter_batches(BLOCK_ROWS)
             return
-        text = _Text(gzip.GzipFile(fileobj=file) if beginning.startswith(b"\x1f\x8b") else file)
-        names = next(csv.reader([text.header.decode("utf-8-sig")]), [])
-        places = len(names) + 1
-        frames = pd.read_csv(
-            text,
-            header=None,
-            skiprows=1,
-            # One more shows what a row has beyond the header, which pandas drops here and there.
-            names=range(places),
-            index_col=False,
-            dtype=str,
-            na_filter=False,
-            chunksize=max(1, min(BLOCK_ROWS, BLOCK_CELLS // places)),
-        )
-        for frame in frames:
-            text.left = BLOCK_BYTES
-            *columns, beyond = (frame[place] for place in frame)
-            for row in frame.index[beyond != ""]:
+        text: Any = gzip.GzipFile(fileobj=file) if beginning.startswith(b"\x1f\x8b") else file
+        names = next(csv.reader([text.readline().decode("utf-8-sig")]), [])
+        text.seek(0)
+        # One column more than the header: pandas drops what a row has beyond its columns.
+        columns = range(len(names) + 1)
+        layout = {"header": None, "skiprows": 1, "names": columns, "index_col": False}
+        values = {"dtype": str, "na_filter": False, "chunksize": BLOCK_ROWS}
+        for frame in pd.read_csv(text, **layout, **values):
+            for row in frame.index[frame[len(names)] != ""]:
                 raise ValueError(f"row {row + 1} has more values than the header")
-            values = [pa.array(column, pa.string()) for column in columns]
-            yield pa.RecordBatch.from_arrays(values, names)
-
-
-class _Text:
-    """CSV for pandas, which by itself reads an endless line as long as there is memory.
-
-    Attributes:
-        header: the first line, which can be read again.
-        left: bytes that may still be read for a block of rows.
-    """
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self.left = BLOCK_BYTES
-        self.header = self._again = self._checked(file.readline(LINE_BYTES), LINE_BYTES)
-
-    def read(self, size: int) -> bytes:
-        """At most ``size`` bytes; pandas asks for 256 kB.
-
-        Raises:
-            ValueError: they are no text, or there are too many for the rows of a block.
-        """
-        piece, self._again = self._again or self._file.read(size), b""
-        return self._checked(piece, size)
-
-    def _checked(self, piece: bytes, size: int) -> bytes:
-        self.left -= len(piece)
-        if b"\0" in piece:
-            raise ValueError(NO_TEXT)
-        if self.left < 0 or (len(piece) == size and b"\n" not in piece):
-            raise ValueError("it has a line or a quoted value that does not end")
-        return piece
+            arrays = [pa.array(frame[column], pa.string()) for column in columns[:-1]]
+            yield pa.RecordBatch.from_arrays(arrays, names)
 
 
 def _places(path: Path, names: Sequence[str]) -> list[int]:
@@ -177,26 +125,20 @@ def _places(path: Path, names: Sequence[str]) -> list[int]:
         QuestionError: one is missing or there twice, or a time has another name.
     """
     known = [name.strip().casefold() for name in names]
-    times: tuple[str, ...] = ()
-    for fleet in FLEETS.values():
-        if {name.casefold() for name in fleet.needed_columns} <= {*known}:
-            # The file is TLC's own.
-            times = times or (fleet.pickup_time, fleet.dropoff_time)
-    others = [name for name in known if OTHER_TIMES.fullmatch(name) and name not in times]
-    if others:
+    times = [name for name in PICKUP_TIMES if name in known]
+    if "at" in known or len(times) > 1:
         raise QuestionError(
-            f"{path} has a time under another name: {', '.join(others)[:MAX_NAMES]}. Name the "
-            f"time of the pick-up {PICKUP_TIME}, and leave out the others."
+            f"{path} must have one time. Name the time of the pick-up {PICKUP_TIME}, and leave out "
+            f"{' and '.join(sorted({'at', *times[1:]} & {*known}))}."
         )
-    given = [name for name in (PICKUP_TIME, *times[:1]) if name in known]
-    asked = [PICKUP_ZONE, DROPOFF_ZONE, *given[:1]]
-    for name in asked:
+    needed = [PICKUP_ZONE, DROPOFF_ZONE, *times]
+    for name in needed:
         if known.count(name.casefold()) != 1:
             shown = ", ".join(names)[:MAX_NAMES]
-            raise QuestionError(f"{path} is to have one column {name}; its columns are: {shown}.")
+            raise QuestionError(f"{path} must have one column {name}; its columns are: {shown}.")
     if not {*names}.isdisjoint(MINUTES):
         raise QuestionError(f"{path} has answers already: rename its columns {', '.join(MINUTES)}.")
-    return [known.index(name.casefold()) for name in asked]
+    return [known.index(name.casefold()) for name in needed]
 
 
 def _answer(
@@ -237,7 +179,7 @@ def _answer(
         times = read_times(given).values
         here = pa.scalar(getattr(given.type, "tz", None) is None)
         if is_text(given.type):
-            here = pc.match_substring_regex(given, WITHOUT_ZONE)
+            here = pc.match_substring_regex(given, WITHOUT_OFFSET)
         times = pc.if_else(here, times, pa.scalar(None, times.type))
         known = np.asarray(pc.is_valid(times))
         explain(place, ~known & np.asarray(pc.is_valid(given)), "time on New York's clock")
@@ -251,8 +193,8 @@ def _answer(
     return block, bad
 
 
-def _write(path: Path, blocks: "Iterator[pa.RecordBatch]", label: str) -> int:
-    """Write blocks to a file, which is there when all are, or not at all; return their rows.
+def _write(path: Path, blocks: "Iterator[pa.RecordBatch]") -> int:
+    """Write blocks to a file, which appears when all are written; return the number of rows.
 
     Raises:
         QuestionError: nothing can be written there.
@@ -269,9 +211,8 @@ def _write(path: Path, blocks: "Iterator[pa.RecordBatch]", label: str) -> int:
         _errors_named(path, "written"),
         replacing(path) as temporary,
         open_writer(str(temporary), first.schema) as writer,
-        click.progressbar(chain([first], blocks), label=label, file=sys.stderr) as bar,
     ):
-        for block in bar:
+        for block in chain([first], blocks):
             writer.write_batch(block)
             rows += len(block)
     return rows

@@ -1,6 +1,6 @@
 """What a request may be and what an answer is, as FastAPI validates and describes them."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, WithJsonSchema
 
@@ -23,7 +23,10 @@ HourOfWeek = Annotated[
 """An hour of the week, 0 to 167, asked for as ``Fri 17:00`` or a time; None is any hour."""
 
 ZONE = "a zone's number, its name, or a part of it"
-TIME = "when the trip begins, on New York's clock; left out, the answer is for the average hour"
+TIME = (
+    "when the trip begins, on New York's clock: Fri 17:00, or 2023-04-07T17:00. Left out, the "
+    "answer is for the pair's trips at all hours"
+)
 
 
 class PairQuery(BaseModel, extra="forbid"):
@@ -82,9 +85,9 @@ class Model(BaseModel):
 class Minutes(BaseModel):
     """How long a trip takes, and the bounds that eight trips of ten lie between."""
 
-    minutes: float
-    minutes_p10: float
-    minutes_p90: float
+    minutes: float = Field(examples=[37.0])
+    minutes_p10: float = Field(examples=[23.8])
+    minutes_p90: float = Field(examples=[60.0])
 
 
 class Answer(Minutes):
@@ -92,7 +95,7 @@ class Answer(Minutes):
 
     pickup: Place = Field(alias="from")
     dropoff: Place = Field(alias="to")
-    at: str | None = Field(description="the hour of the week; null is the average hour")
+    at: str | None = Field(description="the hour of the week; null is all hours")
     model: Model
 
 
@@ -119,22 +122,3 @@ class Health(BaseModel):
     looked_at: str = Field(description="when the registry was last read")
     seconds_since_look: float
     problem: str | None = Field(description="why it could not be read since")
-
-
-class Problem(BaseModel):
-    """One thing that is wrong with a request."""
-
-    type: str
-    loc: list[int | str]
-    msg: str
-
-
-class Refusal(BaseModel):
-    """Why a request is refused: ten problems at most."""
-
-    detail: list[Problem]
-
-
-REFUSED: dict[int | str, dict[str, Any]] = {
-    422: {"model": Refusal, "description": "The request is not valid"}
-}

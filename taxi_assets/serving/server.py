@@ -1,7 +1,5 @@
-"""The server of the champion's answers: where it listens, and how long anybody may take."""
+"""The server of the champion's answers: where it listens, and its limits."""
 
-import asyncio
-import errno
 import gc
 import socket
 from collections.abc import Sequence
@@ -9,7 +7,6 @@ from contextlib import suppress
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from taxi_assets.errors import MonthError
 from taxi_assets.serving.app import LOCAL_HOSTS, build_app
@@ -17,9 +14,6 @@ from taxi_assets.serving.watch import Watch
 
 KEPT = 75
 """Seconds that an idle connection is kept: longer than proxies do, so that none is cut off."""
-
-DEADLINE = 20
-"""Seconds from a connection, or from the first byte of a request, to the end of the answer."""
 
 CONNECTIONS = 500
 """Connections at a time; further ones are told to come again."""
@@ -32,43 +26,6 @@ class UnusablePortError(MonthError):
     """The address that the server should listen at is taken, or not this machine's."""
 
 
-class PunctualProtocol(H11Protocol):
-    """uvicorn's protocol with a deadline for whoever sends, waits or reads too slowly."""
-
-    _timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin with a connection."""
-        super().connection_made(transport)
-        self._start_timer()
-
-    def data_received(self, data: bytes) -> None:
-        """Take bytes; the first of a request start its time."""
-        if self._timer is None:
-            self._start_timer()
-        super().data_received(data)
-
-    def on_response_complete(self) -> None:
-        """End with an answer, and begin with what has been sent behind its request."""
-        self._stop_timer()
-        if self.conn.trailing_data[0]:
-            self._start_timer()
-        super().on_response_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """End with a connection."""
-        self._stop_timer()
-        super().connection_lost(exc)
-
-    def _start_timer(self) -> None:
-        self._timer = self.loop.call_later(DEADLINE, self.transport.abort)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens; port 0 is any that is free.
 
@@ -79,20 +36,18 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, OverflowError) as error:
-        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-            raise UnusablePortError(
-                f"Port {port} is taken, answers need another: make serve SERVE_PORT={port + 1}, "
-                f"or --port {port + 1}."
-            ) from None
         why = getattr(error, "strerror", None) or error
-        raise UnusablePortError(f"Nothing can listen at {host}, port {port} ({why}).") from None
+        raise UnusablePortError(
+            f"Nothing can listen at {host}, port {port} ({why}). Choose another port: make serve "
+            "SERVE_PORT=8081, or taxi-assets serve --port 8081."
+        ) from None
 
 
 def server_of(app: FastAPI) -> uvicorn.Server:
     """The server of the application, with its limits."""
     config = uvicorn.Config(
         app,
-        http=PunctualProtocol,
+        http="h11",
         ws="none",
         log_level="warning",
         access_log=False,
