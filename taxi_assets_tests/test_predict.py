@@ -1,12 +1,14 @@
 """Answers for people: zones and times in their words, and one trip."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, tzinfo
 from functools import partial
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 
+from taxi_assets.serving import parsing
 from taxi_assets.serving.inference import describe_trip
 from taxi_assets.serving.parsing import QuestionError, find_zone, hour_at
 from taxi_assets.settings import Settings
@@ -28,6 +30,17 @@ from taxi_assets_tests.inference_site import HandModel, version
         ("corona (57)", 57),
         ("00132", 132),
         ("132.0", 132),
+        ("JFK Airport (132)", 132),
+        ("LGA", 138),
+        ("Kennedy", 132),
+        ("Times Square", 230),
+        ("Wall St", 87),
+        ("empire state", 164),
+        ("Penn Station", 186),
+        ("Grand Central", 162),
+        ("Brooklyn Bridge", 231),
+        ("stadium, Yankee", 247),
+        ("governor's island (103)", 103),
     ],
 )
 def test_zones_are_found_by_number_name_or_part(text: str, zone: int) -> None:
@@ -77,6 +90,23 @@ def test_what_is_no_zone_gets_the_nearest_names(text: object, said: str) -> None
 )
 def test_times_are_hours_of_the_week(text: str, hour: int) -> None:
     assert hour_at(text) == hour
+
+
+@pytest.mark.parametrize(
+    ("moment", "hour"), [("2023-07-07T02:30", 3 * 24 + 22), ("2023-01-02T04:30", 6 * 24 + 23)]
+)
+def test_now_is_the_hour_in_new_york(
+    monkeypatch: pytest.MonkeyPatch, moment: str, hour: int
+) -> None:
+    """In summer four hours behind UTC, in winter five."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.fromisoformat(f"{moment}+00:00").astimezone(tz or UTC)
+
+    monkeypatch.setattr(parsing, "datetime", Clock)
+    assert [hour_at("now"), hour_at(" Now ")] == [hour] * 2
 
 
 @pytest.mark.parametrize(

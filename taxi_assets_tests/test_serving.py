@@ -32,6 +32,7 @@ from taxi_assets.durations.boosted_month import fit_boosted_month, servable_boos
 from taxi_assets.durations.cleaning import clean_trips
 from taxi_assets.durations.sums import group_by_hourly_pair
 from taxi_assets.durations.window import training_window
+from taxi_assets.errors import MonthError
 from taxi_assets.serving import server, validation
 from taxi_assets.serving.app import LARGEST_BODY, LOCAL_HOSTS, LONGEST_LIST, build_app
 from taxi_assets.tlc.fleets import FLEETS
@@ -162,6 +163,30 @@ def test_a_week_has_an_answer_for_each_hour(client: TestClient) -> None:
     assert (week["from"]["id"], week["to"]["id"], week["model"]["version"]) == (132, 230, 1)
 
 
+def test_a_map_has_an_answer_for_each_zone_by_one_call_of_the_model(champions: Champions) -> None:
+    model = HandModel()
+    champions.watch.serving = version(1, model)
+    client = TestClient(champions.app())
+    city = client.get("/map", params={"from": "jfk", "at": "Fri 17:00"}).json()
+    assert model.rows == [265]
+    assert city == {
+        "from": {"id": 132, "name": "JFK Airport", "borough": "Queens"},
+        "at": "Fri 17:00",
+        "zones": list(range(1, 266)),
+        "minutes": [37.0] * 265,
+        "minutes_p10": [37 - 13.2] * 265,
+        "minutes_p90": [37 + zone / 10 for zone in range(1, 266)],
+        "model": {"fleet": "green", "version": 1, "month": "2023-01", "family": "boosted"},
+    }
+    city = client.get("/map?from=230").json()
+    assert (city["at"], city["from"]["id"], {*city["minutes"]}) == (None, 230, {5.0})
+    assert problems(client.get("/map?from=266&to=1&at=noon")) == [
+        ("from", NUMBERS),
+        ("at", TIME),
+        ("to", UNKNOWN),
+    ]
+
+
 def test_zones_have_their_names(client: TestClient) -> None:
     zones = client.get("/zones").json()
     assert [zone["id"] for zone in zones] == list(range(1, 266))
@@ -176,6 +201,7 @@ def test_head_gives_the_headers_of_get(client: TestClient) -> None:
         "/zones",
         "/duration?from=1&to=2",
         "/week?from=1&to=2",
+        "/map?from=1",
     ):
         head, get = client.head(address), client.get(address)
         assert (head.status_code, head.headers["content-type"]) == (
@@ -204,6 +230,13 @@ def test_answers_are_the_models_own(model: TripDuration) -> None:
         address = f"/duration?from={one['PULocationID']}&to={one['DOLocationID']}"
         given = client.get(f"{address}&at={one['pickup_datetime'] or ''}").json()
         assert {name: given[name] for name in answer} == answer
+    city = client.get(f"/map?from=132&at={FRIDAY}").json()
+    to_all = [
+        {"PULocationID": 132, "DOLocationID": zone, "pickup_datetime": FRIDAY}
+        for zone in range(1, 266)
+    ]
+    by_zone = model.predict(None, to_all).to_dict("list")
+    assert {name: city[name] for name in by_zone} == by_zone
     week = client.get("/week?from=132&to=230").json()
     by_hour = model.predict(
         None,
@@ -504,6 +537,7 @@ def test_openapi_describes_every_address(client: TestClient) -> None:
         "get /duration": ["200", "422"],
         "post /durations": ["200", "408", "413", "415", "422", "503"],
         "get /week": ["200", "422"],
+        "get /map": ["200", "422"],
         "get /zones": ["200"],
         "get /health": ["200"],
     }
@@ -523,6 +557,7 @@ def test_pages_load_nothing_from_anywhere_else(client: TestClient, address: str)
         if script.startswith("./static/"):
             assert client.get(script[1:]).status_code == 200
     assert {"default-src 'none'", "connect-src 'self'"} <= {*policy}
+    assert len(response.content) < 150_000
     assert not [rule for rule in policy if "http" in rule or "unsafe" in rule or "*" in rule]
     assert set(re.findall(r"https?://[\w./]*", response.text)) <= {"http://www.w3.org/2000/svg"}
 
@@ -615,6 +650,26 @@ def test_without_a_champion_the_command_ends_with_a_sentence(
     told = refused("--port", "0")
     assert told.startswith("MLflow at http://127.0.0.1:9 fails (")
     assert "secret" not in told
+
+
+def test_without_a_fleet_the_one_that_has_a_champion_is_served(
+    registered: mlflow.MlflowClient,
+) -> None:
+    tracking = TrackingServer(registered.tracking_uri)
+    fleets = ["yellow", "green", "synthetic"]
+    assert server.fleet_to_serve(tracking, fleets) == "green"
+    with pytest.raises(MonthError, match=r"None of the fleets has a champion: yellow, synthetic\."):
+        server.fleet_to_serve(tracking, ["yellow", "synthetic"])
+    source = registered.get_model_version(registered_name("green"), "1").source
+    registered.create_registered_model(registered_name("synthetic"))
+    registered.create_model_version(registered_name("synthetic"), source)
+    assert server.fleet_to_serve(tracking, fleets) == "green"
+    registered.set_registered_model_alias(registered_name("synthetic"), "champion", "1")
+    several = (
+        r"Several fleets have a champion: green, synthetic\. Choose one: make serve FLEET=green, or"
+    )
+    with pytest.raises(MonthError, match=several):
+        server.fleet_to_serve(tracking, fleets)
 
 
 def test_an_address_that_cannot_be_listened_at_ends_the_command_with_a_sentence() -> None:

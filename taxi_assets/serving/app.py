@@ -1,4 +1,4 @@
-"""The addresses: one trip, a list of trips, a week, the zones, the health, and two pages."""
+"""The addresses: one trip, a list of trips, a week, a map, the zones, the health, and two pages."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,15 +16,17 @@ from pydantic import FailFast
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from taxi_assets.serving.inference import predict_trips, predict_week
-from taxi_assets.serving.pages import page, page_file
+from taxi_assets.serving.pages import map_page, page
 from taxi_assets.serving.parsing import show_hour
 from taxi_assets.serving.schemas import (
     Answer,
     Health,
+    Map,
     Minutes,
     Model,
     PairQuery,
     Place,
+    StartQuery,
     Trip,
     TripQuery,
     Week,
@@ -109,6 +111,11 @@ def build_app(watch: Watch, fleet: str, hosts: Sequence[str] = LOCAL_HOSTS) -> F
         """How long a trip takes by the 168 hours of the week, from Monday midnight on."""
         return answer_week(watch.serving, fleet, pair)
 
+    @app.get("/map")
+    async def durations_to_all(start: Annotated[StartQuery, Query()]) -> Map:
+        """How long trips from one zone take to all zones."""
+        return answer_map(watch.serving, fleet, start)
+
     places = [Place.of(zone) for zone in ZONES]
 
     @app.get("/zones")
@@ -128,7 +135,7 @@ def build_app(watch: Watch, fleet: str, hosts: Sequence[str] = LOCAL_HOSTS) -> F
         swagger_css_url=f".{STATIC}/swagger-ui.css",
         swagger_favicon_url=f".{STATIC}/favicon.png",
     )
-    app.add_route("/", page(page_file("page.html")), include_in_schema=False)
+    app.add_route("/", page(map_page(fleet)), include_in_schema=False)
     app.add_route("/docs", page(bytes(documents.body).decode()), include_in_schema=False)
     static = Path(fastapi_offline.__file__).parent / "static"
     app.mount(STATIC, StaticFiles(directory=static))
@@ -163,6 +170,21 @@ def answer_week(serving: Serving, fleet: str, pair: PairQuery) -> Week:
             "hours": HOURS,
             "model": Model.of(fleet, serving.version),
             **dict(zip(Minutes.model_fields, columns, strict=True)),
+        }
+    )
+
+
+def answer_map(serving: Serving, fleet: str, start: StartQuery) -> Map:
+    """The answers for the trips from a zone to all zones."""
+    every = list(ZONES)
+    rows = predict_trips(serving, [start.pickup] * len(every), every, [start.hour] * len(every))
+    return Map.model_validate(
+        {
+            "from": Place.of(start.pickup),
+            "at": None if start.hour is None else HOURS[start.hour],
+            "zones": every,
+            "model": Model.of(fleet, serving.version),
+            **dict(zip(Minutes.model_fields, rows.T.tolist(), strict=True)),
         }
     )
 

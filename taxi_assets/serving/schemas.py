@@ -22,11 +22,18 @@ HourOfWeek = Annotated[
 ]
 """An hour of the week, 0 to 167, asked for as ``Fri 17:00`` or a time; None is any hour."""
 
-ZONE = "a zone's number, its name, or a part of it"
+ZONE = "a zone's number, its name or a part of it, or a place in it, such as Wall Street"
 TIME = (
-    "when the trip begins, on New York's clock: Fri 17:00, or 2023-04-07T17:00. Left out, the "
+    "when the trip begins, on New York's clock: Fri 17:00, 2023-04-07T17:00 or now. Left out, the "
     "answer is for the pair's trips at all hours"
 )
+
+
+class StartQuery(BaseModel, extra="forbid"):
+    """Where and when trips begin, as the parameters of an address."""
+
+    pickup: Pickup = Field(alias="from", description=ZONE)
+    hour: HourOfWeek = Field(None, alias="at", description=TIME)
 
 
 class PairQuery(BaseModel, extra="forbid"):
@@ -62,8 +69,7 @@ class Place(BaseModel):
     @classmethod
     def of(cls, zone: int) -> "Place":
         """The zone of an id, 1 to 265."""
-        name, borough = ZONES[zone]
-        return cls(id=zone, name=name, borough=borough)
+        return cls(id=zone, name=ZONES[zone].name, borough=ZONES[zone].borough)
 
 
 class Model(BaseModel):
@@ -99,15 +105,29 @@ class Answer(Minutes):
     model: Model
 
 
-class Week(BaseModel):
+class MinutesOfMany(BaseModel):
+    """How long trips take, in order, and the bounds that eight trips of ten lie between."""
+
+    minutes: list[float]
+    minutes_p10: list[float]
+    minutes_p90: list[float]
+
+
+class Week(MinutesOfMany):
     """How long a trip takes by the 168 hours of the week, from Monday midnight on."""
 
     pickup: Place = Field(alias="from")
     dropoff: Place = Field(alias="to")
     hours: list[str]
-    minutes: list[float]
-    minutes_p10: list[float]
-    minutes_p90: list[float]
+    model: Model
+
+
+class Map(MinutesOfMany):
+    """How long trips from one zone take to all zones, in the order of their ids."""
+
+    pickup: Place = Field(alias="from")
+    at: str | None = Field(description="the hour of the week; null is all hours")
+    zones: list[int]
     model: Model
 
 

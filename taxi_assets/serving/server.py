@@ -11,6 +11,8 @@ from fastapi import FastAPI
 from taxi_assets.errors import MonthError
 from taxi_assets.serving.app import LOCAL_HOSTS, build_app
 from taxi_assets.serving.watch import Watch
+from taxi_assets.tracking.champions import Champions
+from taxi_assets.tracking.server import TrackingServer
 
 KEPT = 75
 """Seconds that an idle connection is kept: longer than proxies do, so that none is cut off."""
@@ -24,6 +26,10 @@ PATIENCE = 5
 
 class UnusablePortError(MonthError):
     """The address that the server should listen at is taken, or not this machine's."""
+
+
+class UnclearFleetError(MonthError):
+    """Nobody has said whose trips are to be served, and not exactly one fleet has a champion."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -41,6 +47,27 @@ def listen(host: str, port: int) -> socket.socket:
             f"Nothing can listen at {host}, port {port} ({why}). Choose another port: make serve "
             "SERVE_PORT=8081, or taxi-assets serve --port 8081."
         ) from None
+
+
+def fleet_to_serve(tracking: TrackingServer, fleets: Sequence[str]) -> str:
+    """The fleet that has a champion.
+
+    Raises:
+        UnclearFleetError: none has one, or several have.
+    """
+    found = [name for name in fleets if Champions(tracking, name).standing().champion is not None]
+    if not found:
+        raise UnclearFleetError(
+            f"None of the fleets has a champion: {', '.join(fleets)}. Make two months that follow "
+            "each other, with all assets of a fleet, as make demo does; or name a fleet and a "
+            "version: taxi-assets serve --fleet FLEET --model VERSION."
+        )
+    if len(found) > 1:
+        raise UnclearFleetError(
+            f"Several fleets have a champion: {', '.join(found)}. Choose one: make serve "
+            f"FLEET={found[0]}, or taxi-assets serve --fleet {found[0]}."
+        )
+    return found[0]
 
 
 def server_of(app: FastAPI) -> uvicorn.Server:
