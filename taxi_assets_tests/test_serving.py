@@ -3,7 +3,6 @@
 Browsers are another file.
 """
 
-import http.client
 import json
 import re
 import shutil
@@ -257,21 +256,16 @@ UNKNOWN = "Extra inputs are not permitted"
     ("query", "told"),
     [
         ("", {"from": "Field required", "to": "Field required"}),
-        ("from=132&to=", {"to": ZONE}),
         ("from=132&from=1&to=1", {"from": "The parameter is repeated"}),
         ("from=132&to=1&at=Fri 17:00&at=", {"at": "The parameter is repeated"}),
         ("from=132&to=1&lpep_pickup_datetime=x", {"lpep_pickup_datetime": UNKNOWN}),
         ("PULocationID=132&to=1", {"from": "Field required", "PULocationID": UNKNOWN}),
         ("from=266&to=0", {"from": NUMBERS, "to": NUMBERS}),
-        ("from=1&to=132.5", {"to": NUMBERS}),
-        ("from=-1&to=1", {"from": NUMBERS}),
         ("from=Narnia&to=xyzzy", {"from": "No zone has this name. Similar are", "to": "No zone"}),
         ("from=1&to=airport", {"to": "Several zones have this in their names: Newark Airport (1)"}),
         ("from=1&to=JKF Airprt", {"to": "No zone has this name. Similar are JFK Airport (132)"}),
         ("from=%ff%00&to=1", {"from": "No zone has this name."}),
-        ("from=1&to=1&at=noon", {"at": TIME}),
-        ("from=1&to=1&at=2023-02-30T08:00", {"at": TIME}),
-        ("from=1&to=1&at=2023-04-07T17:00Z", {"at": TIME}),
+        ("from=132&to=&at=noon", {"to": ZONE, "at": TIME}),
         ("from=1&to=1&at=2023-04-07T17:00-04:00", {"at": TIME}),
         (f"from=1&to=1&{'x' * 5000}=1", {"x" * 40: UNKNOWN}),
     ],
@@ -287,18 +281,13 @@ def test_what_cannot_be_meant_is_refused_by_name(
 @pytest.mark.parametrize(
     ("trip", "told"),
     [
-        ({"from": 132}, {"to": "Field required"}),
-        ({"from": 132.5, "to": 1}, {"from": ZONE}),
+        ({"from": 132.5}, {"from": ZONE, "to": "Field required"}),
         ({"from": True, "to": None}, {"from": ZONE, "to": ZONE}),
         ({"from": {}, "to": [132]}, {"from": ZONE, "to": ZONE}),
         ({"from": 2**70, "to": 10**4000}, {"from": NUMBERS, "to": NUMBERS}),
         ({"from": "\ud800", "to": 1}, {"from": "No zone has this name."}),
-        ({"from": "x" * 100_000, "to": 1}, {"from": "No zone has this name."}),
-        ({"from": 1, "to": 1, "at": 17}, {"at": TIME}),
-        ({"from": 1, "to": 1, "at": "2023-04-07T17:00Z"}, {"at": TIME}),
-        ({"from": 1, "to": 1, "lpep_pickup_datetime": "x"}, {"lpep_pickup_datetime": UNKNOWN}),
+        ({"from": "x" * 100_000, "to": 1, "at": 17}, {"from": "No zone has this", "at": TIME}),
         ({"from": 1, "to": 1, "PULocationID": 2}, {"PULocationID": UNKNOWN}),
-        ({"from": 1, "to": 1, "fare": 5}, {"fare": UNKNOWN}),
         ("132", {1: "Input should be a valid dictionary"}),
     ],
     ids=lambda value: str(value)[:30],
@@ -471,43 +460,6 @@ def test_the_champion_is_looked_at_again_and_again_while_the_server_runs(
         if thread.name == "watch":
             thread.join(timeout=10)
             assert not thread.is_alive()
-
-
-def test_another_champion_takes_over_without_a_dropped_request(champions: Champions) -> None:
-    """On connections that are kept, which ask on and on while it changes."""
-    address = "/duration?from=132&to=230&at=Fri%2017:00"
-    stop, answered = threading.Event(), threading.Semaphore(0)
-    heard: list[list[tuple[int, int, float]]] = [[] for _ in range(4)]
-
-    def ask(port: int, mine: list[tuple[int, int, float]]) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        connection.connect()
-        socket = connection.sock
-        while not stop.is_set():
-            connection.request("GET", address)
-            response = connection.getresponse()
-            answer = json.loads(response.read())
-            mine.append((response.status, answer["model"]["version"], answer["minutes"]))
-            assert connection.sock is socket
-            answered.release()
-        connection.close()
-
-    with served(champions.app()) as site:
-        threads = [threading.Thread(target=ask, args=(site.port, mine)) for mine in heard]
-        for thread in threads:
-            thread.start()
-        for number in (1, 2, 3):
-            champions.now = version(number, HandModel(more=number))
-            champions.watch.look()
-            assert all(answered.acquire(timeout=20) for _ in range(100))
-        stop.set()
-        for thread in threads:
-            thread.join()
-    for mine in heard:
-        assert len(mine) > 20
-        assert mine == sorted(mine)
-        assert {*mine} <= {(200, 1, 37.0), (200, 2, 39.0), (200, 3, 40.0)}
-    assert {number for mine in heard for _, number, _ in mine} == {1, 2, 3}
 
 
 def test_a_list_that_has_begun_is_answered_by_the_version_it_began_with(
@@ -683,8 +635,3 @@ def test_an_address_that_cannot_be_listened_at_ends_the_command_with_a_sentence(
     for host, number in (("192.0.2.1", 0), ("127.0.0.1", 70_000)):
         with pytest.raises(server.UnusablePortError, match=f"Nothing can listen at {host}, port"):
             server.listen(host, number)
-
-
-def test_a_setting_that_cannot_be_meant_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TAXI_FLEET", "blue")
-    assert refused().startswith("TAXI_FLEET is 'blue'; set it to one or more of")

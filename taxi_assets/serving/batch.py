@@ -15,7 +15,7 @@ from taxi_assets.durations.predictions import MINUTES
 from taxi_assets.errors import first_line
 from taxi_assets.serving.parsing import QuestionError
 from taxi_assets.tlc.atomic import replacing
-from taxi_assets.tlc.coercion import NUMBER, is_text, plain, read_times, read_zone_ids, show
+from taxi_assets.tlc.coercion import is_text, plain, read_times, read_zone_ids, show
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, FLEETS, PICKUP_ZONE
 from taxi_assets.tlc.parquet import open_parquet
 from taxi_assets.tlc.zones import LAST_ZONE
@@ -35,9 +35,6 @@ WITHOUT_OFFSET = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:.]+$"
 """A time as text, with neither ``Z`` nor an offset from UTC."""
 
 BLOCK_ROWS = 50_000
-
-FORMULA = r"^[=+\-@\x00-\x1f\x7f]"
-"""Text that a spreadsheet may run, unless it is a number; source: OWASP, CSV Injection."""
 
 NO_TEXT = "it is neither Parquet nor CSV (text in UTF-8, perhaps compressed by gzip)"
 
@@ -67,7 +64,16 @@ def predict_file(serving: "Serving", path: Path, output: Path) -> None:
         if output.samefile(path):
             raise QuestionError(f"{output} has the trips. Name another file for the answers.")
     bad: dict[int, str] = {}
-    rows = _write(output, _answer_blocks(path, serving.model, bad))
+
+    def answer_blocks() -> "Iterator[pa.RecordBatch]":
+        done = 0
+        for block in _read(path):
+            answered, reasons = _answer(block, _places(path, block.schema.names), serving.model)
+            bad.update({done + row + 1: why for row, why in reasons.items()})
+            done += len(block)
+            yield answered
+
+    rows = _write(output, answer_blocks())
     for row, why in sorted(bad.items())[:SHOWN]:
         print(f"row {row}: {why}; left empty", file=sys.stderr)
     if len(bad) > SHOWN:
@@ -77,18 +83,6 @@ def predict_file(serving: "Serving", path: Path, output: Path) -> None:
         f"{output}: {rows - len(bad):,} of {rows:,} trips answered by {version}, version "
         f"{version.number}"
     )
-
-
-def _answer_blocks(
-    path: Path, model: "TripDuration", bad: dict[int, str]
-) -> "Iterator[pa.RecordBatch]":
-    """Give the file's blocks with answers; ``bad`` gets the rows without, from 1, and why."""
-    done = 0
-    for block in _read(path):
-        answered, reasons = _answer(block, _places(path, block.schema.names), model)
-        bad |= {done + row + 1: why for row, why in reasons.items()}
-        done += len(block)
-        yield answered
 
 
 def _read(path: Path) -> "Iterator[pa.RecordBatch]":
@@ -202,9 +196,7 @@ def _write(path: Path, blocks: "Iterator[pa.RecordBatch]") -> int:
     import pyarrow.csv
     import pyarrow.parquet as pq
 
-    open_writer = pq.ParquetWriter
-    if path.suffix == ".csv":
-        open_writer, blocks = pyarrow.csv.CSVWriter, map(_harmless, blocks)
+    open_writer = pyarrow.csv.CSVWriter if path.suffix == ".csv" else pq.ParquetWriter
     first = next(blocks)
     rows = 0
     with (
@@ -216,26 +208,6 @@ def _write(path: Path, blocks: "Iterator[pa.RecordBatch]") -> int:
             writer.write_batch(block)
             rows += len(block)
     return rows
-
-
-def _harmless(block: "pa.RecordBatch") -> "pa.RecordBatch":
-    """The block for CSV: text that a spreadsheet would run begins with ``'``, so that none does."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    from pyarrow import types
-
-    def quoted(column: "pa.Array") -> "pa.Array":
-        if types.is_dictionary(column.type):
-            column = column.dictionary_decode()
-        if not is_text(column.type):
-            return column
-        text = column.cast(pa.string())
-        formulas = pc.match_substring_regex(text, FORMULA)
-        runs = pc.and_not(formulas, pc.match_substring_regex(text, NUMBER))
-        return pc.if_else(runs, pc.binary_join_element_wise("'", text, ""), text)
-
-    names = quoted(pa.array(block.schema.names)).to_pylist()
-    return pa.RecordBatch.from_arrays([quoted(column) for column in block.columns], names)
 
 
 @contextmanager
