@@ -13,7 +13,7 @@ import pytest
 from taxi_assets.durations.predictions import MINUTES
 from taxi_assets.serving import batch
 from taxi_assets.serving.batch import predict_file
-from taxi_assets.serving.parsing import QuestionError
+from taxi_assets.serving.parsing import InvalidRequestError
 from taxi_assets.tracking.champions import Serving, load_serving
 from taxi_assets.tracking.server import TrackingServer
 from taxi_assets_tests.conftest import laptop
@@ -71,9 +71,9 @@ def test_each_row_of_csv_is_answered_or_named(
     path, output = tmp_path / "trips.parquet", tmp_path / "out.parquet"
     path.write_bytes(written[kind])
     predict_file(serving, path, output)
-    said = capsys.readouterr()
-    assert f"{output}: 3 of 11 trips answered by boosted 2023-0" in said.out
-    assert said.err.splitlines() == [
+    printed = capsys.readouterr()
+    assert f"{output}: 3 of 11 trips answered by boosted 2023-0" in printed.out
+    assert printed.err.splitlines() == [
         "row 3: PULocationID 'x' is no zone from 1 to 265; left empty",
         "row 4: DOLocationID '266' is no zone from 1 to 265; left empty",
         "row 5: pickup_datetime '2023-02-30 08:00' is no time on New York's clock; left empty",
@@ -118,7 +118,7 @@ def test_columns_of_parquet_stay_as_they_are(serving: Serving, tmp_path: Path) -
     assert minutes == model_says(
         serving, (132, 230, times[0]), (74, 166, times[2][:19]), (230, 132, None)
     )
-    with pytest.raises(QuestionError, match=r"out.csv cannot be written: .*list"):
+    with pytest.raises(InvalidRequestError, match=r"out.csv cannot be written: .*list"):
         predict_file(serving, path, tmp_path / "out.csv")
 
 
@@ -168,7 +168,7 @@ def test_a_file_without_rows_has_no_answers(serving: Serving, tmp_path: Path) ->
 def refusal(serving: Serving, path: Path) -> str:
     """Why a file is refused; there is nothing then that was not there before."""
     before = sorted(path.parent.iterdir())
-    with pytest.raises(QuestionError) as refused:
+    with pytest.raises(InvalidRequestError) as refused:
         predict_file(serving, path, path.parent / "out.parquet")
     assert sorted(path.parent.iterdir()) == before
     return str(refused.value).replace(str(path), "FILE")
@@ -178,7 +178,7 @@ ZONES = b"PULocationID,DOLocationID"
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"a,b\n1,2\n", "FILE must have one column PULocationID; its columns are: a, b."),
         (ZONES + b",dolocationid\n", "FILE must have one column DOLocationID; its columns are: "),
@@ -201,11 +201,11 @@ ZONES = b"PULocationID,DOLocationID"
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_meant_leaves_no_answers(
-    serving: Serving, tmp_path: Path, content: bytes | None, said: str
+    serving: Serving, tmp_path: Path, content: bytes | None, message: str
 ) -> None:
     if content is not None:
         (tmp_path / "odd.csv").write_bytes(content)
-    assert refusal(serving, tmp_path / "odd.csv").startswith(said)
+    assert refusal(serving, tmp_path / "odd.csv").startswith(message)
 
 
 def test_timestamps_with_a_time_zone_are_no_time_on_new_yorks_clock(
@@ -224,9 +224,9 @@ def test_many_rows_without_an_answer_are_counted(
 ) -> None:
     (tmp_path / "trips.csv").write_bytes(ZONES + b"\n0,1" * 23 + b"\n1,2\n")
     predict_file(serving, tmp_path / "trips.csv", tmp_path / "out.csv")
-    said = capsys.readouterr()
-    assert "1 of 24 trips answered" in said.out
-    assert said.err.splitlines()[-2:] == [
+    printed = capsys.readouterr()
+    assert "1 of 24 trips answered" in printed.out
+    assert printed.err.splitlines()[-2:] == [
         "row 20: PULocationID '0' is no zone from 1 to 265; left empty",
         "and 3 more rows",
     ]
@@ -240,12 +240,16 @@ def test_answers_take_the_place_of_older_answers_and_of_nothing_else(
     (tmp_path / "link.csv").symlink_to(path)
     for output in (path, tmp_path / "link.csv", tmp_path / "x/../trips.csv"):
         (tmp_path / "x").mkdir(exist_ok=True)
-        with pytest.raises(QuestionError, match=r"trips.csv|link.csv has the trips. Name another"):
+        with pytest.raises(
+            InvalidRequestError, match=r"trips.csv|link.csv has the trips. Name another"
+        ):
             predict_file(serving, path, output)
     assert path.read_bytes() == ZONES + b"\n1,2\n"
-    with pytest.raises(QuestionError, match=r"out.csv.gz must end in .csv or .parquet."):
+    with pytest.raises(InvalidRequestError, match=r"out.csv.gz must end in .csv or .parquet."):
         predict_file(serving, path, tmp_path / "out.csv.gz")
-    with pytest.raises(QuestionError, match=r"nowhere/out.csv cannot be written: .*No such file"):
+    with pytest.raises(
+        InvalidRequestError, match=r"nowhere/out.csv cannot be written: .*No such file"
+    ):
         predict_file(serving, path, tmp_path / "nowhere/out.csv")
     (tmp_path / "out.csv").write_text("older")
     predict_file(serving, path, tmp_path / "out.csv")

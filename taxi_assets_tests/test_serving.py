@@ -33,7 +33,7 @@ from taxi_assets.durations.sums import group_by_hourly_pair
 from taxi_assets.durations.window import training_window
 from taxi_assets.errors import MonthError
 from taxi_assets.serving import server, validation
-from taxi_assets.serving.app import LARGEST_BODY, LOCAL_HOSTS, LONGEST_LIST, build_app
+from taxi_assets.serving.app import LOCAL_HOSTS, LONGEST_LIST, build_app
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
@@ -97,9 +97,9 @@ def problems(response: Response) -> list[tuple[Any, str]]:
     """What a refusal names, and what it says of it."""
     assert response.status_code == 422
     assert response.content.isascii()
-    told = response.json()["detail"]
-    assert all(set(problem) == {"type", "loc", "msg"} for problem in told)
-    return [(problem["loc"][-1], problem["msg"]) for problem in told]
+    detail = response.json()["detail"]
+    assert all(set(problem) == {"type", "loc", "msg"} for problem in detail)
+    return [(problem["loc"][-1], problem["msg"]) for problem in detail]
 
 
 def test_a_trip_is_asked_for_by_numbers_or_names_and_a_time(client: TestClient) -> None:
@@ -253,7 +253,7 @@ UNKNOWN = "Extra inputs are not permitted"
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "expected"),
     [
         ("", {"from": "Field required", "to": "Field required"}),
         ("from=132&from=1&to=1", {"from": "The parameter is repeated"}),
@@ -271,15 +271,15 @@ UNKNOWN = "Extra inputs are not permitted"
     ],
 )
 def test_what_cannot_be_meant_is_refused_by_name(
-    client: TestClient, query: str, told: dict[str, str]
+    client: TestClient, query: str, expected: dict[str, str]
 ) -> None:
     found = problems(client.get(f"/duration?{query}"))
-    assert [name for name, _ in found] == list(told)
-    assert all(said.startswith(told[name]) for name, said in found)
+    assert [name for name, _ in found] == list(expected)
+    assert all(message.startswith(expected[name]) for name, message in found)
 
 
 @pytest.mark.parametrize(
-    ("trip", "told"),
+    ("trip", "expected"),
     [
         ({"from": 132.5}, {"from": ZONE, "to": "Field required"}),
         ({"from": True, "to": None}, {"from": ZONE, "to": ZONE}),
@@ -293,17 +293,17 @@ def test_what_cannot_be_meant_is_refused_by_name(
     ids=lambda value: str(value)[:30],
 )
 def test_a_trip_of_a_list_is_refused_by_its_place_and_name(
-    client: TestClient, trip: Any, told: dict[Any, str]
+    client: TestClient, trip: Any, expected: dict[Any, str]
 ) -> None:
     response = post(client, [{"from": 1, "to": 2}, trip])
     found = problems(response)
-    assert [name for name, _ in found] == list(told)
-    assert all(said.startswith(told[name]) for name, said in found)
+    assert [name for name, _ in found] == list(expected)
+    assert all(message.startswith(expected[name]) for name, message in found)
     assert {problem["loc"][1] for problem in response.json()["detail"]} == {1}
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         (b"", "Field required"),
         (b'[{"from": 13', "JSON decode error: Expecting"),
@@ -317,19 +317,21 @@ def test_a_trip_of_a_list_is_refused_by_its_place_and_name(
     ],
     ids=["nothing", "cut off", "no text", "deep", "long", "NaN", "twice", "many", "no list"],
 )
-def test_what_is_no_list_of_trips_is_refused(client: TestClient, content: bytes, told: str) -> None:
+def test_what_is_no_list_of_trips_is_refused(
+    client: TestClient, content: bytes, expected: str
+) -> None:
     headers = {"content-type": "application/json"}
-    ((_, said), *_) = problems(client.post("/durations", content=content, headers=headers))
-    assert said.startswith(told)
+    ((_, message), *_) = problems(client.post("/durations", content=content, headers=headers))
+    assert message.startswith(expected)
 
 
 def test_a_list_has_at_most_ten_thousand_trips_and_two_megabytes(client: TestClient) -> None:
     trips = [{"from": 1, "to": 2}] * (LONGEST_LIST + 1)
     assert len(post(client, trips[1:]).json()) == LONGEST_LIST
-    ((_, said),) = problems(post(client, trips))
-    assert said.startswith("List should have at most 10000 items")
+    ((_, message),) = problems(post(client, trips))
+    assert message.startswith("List should have at most 10000 items")
     headers = {"content-type": "application/json"}
-    large = client.post("/durations", content=b" " * (LARGEST_BODY + 1), headers=headers)
+    large = client.post("/durations", content=b" " * ((2 << 20) + 1), headers=headers)
     assert large.status_code == 413
 
 
@@ -441,7 +443,7 @@ def test_health_says_version_and_age_and_since_when_nobody_could_look(
         "looked_at": "1970-01-01T01:24:50+00:00",
     }
     assert client.get("/duration?from=132&to=230").json()["minutes"] == 6.0
-    assert champions.said == [
+    assert champions.reports == [
         "Version 1 goes on: MLflow at http://models fails (away).",
         "The champion can be seen again.",
         "Version 2 (boosted 2023-02) answers now.",
@@ -599,9 +601,9 @@ def test_without_a_champion_the_command_ends_with_a_sentence(
         "VERSION; or for this time: --model VERSION."
     )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
-    told = refused("--port", "0")
-    assert told.startswith("MLflow at http://127.0.0.1:9 fails (")
-    assert "secret" not in told
+    message = refused("--port", "0")
+    assert message.startswith("MLflow at http://127.0.0.1:9 fails (")
+    assert "secret" not in message
 
 
 def test_without_a_fleet_the_one_that_has_a_champion_is_served(

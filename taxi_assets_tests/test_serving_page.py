@@ -269,7 +269,7 @@ def test_the_plot_shows_the_pair_over_the_hours_of_the_week(page: Page, site: Si
     assert float(dot.get_attribute("cy")) == pytest.approx(friday[1], abs=0.1)
 
     plot.focus()
-    for key, said in (
+    for key, message in (
         ("ArrowRight", "Fri 18:00: 38 minutes, 25 to 61."),
         ("PageDown", "Thu 18:00: 38 minutes, 25 to 61."),
         ("Home", "Mon 00:00: 20 minutes, 7 to 43."),
@@ -277,8 +277,8 @@ def test_the_plot_shows_the_pair_over_the_hours_of_the_week(page: Page, site: Si
         ("End", "Sun 23:00: 20 minutes, 7 to 43."),
     ):
         page.keyboard.press(key)
-        expect(plot).to_have_attribute("aria-valuetext", said)
-        expect(page.locator("#hour")).to_have_text(said)
+        expect(plot).to_have_attribute("aria-valuetext", message)
+        expect(page.locator("#hour")).to_have_text(message)
     box = plot.bounding_box()
     page.mouse.move(box["x"] + points[10][0], box["y"] + 50)
     expect(page.locator("#hour")).to_have_text("Mon 10:00: 30 minutes, 17 to 53.")
@@ -287,7 +287,7 @@ def test_the_plot_shows_the_pair_over_the_hours_of_the_week(page: Page, site: Si
 def test_what_cannot_be_meant_is_said_in_place_of_an_answer(page: Page, site: Site) -> None:
     asked(page, site)
     start = page.get_by_label("From", exact=True)
-    for text, said in (
+    for text, message in (
         (
             "JKF Airprt",
             "from: No zone has this name. Similar are JFK Airport (132), Newark Airport (1), "
@@ -297,7 +297,7 @@ def test_what_cannot_be_meant_is_said_in_place_of_an_answer(page: Page, site: Si
     ):
         start.fill(text)
         start.press("Enter")
-        expect(page.get_by_role("alert")).to_have_text(said)
+        expect(page.get_by_role("alert")).to_have_text(message)
         expect(page.locator("#answered")).to_be_hidden()
         expect(page.get_by_role("slider")).to_be_hidden()
     start.fill("jfk")

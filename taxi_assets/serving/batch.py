@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from taxi_assets.durations.inference import band_of, number
 from taxi_assets.durations.predictions import MINUTES
 from taxi_assets.errors import first_line
-from taxi_assets.serving.parsing import QuestionError
+from taxi_assets.serving.parsing import InvalidRequestError
 from taxi_assets.tlc.atomic import replacing
 from taxi_assets.tlc.coercion import is_text, plain, read_times, read_zone_ids, show
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, FLEETS, PICKUP_ZONE
@@ -56,13 +56,13 @@ def predict_file(serving: "Serving", path: Path, output: Path) -> None:
             ``minutes_p90``. It appears when all rows are answered, or not at all.
 
     Raises:
-        QuestionError: the file cannot be read, or the answers cannot be written.
+        InvalidRequestError: the file cannot be read, or the answers cannot be written.
     """
     if output.suffix not in (".csv", ".parquet"):
-        raise QuestionError(f"{output} must end in .csv or .parquet.")
+        raise InvalidRequestError(f"{output} must end in .csv or .parquet.")
     with suppress(OSError):
         if output.samefile(path):
-            raise QuestionError(f"{output} has the trips. Name another file for the answers.")
+            raise InvalidRequestError(f"{output} has the trips. Name another file for the answers.")
     bad: dict[int, str] = {}
 
     def answer_blocks() -> "Iterator[pa.RecordBatch]":
@@ -116,12 +116,12 @@ def _places(path: Path, names: Sequence[str]) -> list[int]:
     """Where the pick-up zone, the drop-off zone and, if there is one, the time are.
 
     Raises:
-        QuestionError: one is missing or there twice, or a time has another name.
+        InvalidRequestError: one is missing or there twice, or a time has another name.
     """
     known = [name.strip().casefold() for name in names]
     times = [name for name in PICKUP_TIMES if name in known]
     if "at" in known or len(times) > 1:
-        raise QuestionError(
+        raise InvalidRequestError(
             f"{path} must have one time. Name the time of the pick-up {PICKUP_TIME}, and leave out "
             f"{' and '.join(sorted({'at', *times[1:]} & {*known}))}."
         )
@@ -129,9 +129,13 @@ def _places(path: Path, names: Sequence[str]) -> list[int]:
     for name in needed:
         if known.count(name.casefold()) != 1:
             shown = ", ".join(names)[:MAX_NAMES]
-            raise QuestionError(f"{path} must have one column {name}; its columns are: {shown}.")
+            raise InvalidRequestError(
+                f"{path} must have one column {name}; its columns are: {shown}."
+            )
     if not {*names}.isdisjoint(MINUTES):
-        raise QuestionError(f"{path} has answers already: rename its columns {', '.join(MINUTES)}.")
+        raise InvalidRequestError(
+            f"{path} has answers already: rename its columns {', '.join(MINUTES)}."
+        )
     return [known.index(name.casefold()) for name in needed]
 
 
@@ -191,7 +195,7 @@ def _write(path: Path, blocks: "Iterator[pa.RecordBatch]") -> int:
     """Write blocks to a file, which appears when all are written; return the number of rows.
 
     Raises:
-        QuestionError: nothing can be written there.
+        InvalidRequestError: nothing can be written there.
     """
     import pyarrow.csv
     import pyarrow.parquet as pq
@@ -215,7 +219,7 @@ def _errors_named(path: Path, done: str, *errors: type[Exception]) -> Iterator[N
     """Turn errors of the operating system, of Arrow, and others with the file into sentences.
 
     Raises:
-        QuestionError: instead.
+        InvalidRequestError: instead.
     """
     import pyarrow as pa
 
@@ -223,4 +227,4 @@ def _errors_named(path: Path, done: str, *errors: type[Exception]) -> Iterator[N
         yield
     except (OSError, pa.ArrowException, *errors) as error:
         why = NO_TEXT if isinstance(error, UnicodeDecodeError) else first_line(error)
-        raise QuestionError(f"{path} cannot be {done}: {why}.") from None
+        raise InvalidRequestError(f"{path} cannot be {done}: {why}.") from None

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from taxi_assets.durations.inference import band_of, number
-from taxi_assets.serving.parsing import WEEKDAYS, QuestionError, find_zone, hour_at
+from taxi_assets.serving.parsing import WEEKDAYS, InvalidRequestError, find_zone, hour_at
 from taxi_assets.tlc.zones import ZONES
 from taxi_assets.tracking.champions import Serving
 
@@ -43,15 +43,15 @@ def describe_trip(serving: Serving, fleet: str, start: str, end: str, at: str | 
     """How long one trip takes, in words.
 
     Raises:
-        QuestionError: a zone or the time cannot be meant; the message names the option.
+        InvalidRequestError: a zone or the time cannot be meant; the message names the option.
     """
     given = {"--from": (find_zone, start), "--to": (find_zone, end), "--at": (hour_at, at)}
     values: list[Any] = []
     for option, (find, text) in given.items():
         try:
             values.append(find(text))
-        except QuestionError as error:
-            raise QuestionError(f"{option}: {error}") from None
+        except InvalidRequestError as error:
+            raise InvalidRequestError(f"{option}: {error}") from None
     pickup, dropoff, hour = values
     ((minutes, low, high),) = predict_trips(serving, [pickup], [dropoff], [hour])
     when = "trips at all hours"

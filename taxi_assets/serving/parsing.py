@@ -41,29 +41,29 @@ for _number, _names in NAMES.items():
             _PARTS.setdefault(_part, []).append(_number)
 
 
-class QuestionError(MonthError, ValueError):
+class InvalidRequestError(MonthError, ValueError):
     """A question cannot be answered. The message says why, and does not repeat the question."""
 
 
-def find_zone(asked: object) -> int:
+def find_zone(value: object) -> int:
     """The zone that somebody means by its number, or by beginnings of words of one of its names.
 
     Raises:
-        QuestionError: no zone is meant, or several zones may be.
+        InvalidRequestError: no zone is meant, or several zones may be.
     """
-    if isinstance(asked, float) and asked.is_integer():
-        asked = int(asked)
-    if isinstance(asked, int) and not isinstance(asked, bool):
-        asked = str(asked)
-    if not isinstance(asked, str) or not asked.strip():
-        raise QuestionError(f"A zone is a number from 1 to {LAST_ZONE}, or a name of TLC's.")
-    text = asked[: LONGEST + 1].strip().casefold()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidRequestError(f"A zone is a number from 1 to {LAST_ZONE}, or a name of TLC's.")
+    text = value[: LONGEST + 1].strip().casefold()
     if re.fullmatch(r"[+-]?[0-9.]+", text, re.ASCII):
         whole = re.fullmatch(r"\+?([0-9]+)(?:\.0*)?", text)
         zone = int(whole[1]) if whole else 0
         if zone in ZONES:
             return zone
-        raise QuestionError(f"TLC numbers its zones from 1 to {LAST_ZONE}.")
+        raise InvalidRequestError(f"TLC numbers its zones from 1 to {LAST_ZONE}.")
     words = words_of(text)
     exact = {number for name, number in _WORDS if name == words}
     matches = exact or {number for name, number in _WORDS if _fits(words, name)}
@@ -73,8 +73,10 @@ def find_zone(asked: object) -> int:
     similar = sorted(matches) or dict.fromkeys(zone for part in close for zone in _PARTS[part])
     listed = ", ".join(f"{ZONES[zone].name} ({zone})" for zone in list(similar)[:SUGGESTED])
     if matches:
-        raise QuestionError(f"Several zones have this in their names: {listed}.")
-    raise QuestionError(f"No zone has this name.{f' Similar are {listed}.' if listed else ''}")
+        raise InvalidRequestError(f"Several zones have this in their names: {listed}.")
+    raise InvalidRequestError(
+        f"No zone has this name.{f' Similar are {listed}.' if listed else ''}"
+    )
 
 
 def _fits(words: list[str], name: list[str]) -> bool:
@@ -82,17 +84,17 @@ def _fits(words: list[str], name: list[str]) -> bool:
     return bool(words) and all(any(part.startswith(word) for part in name) for word in words)
 
 
-def hour_at(asked: object) -> int | None:
+def hour_at(value: object) -> int | None:
     """The hour of the week, 0 (Monday midnight) to 167, of ``Fri 17:00``, an ISO time or ``now``.
 
     Nothing, and text that is blank, is no time: the result is None.
 
     Raises:
-        QuestionError: it is something else, or a time with an offset.
+        InvalidRequestError: it is something else, or a time with an offset.
     """
-    if asked is None or (isinstance(asked, str) and not asked.strip()):
+    if value is None or (isinstance(value, str) and not value.strip()):
         return None
-    text = asked.strip() if isinstance(asked, str) and len(asked) <= LONGEST else ""
+    text = value.strip() if isinstance(value, str) and len(value) <= LONGEST else ""
     if text.casefold() == "now":
         return _hour_of(datetime.now(NEW_YORK))
     match = re.fullmatch(r"([A-Za-z]+)\s+([0-9]{1,2})(?::([0-9]{2}))?", text, re.ASCII)
@@ -109,7 +111,7 @@ def hour_at(asked: object) -> int | None:
         else:
             if time.tzinfo is None:
                 return _hour_of(time)
-    raise QuestionError(
+    raise InvalidRequestError(
         "A time is on New York's clock, without an offset, such as Fri 17:00 or 2023-04-07T17:00."
     )
 

@@ -55,19 +55,19 @@ def fleet_to_serve(tracking: TrackingServer, fleets: Sequence[str]) -> str:
     Raises:
         UnclearFleetError: none has one, or several have.
     """
-    found = [name for name in fleets if Champions(tracking, name).standing().champion is not None]
-    if not found:
+    serving = [name for name in fleets if Champions(tracking, name).standing().champion is not None]
+    if not serving:
         raise UnclearFleetError(
             f"None of the fleets has a champion: {', '.join(fleets)}. Make two months that follow "
             "each other, with all assets of a fleet, as make demo does; or name a fleet and a "
             "version: taxi-assets serve --fleet FLEET --model VERSION."
         )
-    if len(found) > 1:
+    if len(serving) > 1:
         raise UnclearFleetError(
-            f"Several fleets have a champion: {', '.join(found)}. Choose one: make serve "
-            f"FLEET={found[0]}, or taxi-assets serve --fleet {found[0]}."
+            f"Several fleets have a champion: {', '.join(serving)}. Choose one: make serve "
+            f"FLEET={serving[0]}, or taxi-assets serve --fleet {serving[0]}."
         )
-    return found[0]
+    return serving[0]
 
 
 def server_of(app: FastAPI) -> uvicorn.Server:
