@@ -7,9 +7,10 @@ PYTHON ?= python3
 PORT ?= 3000
 MLFLOW_PORT ?= 5000
 SERVE_PORT ?= 8080
-# Of those that TAXI_FLEET names, the first, if this names none.
+# Of those that TAXI_FLEET names, the one that has a champion, if this names none.
 FLEET ?=
-DEMO_MONTH ?= 2023-03-01
+# A fleet's first champion appears in its second month.
+DEMO_MONTHS ?= 2023-03-01...2023-04-01
 
 BIN := .venv/bin
 INSTALLED := .venv/installed
@@ -26,15 +27,18 @@ help:
 
 # Dagster warns that another command may replace this one, and that it calls a new function of its own.
 demo: export PYTHONWARNINGS = ignore
-demo: install ## sets everything up, makes a synthetic month, trains and tracks its models
+demo: install ## sets everything up, makes two synthetic months, and asks their champion
 	@$(BIN)/dagster asset materialize -m taxi_assets.definitions \
-		--select 'group:synthetic' --partition $(DEMO_MONTH)
+		--select 'group:synthetic' --partition-range $(DEMO_MONTHS)
 	@echo
 	@echo "The pages of Dagster and MLflow:  make dev"
-	@echo "How long does a trip take?        $(BIN)/taxi-assets predict \\"
-	@echo "    --fleet synthetic --model 2 --from 132 --to 230 --at 'Fri 17:00'"
+	@echo "How long do trips take?           make serve"
+	@echo "Which model serves, and why:      $(BIN)/taxi-assets champion --fleet synthetic"
 	@echo "All months on one page:           $(BIN)/taxi-assets report"
 	@echo "To start over:                    make clean-demo"
+	@echo "One answer:                       $(BIN)/taxi-assets predict \\"
+	@echo "    --fleet synthetic --from JFK --to 'Times Sq' --at 'Fri 17:00'"
+	@$(BIN)/taxi-assets predict --fleet synthetic --from JFK --to 'Times Sq' --at 'Fri 17:00'
 
 clean-demo: install ## removes what the demo made: files, Dagster's history, MLflow's runs
 	@$(BIN)/taxi-assets wipe --fleet synthetic --yes
@@ -115,7 +119,7 @@ dev: install ## serves the pages of Dagster and MLflow
 	MLFLOW_UI_URL="$${MLFLOW_UI_URL:-$$mlflow}" \
 	$(BIN)/dagster dev --log-level warning --port $(PORT)
 
-serve: install ## serves the page that answers "how long?": make serve FLEET=green
+serve: install ## serves the map that answers "how long?": make serve FLEET=green
 	@$(BIN)/taxi-assets serve $(if $(FLEET),--fleet $(FLEET)) --port $(SERVE_PORT)
 
 lint: install ## ruff, mypy, import-linter; then how large the project is

@@ -139,9 +139,9 @@ def materialize(
 )
 @click.argument("trips", type=FILE, required=False)
 @fleet_option(required=True)
-@click.option("--from", "start", metavar="ZONE", help="A zone's name or number.")
-@click.option("--to", "end", metavar="ZONE", help="A zone's name or number.")
-@click.option("--at", metavar="TIME", help="Fri 17:00, or 2023-04-07T17:00; else any hour.")
+@click.option("--from", "start", metavar="ZONE", help="A zone's name or number, or a place.")
+@click.option("--to", "end", metavar="ZONE", help="A zone's name or number, or a place.")
+@click.option("--at", metavar="TIME", help="Fri 17:00, 2023-04-07T17:00 or now; else all hours.")
 @click.option("--output", type=FILE, help="A Parquet or CSV file for the answers.")
 @click.option("--model", type=int, metavar="VERSION", help="Instead of the champion.")
 def predict(
@@ -212,16 +212,17 @@ def serve(
 ) -> None:
     """Serve the champion's answers, and a page to ask on; Ctrl-C stops it.
 
-    Without --fleet it serves the first fleet of TAXI_FLEET.
+    Without --fleet it serves the fleet of TAXI_FLEET that has a champion.
     """
     from taxi_assets.serving import server
     from taxi_assets.serving.watch import Watch
     from taxi_assets.tracking.champions import load_serving
 
     settings = Settings.from_environment()
-    name = fleet or settings.fleets[0].name
     with server.listen(host, port) as listening:
-        load = partial(load_serving, existing_server(settings), name, model)
+        tracking = existing_server(settings)
+        name = fleet or server.fleet_to_serve(tracking, [each.name for each in settings.fleets])
+        load = partial(load_serving, tracking, name, model)
         server.serve(listening, Watch(load, partial(print, flush=True)), name, allow_host)
 
 

@@ -49,9 +49,9 @@ class Champions:
 
     def __init__(self, first: Serving) -> None:
         self.now: Serving | Exception = first
-        self.said: list[str] = []
+        self.reports: list[str] = []
         self.time = 5000.0
-        self.watch = Watch(self.load, self.said.append, lambda: self.time)
+        self.watch = Watch(self.load, self.reports.append, lambda: self.time)
 
     def load(self) -> Serving:
         if isinstance(self.now, Exception):

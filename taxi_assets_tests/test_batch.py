@@ -15,7 +15,7 @@ import pytest
 from taxi_assets.durations.predictions import MINUTES
 from taxi_assets.serving import batch
 from taxi_assets.serving.batch import predict_file
-from taxi_assets.serving.parsing import QuestionError
+from taxi_assets.serving.parsing import InvalidRequestError
 from taxi_assets.tracking.champions import Serving, load_serving
 from taxi_assets.tracking.server import TrackingServer
 from taxi_assets_tests.conftest import laptop
@@ -120,7 +120,7 @@ def test_columns_of_parquet_stay_as_they_are(serving: Serving, tmp_path: Path) -
     assert minutes == model_says(
         serving, (132, 230, times[0]), (74, 166, times[2][:19]), (230, 132, None)
     )
-    with pytest.raises(QuestionError, match=r"out.csv cannot be written: .*list"):
+    with pytest.raises(InvalidRequestError, match=r"out.csv cannot be written: .*list"):
         predict_file(serving, path, tmp_path / "out.csv")
 
 
@@ -173,7 +173,7 @@ def test_a_file_without_rows_has_no_answers(serving: Serving, tmp_path: Path) ->
 def refusal(serving: Serving, path: Path) -> str:
     """Why a file is refused; there is nothing then that was not there before."""
     before = sorted(path.parent.iterdir())
-    with pytest.raises(QuestionError) as refused:
+    with pytest.raises(InvalidRequestError) as refused:
         predict_file(serving, path, path.parent / "out.parquet")
     assert sorted(path.parent.iterdir()) == before
     return str(refused.value).replace(str(path), "FILE")
@@ -270,12 +270,14 @@ def test_answers_take_the_place_of_older_answers_and_of_nothing_else(
     (tmp_path / "link.csv").symlink_to(path)
     for output in (path, tmp_path / "link.csv", tmp_path / "x/../trips.csv"):
         (tmp_path / "x").mkdir(exist_ok=True)
-        with pytest.raises(QuestionError, match=r"trips.csv|link.csv has the trips. Name another"):
+        with pytest.raises(
+            InvalidRequestError, match=r"trips.csv|link.csv has the trips. Name another"
+        ):
             predict_file(serving, path, output)
     assert path.read_bytes() == ZONES + b"\n1,2\n"
-    with pytest.raises(QuestionError, match=r"out.csv.gz is to end in .csv or .parquet."):
+    with pytest.raises(InvalidRequestError, match=r"out.csv.gz is to end in .csv or .parquet."):
         predict_file(serving, path, tmp_path / "out.csv.gz")
-    with pytest.raises(QuestionError, match=r"nowhere/out.csv cannot be written: .*No such file"):
+    with pytest.raises(InvalidRequestError, match=r"out\.csv cannot be written: .*No such file"):
         predict_file(serving, path, tmp_path / "nowhere/out.csv")
     (tmp_path / "out.csv").write_text("older")
     predict_file(serving, path, tmp_path / "out.csv")

@@ -129,9 +129,10 @@ def test_the_commands_of_a_checkout_run_one_after_the_other(document: Path, tmp_
         demo, look, _ = printed
         assert "make dev" in demo
         assert re.search(
-            r"From JFK Airport to Times Sq/Theatre District on a Friday at 17:00: \d\d\.\d ", look
+            r"JFK Airport to Times Sq/Theatre District, Friday 17:00: \d\d minutes, eight trips ",
+            look,
         )
-        assert "report.html: 1 month\n" in look
+        assert "report.html: 2 months\n" in look
     months = sorted(path.stem for path in (tmp_path / "data/synthetic/metrics").iterdir())
     assert (
         months

@@ -1,10 +1,10 @@
-"""The addresses: one trip, a list of trips, a week, the zones, the health, and two pages."""
+"""The addresses: one trip, a list of trips, a week, a map, the zones, the health, and two pages."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import fastapi_offline
 from fastapi import Body, FastAPI, Query, Response
@@ -16,21 +16,22 @@ from pydantic import FailFast
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from taxi_assets.serving.inference import predict_trips, predict_week
-from taxi_assets.serving.pages import page, page_file
+from taxi_assets.serving.pages import map_page, page
 from taxi_assets.serving.parsing import show_hour
 from taxi_assets.serving.schemas import (
-    REFUSED,
     Answer,
     Health,
+    Map,
     Minutes,
     Model,
     PairQuery,
     Place,
+    StartQuery,
     Trip,
     TripQuery,
     Week,
 )
-from taxi_assets.serving.validation import StrictRoute, refuse
+from taxi_assets.serving.validation import JSON_TYPE, SENDING, StrictRoute, refuse
 from taxi_assets.serving.watch import Watch
 from taxi_assets.tlc.zones import ZONES
 from taxi_assets.tracking.champions import Serving
@@ -41,6 +42,13 @@ LARGEST_BODY = 2 << 20
 """Bytes of a list of trips."""
 
 LONGEST_LIST = 10_000
+
+LIST_REFUSALS: dict[int | str, dict[str, Any]] = {
+    408: {"description": f"The list did not arrive within {SENDING} seconds"},
+    413: {"description": f"The list has more than {LARGEST_BODY:,} bytes"},
+    415: {"description": f"The Content-Type is not {JSON_TYPE}"},
+    503: {"description": "Other lists are being answered: try again in a second"},
+}
 
 HOURS = [show_hour(hour) for hour in range(168)]
 STATIC = "/static"
@@ -72,20 +80,12 @@ def build_app(watch: Watch, fleet: str, hosts: Sequence[str] = LOCAL_HOSTS) -> F
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*hosts], www_redirect=False)
     app.add_exception_handler(RequestValidationError, refuse)
 
-    example = answer_trip(
-        watch.serving, fleet, TripQuery.model_validate({"from": 132, "to": 230, "at": "Fri 17:00"})
-    ).model_dump(by_alias=True)
-    of_list = [{name: example[name] for name in Minutes.model_fields}]
-    shown, shown_of_list = (
-        {"content": {"application/json": {"example": each}}} for each in (example, of_list)
-    )
-
-    @app.get("/duration", responses={200: shown, **REFUSED})
+    @app.get("/duration")
     async def duration(trip: Annotated[TripQuery, Query()]) -> Answer:
         """How long a trip between two zones takes."""
         return answer_trip(watch.serving, fleet, trip)
 
-    @app.post("/durations", responses={200: shown_of_list, **REFUSED})
+    @app.post("/durations", responses=LIST_REFUSALS)
     def durations(
         trips: Annotated[list[Trip], FailFast(), Body(max_length=LONGEST_LIST)], response: Response
     ) -> list[Minutes]:
@@ -106,10 +106,15 @@ def build_app(watch: Watch, fleet: str, hosts: Sequence[str] = LOCAL_HOSTS) -> F
             for minutes, low, high in rows.tolist()
         ]
 
-    @app.get("/week", responses=REFUSED)
+    @app.get("/week")
     async def week(pair: Annotated[PairQuery, Query()]) -> Week:
         """How long a trip takes by the 168 hours of the week, from Monday midnight on."""
         return answer_week(watch.serving, fleet, pair)
+
+    @app.get("/map")
+    async def durations_to_all(start: Annotated[StartQuery, Query()]) -> Map:
+        """How long trips from one zone take to all zones."""
+        return answer_map(watch.serving, fleet, start)
 
     places = [Place.of(zone) for zone in ZONES]
 
@@ -130,7 +135,7 @@ def build_app(watch: Watch, fleet: str, hosts: Sequence[str] = LOCAL_HOSTS) -> F
         swagger_css_url=f".{STATIC}/swagger-ui.css",
         swagger_favicon_url=f".{STATIC}/favicon.png",
     )
-    app.add_route("/", page(page_file("page.html")), include_in_schema=False)
+    app.add_route("/", page(map_page(fleet)), include_in_schema=False)
     app.add_route("/docs", page(bytes(documents.body).decode()), include_in_schema=False)
     static = Path(fastapi_offline.__file__).parent / "static"
     app.mount(STATIC, StaticFiles(directory=static))
@@ -165,6 +170,21 @@ def answer_week(serving: Serving, fleet: str, pair: PairQuery) -> Week:
             "hours": HOURS,
             "model": Model.of(fleet, serving.version),
             **dict(zip(Minutes.model_fields, columns, strict=True)),
+        }
+    )
+
+
+def answer_map(serving: Serving, fleet: str, start: StartQuery) -> Map:
+    """The answers for the trips from a zone to all zones."""
+    every = list(ZONES)
+    rows = predict_trips(serving, [start.pickup] * len(every), every, [start.hour] * len(every))
+    return Map.model_validate(
+        {
+            "from": Place.of(start.pickup),
+            "at": None if start.hour is None else HOURS[start.hour],
+            "zones": every,
+            "model": Model.of(fleet, serving.version),
+            **dict(zip(Minutes.model_fields, rows.T.tolist(), strict=True)),
         }
     )
 

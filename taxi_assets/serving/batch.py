@@ -16,7 +16,7 @@ import click
 from taxi_assets.durations.inference import band_of, number
 from taxi_assets.durations.predictions import MINUTES
 from taxi_assets.errors import first_line
-from taxi_assets.serving.parsing import QuestionError
+from taxi_assets.serving.parsing import InvalidRequestError
 from taxi_assets.tlc.atomic import replacing
 from taxi_assets.tlc.coercion import is_text, plain, read_times, read_zone_ids, show
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, FLEETS, PICKUP_ZONE
@@ -73,13 +73,13 @@ def predict_file(serving: "Serving", path: Path, output: Path) -> None:
             ``minutes_p90``; it is there when all rows are answered, or not at all.
 
     Raises:
-        QuestionError: the file cannot be read, or the answers cannot be written.
+        InvalidRequestError: the file cannot be read, or the answers cannot be written.
     """
     if output.suffix not in (".csv", ".parquet"):
-        raise QuestionError(f"{output} is to end in .csv or .parquet.")
+        raise InvalidRequestError(f"{output} is to end in .csv or .parquet.")
     with suppress(OSError):
         if output.samefile(path):
-            raise QuestionError(f"{output} has the trips. Name another file for the answers.")
+            raise InvalidRequestError(f"{output} has the trips. Name another file for the answers.")
     bad: dict[int, str] = {}
     rows = _write(output, _answered(path, serving.model, bad), path.name)
     for row, why in sorted(bad.items())[:SHOWN]:
@@ -174,7 +174,7 @@ def _places(path: Path, names: Sequence[str]) -> list[int]:
     """Where the pick-up zone, the drop-off zone and, if there is one, the time are.
 
     Raises:
-        QuestionError: one is missing or there twice, or a time has another name.
+        InvalidRequestError: one is missing or there twice, or a time has another name.
     """
     known = [name.strip().casefold() for name in names]
     times: tuple[str, ...] = ()
@@ -184,7 +184,7 @@ def _places(path: Path, names: Sequence[str]) -> list[int]:
             times = times or (fleet.pickup_time, fleet.dropoff_time)
     others = [name for name in known if OTHER_TIMES.fullmatch(name) and name not in times]
     if others:
-        raise QuestionError(
+        raise InvalidRequestError(
             f"{path} has a time under another name: {', '.join(others)[:MAX_NAMES]}. Name the "
             f"time of the pick-up {PICKUP_TIME}, and leave out the others."
         )
@@ -193,9 +193,13 @@ def _places(path: Path, names: Sequence[str]) -> list[int]:
     for name in asked:
         if known.count(name.casefold()) != 1:
             shown = ", ".join(names)[:MAX_NAMES]
-            raise QuestionError(f"{path} is to have one column {name}; its columns are: {shown}.")
+            raise InvalidRequestError(
+                f"{path} is to have one column {name}; its columns are: {shown}."
+            )
     if not {*names}.isdisjoint(MINUTES):
-        raise QuestionError(f"{path} has answers already: rename its columns {', '.join(MINUTES)}.")
+        raise InvalidRequestError(
+            f"{path} has answers already: rename its columns {', '.join(MINUTES)}."
+        )
     return [known.index(name.casefold()) for name in asked]
 
 
@@ -255,7 +259,7 @@ def _write(path: Path, blocks: "Iterator[pa.RecordBatch]", label: str) -> int:
     """Write blocks to a file, which is there when all are, or not at all; return their rows.
 
     Raises:
-        QuestionError: nothing can be written there.
+        InvalidRequestError: nothing can be written there.
     """
     import pyarrow.csv
     import pyarrow.parquet as pq
@@ -302,7 +306,7 @@ def _errors_named(path: Path, done: str, *errors: type[Exception]) -> Iterator[N
     """Turn errors of the operating system, of Arrow, and others with the file into sentences.
 
     Raises:
-        QuestionError: instead.
+        InvalidRequestError: instead.
     """
     import pyarrow as pa
 
@@ -310,4 +314,4 @@ def _errors_named(path: Path, done: str, *errors: type[Exception]) -> Iterator[N
         yield
     except (OSError, pa.ArrowException, *errors) as error:
         why = NO_TEXT if isinstance(error, UnicodeDecodeError) else first_line(error)
-        raise QuestionError(f"{path} cannot be {done}: {why}.") from None
+        raise InvalidRequestError(f"{path} cannot be {done}: {why}.") from None

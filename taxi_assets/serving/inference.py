@@ -1,12 +1,13 @@
 """What a version says of trips whose zones and hours are known."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from taxi_assets.durations.inference import band_of, number
-from taxi_assets.serving.parsing import WEEKDAYS, QuestionError, find_zone, hour_at
+from taxi_assets.serving.parsing import WEEKDAYS, InvalidRequestError, find_zone, hour_at
 from taxi_assets.tlc.zones import ZONES
 from taxi_assets.tracking.champions import Serving
 
@@ -42,25 +43,23 @@ def describe_trip(serving: Serving, fleet: str, start: str, end: str, at: str | 
     """How long one trip takes, in words.
 
     Raises:
-        QuestionError: a zone or the time cannot be meant; the message names the option.
+        InvalidRequestError: a zone or the time cannot be meant; the message names the option.
     """
     given = {"--from": (find_zone, start), "--to": (find_zone, end), "--at": (hour_at, at)}
-    found = []
+    values: list[Any] = []
     for option, (find, text) in given.items():
         try:
-            found.append(find(text))
-        except QuestionError as error:
-            raise QuestionError(f"{option}: {error}") from None
-    pickup, dropoff, hour = found
-    assert pickup is not None
-    assert dropoff is not None
+            values.append(find(text))
+        except InvalidRequestError as error:
+            raise InvalidRequestError(f"{option}: {error}") from None
+    pickup, dropoff, hour = values
     ((minutes, low, high),) = predict_trips(serving, [pickup], [dropoff], [hour])
-    when = "at an average hour"
+    when = "trips at all hours"
     if hour is not None:
-        when = f"on a {WEEKDAYS[hour // 24].capitalize()} at {hour % 24}:00"
+        when = f"{WEEKDAYS[hour // 24].capitalize()} {hour % 24}:00"
     version = serving.version
     return (
-        f"From {ZONES[pickup].name} to {ZONES[dropoff].name} {when}: {minutes:.1f} minutes. "
-        f"Eight trips of ten take {low:.1f} to {high:.1f}.\n"
+        f"{ZONES[pickup].name} to {ZONES[dropoff].name}, {when}: {minutes:.0f} minutes, eight "
+        f"trips of ten take {low:.0f} to {high:.0f}\n"
         f"({version.family} model of {fleet} taxis, {version.month}, version {version.number})"
     )

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Callable
 from importlib.resources import files
@@ -9,10 +10,36 @@ from importlib.resources import files
 from starlette.requests import Request
 from starlette.responses import Response
 
+from taxi_assets.serving.parsing import SPELLINGS
+from taxi_assets.tlc.fleets import FLEETS
+from taxi_assets.tlc.zones import MAP_SIZE, ZONES
 
-def page_file(name: str) -> str:
-    """The text of a page of this folder."""
-    return files("taxi_assets.serving").joinpath(name).read_text("utf-8")
+
+def map_page(fleet: str) -> str:
+    """The text of the page on which people ask, with the zones' names and shapes in it."""
+    zones = [
+        {
+            "id": number,
+            "name": zone.name,
+            "borough": zone.borough,
+            "also": zone.also,
+            "shape": zone.shape,
+            "centre": zone.centre,
+        }
+        for number, zone in ZONES.items()
+    ]
+    data = json.dumps(
+        {
+            "fleet": fleet,
+            "invented": FLEETS[fleet].invented,
+            "size": MAP_SIZE,
+            "spellings": SPELLINGS,
+            "zones": zones,
+        },
+        separators=(",", ":"),
+    )
+    text = files("taxi_assets.serving").joinpath("page.html").read_text("utf-8")
+    return text.replace("DATA", data.replace("<", r"\u003c"), 1)
 
 
 def page(text: str) -> Callable[[Request], Response]:

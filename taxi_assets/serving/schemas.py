@@ -1,6 +1,6 @@
 """What a request may be and what an answer is, as FastAPI validates and describes them."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, WithJsonSchema
 
@@ -22,8 +22,18 @@ HourOfWeek = Annotated[
 ]
 """An hour of the week, 0 to 167, asked for as ``Fri 17:00`` or a time; None is any hour."""
 
-ZONE = "a zone's number, its name, or a part of it"
-TIME = "when the trip begins, on New York's clock; left out, the answer is for the average hour"
+ZONE = "a zone's number, its name or a part of it, or a place in it, such as Wall Street"
+TIME = (
+    "when the trip begins, on New York's clock: Fri 17:00, 2023-04-07T17:00 or now. Left out, the "
+    "answer is for the pair's trips at all hours"
+)
+
+
+class StartQuery(BaseModel, extra="forbid"):
+    """Where and when trips begin, as the parameters of an address."""
+
+    pickup: Pickup = Field(alias="from", description=ZONE)
+    hour: HourOfWeek = Field(None, alias="at", description=TIME)
 
 
 class PairQuery(BaseModel, extra="forbid"):
@@ -59,8 +69,7 @@ class Place(BaseModel):
     @classmethod
     def of(cls, zone: int) -> "Place":
         """The zone of an id, 1 to 265."""
-        name, borough = ZONES[zone]
-        return cls(id=zone, name=name, borough=borough)
+        return cls(id=zone, name=ZONES[zone].name, borough=ZONES[zone].borough)
 
 
 class Model(BaseModel):
@@ -82,9 +91,9 @@ class Model(BaseModel):
 class Minutes(BaseModel):
     """How long a trip takes, and the bounds that eight trips of ten lie between."""
 
-    minutes: float
-    minutes_p10: float
-    minutes_p90: float
+    minutes: float = Field(examples=[37.0])
+    minutes_p10: float = Field(examples=[23.8])
+    minutes_p90: float = Field(examples=[60.0])
 
 
 class Answer(Minutes):
@@ -92,19 +101,33 @@ class Answer(Minutes):
 
     pickup: Place = Field(alias="from")
     dropoff: Place = Field(alias="to")
-    at: str | None = Field(description="the hour of the week; null is the average hour")
+    at: str | None = Field(description="the hour of the week; null is all hours")
     model: Model
 
 
-class Week(BaseModel):
+class MinutesOfMany(BaseModel):
+    """How long trips take, in order, and the bounds that eight trips of ten lie between."""
+
+    minutes: list[float]
+    minutes_p10: list[float]
+    minutes_p90: list[float]
+
+
+class Week(MinutesOfMany):
     """How long a trip takes by the 168 hours of the week, from Monday midnight on."""
 
     pickup: Place = Field(alias="from")
     dropoff: Place = Field(alias="to")
     hours: list[str]
-    minutes: list[float]
-    minutes_p10: list[float]
-    minutes_p90: list[float]
+    model: Model
+
+
+class Map(MinutesOfMany):
+    """How long trips from one zone take to all zones, in the order of their ids."""
+
+    pickup: Place = Field(alias="from")
+    at: str | None = Field(description="the hour of the week; null is all hours")
+    zones: list[int]
     model: Model
 
 
@@ -119,22 +142,3 @@ class Health(BaseModel):
     looked_at: str = Field(description="when the registry was last read")
     seconds_since_look: float
     problem: str | None = Field(description="why it could not be read since")
-
-
-class Problem(BaseModel):
-    """One thing that is wrong with a request."""
-
-    type: str
-    loc: list[int | str]
-    msg: str
-
-
-class Refusal(BaseModel):
-    """Why a request is refused: ten problems at most."""
-
-    detail: list[Problem]
-
-
-REFUSED: dict[int | str, dict[str, Any]] = {
-    422: {"model": Refusal, "description": "The request is not valid"}
-}

@@ -1,7 +1,6 @@
-"""The server of the champion's answers: where it listens, and how long anybody may take."""
+"""The server of the champion's answers: where it listens, its limits, and how long it waits."""
 
 import asyncio
-import errno
 import gc
 import socket
 from collections.abc import Sequence
@@ -14,6 +13,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from taxi_assets.errors import MonthError
 from taxi_assets.serving.app import LOCAL_HOSTS, build_app
 from taxi_assets.serving.watch import Watch
+from taxi_assets.tracking.champions import Champions
+from taxi_assets.tracking.server import TrackingServer
 
 KEPT = 75
 """Seconds that an idle connection is kept: longer than proxies do, so that none is cut off."""
@@ -30,6 +31,10 @@ PATIENCE = 5
 
 class UnusablePortError(MonthError):
     """The address that the server should listen at is taken, or not this machine's."""
+
+
+class UnclearFleetError(MonthError):
+    """Nobody has said whose trips are to be served, and not exactly one fleet has a champion."""
 
 
 class PunctualProtocol(H11Protocol):
@@ -79,13 +84,32 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, OverflowError) as error:
-        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-            raise UnusablePortError(
-                f"Port {port} is taken, answers need another: make serve SERVE_PORT={port + 1}, "
-                f"or --port {port + 1}."
-            ) from None
         why = getattr(error, "strerror", None) or error
-        raise UnusablePortError(f"Nothing can listen at {host}, port {port} ({why}).") from None
+        raise UnusablePortError(
+            f"Nothing can listen at {host}, port {port} ({why}). Choose another port: make serve "
+            "SERVE_PORT=8081, or taxi-assets serve --port 8081."
+        ) from None
+
+
+def fleet_to_serve(tracking: TrackingServer, fleets: Sequence[str]) -> str:
+    """The fleet that has a champion.
+
+    Raises:
+        UnclearFleetError: none has one, or several have.
+    """
+    serving = [name for name in fleets if Champions(tracking, name).standing().champion is not None]
+    if not serving:
+        raise UnclearFleetError(
+            f"None of the fleets has a champion: {', '.join(fleets)}. Make two months that follow "
+            "each other, with all assets of a fleet, as make demo does; or name a fleet and a "
+            "version: taxi-assets serve --fleet FLEET --model VERSION."
+        )
+    if len(serving) > 1:
+        raise UnclearFleetError(
+            f"Several fleets have a champion: {', '.join(serving)}. Choose one: make serve "
+            f"FLEET={serving[0]}, or taxi-assets serve --fleet {serving[0]}."
+        )
+    return serving[0]
 
 
 def server_of(app: FastAPI) -> uvicorn.Server:
