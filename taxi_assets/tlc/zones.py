@@ -24,10 +24,18 @@ class Zone(NamedTuple):
     borough: str
 
 
+_ROWS = [
+    *csv.DictReader(files("taxi_assets.tlc").joinpath("zones.csv").read_text("utf-8").splitlines())
+]
+
+CENTROIDS: Mapping[int, tuple[float, float]] = {
+    int(row["LocationID"]): (float(row["longitude"]), float(row["latitude"])) for row in _ROWS
+}
+"""Longitude and latitude of the middle of each zone in New York and Newark, by its id."""
+
+
 def _read_zones() -> dict[int, Zone]:
-    text = files("taxi_assets.tlc").joinpath("zones.csv").read_text("utf-8")
-    rows = csv.DictReader(text.splitlines())
-    zones = {int(row["LocationID"]): Zone(row["zone"], row["borough"]) for row in rows}
+    zones = {int(row["LocationID"]): Zone(row["zone"], row["borough"]) for row in _ROWS}
     parts = {57: zones[56], 104: zones[103], 105: zones[103]}
     others = {264: Zone("Unknown", "Unknown"), 265: Zone("Outside of NYC", "Outside of NYC")}
     return dict(sorted((zones | parts | others).items()))
