@@ -31,14 +31,13 @@ demo: install ## sets everything up, makes two synthetic months, and asks their 
 	@$(BIN)/dagster asset materialize -m taxi_assets.definitions \
 		--select 'group:synthetic' --partition-range $(DEMO_MONTHS)
 	@echo
-	@echo "The pages of Dagster and MLflow:  make dev"
-	@echo "How long do trips take?           make serve"
-	@echo "Which model serves, and why:      $(BIN)/taxi-assets champion --fleet synthetic"
-	@echo "All months on one page:           $(BIN)/taxi-assets report"
-	@echo "To start over:                    make clean-demo"
-	@echo "One answer:                       $(BIN)/taxi-assets predict \\"
-	@echo "    --fleet synthetic --from JFK --to 'Times Sq' --at 'Fri 17:00'"
+	@$(BIN)/taxi-assets champion --fleet synthetic
 	@$(BIN)/taxi-assets predict --fleet synthetic --from JFK --to 'Times Sq' --at 'Fri 17:00'
+	@echo
+	@echo "How long other trips take:     make serve"
+	@echo "The pages of Dagster, MLflow:  make dev"
+	@echo "All months on one page:        $(BIN)/taxi-assets report"
+	@echo "To start over:                 make clean-demo"
 
 clean-demo: install ## removes what the demo made: files, Dagster's history, MLflow's runs
 	@$(BIN)/taxi-assets wipe --fleet synthetic --yes
@@ -133,12 +132,13 @@ install: $(INSTALLED) .env ## sets everything up, in .venv
 
 # uv comes from the registry into the project's own environment, so that none is needed before.
 $(INSTALLED): requirements.lock pyproject.toml
-	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else \
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else \
 		f"Python 3.11 to 3.13 is needed, this is {v.major}.{v.minor}: make install PYTHON=python3.11")'
-	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet 'uv<1'
-	$(INSTALL) --editable '.[lint,test]'
-	touch $@
+	@echo "Installing the project into .venv, a minute or two …"
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet 'uv<1'
+	@$(INSTALL) --editable '.[lint,test]'
+	@touch $@
 
 # What only some need is not installed for all.
 .venv/with-%: $(INSTALLED)
@@ -150,11 +150,11 @@ $(INSTALLED): requirements.lock pyproject.toml
 # history is made here, once, as several processes that start at the same time would each make it;
 # and each fleet is a pool of one run, as its months look back.
 .env: Makefile $(INSTALLED)
-	printf '%s\n' 'DAGSTER_HOME="$${DAGSTER_HOME:-$(CURDIR)/.dagster_home}"' \
+	@printf '%s\n' 'DAGSTER_HOME="$${DAGSTER_HOME:-$(CURDIR)/.dagster_home}"' \
 		'DAGSTER_UI_URL="$${DAGSTER_UI_URL:-http://localhost:$(PORT)}"' \
 		'MLFLOW_UI_URL="$${MLFLOW_UI_URL:-http://localhost:$(MLFLOW_PORT)}"' > $@
-	DAGSTER_HOME="$(CURDIR)/.dagster_home" $(BIN)/dagster instance info > /dev/null
-	for fleet in yellow green synthetic fhvhv; do DAGSTER_HOME="$(CURDIR)/.dagster_home" \
+	@DAGSTER_HOME="$(CURDIR)/.dagster_home" $(BIN)/dagster instance info > /dev/null
+	@for fleet in yellow green synthetic fhvhv; do DAGSTER_HOME="$(CURDIR)/.dagster_home" \
 		$(BIN)/dagster instance concurrency set $$fleet 1 > /dev/null; done
 
 # The second lock is a part of the first: what the image runs, without tests and notebooks.

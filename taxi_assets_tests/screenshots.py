@@ -10,7 +10,14 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from taxi_assets_tests.conftest import REAL_FILES
-from taxi_assets_tests.services import PROGRAMS, PROJECT, Services, services
+from taxi_assets_tests.services import (
+    PROGRAMS,
+    PROJECT,
+    Services,
+    answers,
+    free_port,
+    services,
+)
 from taxi_assets_tests.test_browser import (
     CHROMIUM_OPTIONS,
     MOMENT,
@@ -35,6 +42,7 @@ def main() -> None:
         page = browser.new_page(viewport={"width": 1500, "height": 1000})
         page.set_default_timeout(MOMENT)
         take(Site(dagster, mlflow, page))
+        take_map(running, page)
         browser.close()
     print("docs/: screenshots of", "a real month" if real else "a synthetic month")
 
@@ -48,16 +56,8 @@ def make_months(running: Services) -> None:
 
 
 def take(site: Site) -> None:
-    """Look at the graph, at a month's metrics, and at its MLflow run."""
+    """Look at a month's metrics, and at its MLflow run."""
     page = site.page
-    # So large that the whole graph is drawn with its statuses.
-    page.set_viewport_size({"width": 2700, "height": 1700})
-    site.open_graph()
-    # Statuses come after the graph, which glides into its place.
-    page.wait_for_timeout(15_000)
-    keep(page, "graph")
-    page.set_viewport_size({"width": 1500, "height": 1000})
-
     site.open_month("metrics", MONTHS[0][:7])
     page.wait_for_timeout(1_000)
     keep(page, "month")
@@ -70,6 +70,19 @@ def take(site: Site) -> None:
         close.click()
     page.wait_for_timeout(1_000)
     keep(page, "mlflow")
+
+
+def take_map(running: Services, page: Page) -> None:
+    """Ask how long a trip takes."""
+    port = free_port()
+    running.start(
+        "serve", PROGRAMS / "taxi-assets", "serve", "--fleet", "green", "--port", port,
+        ready=lambda: answers(f"http://localhost:{port}/health"),
+    )  # fmt: skip
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.goto(f"http://localhost:{port}/?from=132&to=230&at=Fri%2017:00")
+    page.wait_for_timeout(2_000)
+    keep(page, "serve")
 
 
 def keep(page: Page, name: str) -> None:

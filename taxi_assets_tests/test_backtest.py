@@ -25,9 +25,8 @@ from taxi_assets.storage.io_managers import MonthlyIOManager
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
-from taxi_assets.tlc.zones import AIRPORTS, LAST_ZONE, MANHATTAN, ZONES, zone_of
+from taxi_assets.tlc.zones import MANHATTAN
 from taxi_assets_tests.conftest import (
-    REAL_FILES,
     changed,
     laptop,
     latest_record,
@@ -199,26 +198,6 @@ def test_segments_are_places_and_hours(trips: pd.DataFrame) -> None:
         assert segments[name]["trips"] == chosen.sum()
         assert segments[name]["rmse"] == pytest.approx(np.sqrt((errors**2).mean()))
         assert segments[name]["bias"] == pytest.approx(errors.mean())
-
-
-def test_zones_have_tlcs_names_and_boroughs() -> None:
-    assert list(ZONES) == list(range(1, LAST_ZONE + 1))
-    assert ZONES[132] == ("JFK Airport", "Queens")
-    assert ZONES[57] == ZONES[56] == ("Corona", "Queens")
-    assert ZONES[105] == ZONES[103]
-    assert [ZONES[zone].name for zone in (264, 265)] == ["Unknown", "Outside of NYC"]
-    assert (len(MANHATTAN), sum(MANHATTAN)) == (69, 10173)
-    assert zone_of(266) == ("zone 266", "unknown borough")
-
-
-@pytest.mark.real_files
-def test_zones_are_those_of_tlcs_table() -> None:
-    rows = pd.read_csv(REAL_FILES / "taxi_zone_lookup.csv").itertuples()
-    table = {row.LocationID: (row.Zone, row.Borough, row.service_zone) for row in rows}
-    assert {zone: of[:2] for zone, of in table.items() if zone < 264} == {
-        zone: of for zone, of in ZONES.items() if zone < 264
-    }
-    assert {zone for zone, of in table.items() if of[2] in ("EWR", "Airports")} == AIRPORTS
 
 
 def stored(settings: Settings, month: str) -> dict[str, Any]:

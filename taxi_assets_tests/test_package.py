@@ -88,9 +88,9 @@ def test_every_import_is_a_declared_dependency() -> None:
     names = {re.split(r"[^\w-]", one)[0] for one in declared}
     undeclared = {module for module in outside if not names & packages[module]}
     assert undeclared == set()
-    # The web server is a command that people start; skops is imported by name, in a block.
+    # The web server is a command that people start.
     used = {name for module in outside for name in packages[module]}
-    assert names - used == {"dagster-webserver", "skops"}
+    assert names - used == {"dagster-webserver"}
 
 
 def test_the_image_has_a_part_of_the_lock_without_tests_and_notebooks() -> None:

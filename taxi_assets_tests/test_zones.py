@@ -3,8 +3,13 @@
 import re
 from itertools import pairwise
 
+import pandas as pd
+import pytest
+
+from taxi_assets.durations.backtest import AIRPORTS
 from taxi_assets.serving.parsing import NAMES, find_zone
-from taxi_assets.tlc.zones import MAP_SIZE, ZONES
+from taxi_assets.tlc.zones import LAST_ZONE, MANHATTAN, MAP_SIZE, ZONES, zone_of
+from taxi_assets_tests.conftest import REAL_FILES
 
 WITHOUT_SHAPE = {57, 104, 105, 264, 265}
 Point = tuple[int, int]
@@ -55,3 +60,23 @@ def test_each_name_but_a_shared_one_finds_its_zone() -> None:
         assert [find_zone(name) for name in names if name not in shared] == [number] * (
             len(names) - (names[0] in shared)
         )
+
+
+def test_zones_have_tlcs_names_and_boroughs() -> None:
+    assert list(ZONES) == list(range(1, LAST_ZONE + 1))
+    assert ZONES[132][:2] == ("JFK Airport", "Queens")
+    assert ZONES[57][:2] == ZONES[56][:2] == ("Corona", "Queens")
+    assert ZONES[105].centre == ZONES[103].centre
+    assert [ZONES[zone].name for zone in (264, 265)] == ["Unknown", "Outside of NYC"]
+    assert (len(MANHATTAN), sum(MANHATTAN)) == (69, 10173)
+    assert zone_of(266)[:2] == ("zone 266", "unknown borough")
+
+
+@pytest.mark.real_files
+def test_zones_are_those_of_tlcs_table() -> None:
+    rows = pd.read_csv(REAL_FILES / "taxi_zone_lookup.csv").itertuples()
+    table = {row.LocationID: (row.Zone, row.Borough, row.service_zone) for row in rows}
+    assert {zone: of[:2] for zone, of in table.items() if zone < 264} == {
+        zone: of[:2] for zone, of in ZONES.items() if zone < 264
+    }
+    assert {zone for zone, of in table.items() if of[2] in ("EWR", "Airports")} == AIRPORTS

@@ -82,14 +82,16 @@ class MonthContext:
     def failed_checks(self, checks: Mapping[str, Sequence[MonthCheck]]) -> list[str]:
         """Names of those checks, by their assets, that the month has failed.
 
-        A check without a result on record, as in a new history, counts as passed.
+        A check without a result on record, as in a new history, counts as passed, and is reported.
         """
-        return [
-            check.name
+        results = {
+            check.name: self.judged(asset, check.name)
             for asset, of_asset in checks.items()
             for check in of_asset
-            if self.judged(asset, check.name) is False
-        ]
+        }
+        if unknown := [name for name, passed in results.items() if passed is None]:
+            self.report(f"no result of {', '.join(unknown)} is on record for this month")
+        return [name for name, passed in results.items() if passed is False]
 
     def command(self, *assets: str, month: Month | None = None) -> str:
         """The command that materializes assets, by default of this month."""
