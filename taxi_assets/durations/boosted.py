@@ -112,14 +112,14 @@ def grow_mean(
 
 def _predictions_in_training(trees: "lightgbm.Booster") -> "NDArray[np.float64]":
     """What trees say of the rows that they were grown on, which LightGBM knows already."""
-    found = []
+    kept = []
 
     def keep(predictions: "NDArray[np.float64]", _rows: object) -> tuple[str, float, bool]:
-        found.append(predictions.copy())
+        kept.append(predictions.copy())
         return "kept", 0.0, False
 
     trees.eval_train(keep)
-    return found[0]
+    return kept[0]
 
 
 def folded_features(window: Window) -> "NDArray[np.float32]":

@@ -69,8 +69,10 @@ def distances(one: Profile, other: Profile) -> dict[str, float]:
     from scipy.spatial.distance import jensenshannon
     from scipy.stats import wasserstein_distance
 
-    found = {name: float(jensenshannon(one[name], other[name], base=2)) for name in CATEGORIES}
+    distances_by_name = {
+        name: float(jensenshannon(one[name], other[name], base=2)) for name in CATEGORIES
+    }
     minutes = (np.arange(LENGTHS["durations"]) + 0.5) / BINS_PER_MINUTE
     moved = wasserstein_distance(minutes, minutes, one["durations"], other["durations"])
-    found["durations"] = float(moved / np.average(minutes, weights=one["durations"]))
-    return found
+    distances_by_name["durations"] = float(moved / np.average(minutes, weights=one["durations"]))
+    return distances_by_name

@@ -166,12 +166,12 @@ def begin(
         before = left if left is not None and (died or left == alias) else alias
         chosen, pinned = not is_unmoved, standing.pinned if alias else None
     else:
-        own = decided.get(month, {})
-        before = recall(own.get("before"))
-        chosen = bool(own.get("chosen")) and before != left
+        stored = decided.get(month, {})
+        before = recall(stored.get("before"))
+        chosen = bool(stored.get("chosen")) and before != left
         before = before if chosen else left
         # Earlier releases have stored false where nothing was pinned.
-        pinned = own.get("pinned") or None
+        pinned = stored.get("pinned") or None
     return Decision(
         month, before=before, chosen=chosen, pinned=pinned, may_move=is_new or is_unmoved
     )
@@ -181,11 +181,11 @@ def _recall(
     versions: Sequence[Version], alias: Version | None, stored: Metrics | None
 ) -> Version | None:
     """A stored champion, if its version is still there, or one that was made in its place."""
-    found = [each for each in versions if each.stands_for(stored)]
-    if stored is None or not found:
+    still_there = [each for each in versions if each.stands_for(stored)]
+    if stored is None or not still_there:
         return None
-    same = [each for each in found if each.number == stored["version"]]
-    best = alias if alias in found else (same or found)[-1]
+    same = [each for each in still_there if each.number == stored["version"]]
+    best = alias if alias in still_there else (same or still_there)[-1]
     return best and replace(best, since=stored["since"], ratio=stored.get("ratio"))
 
 
@@ -234,16 +234,16 @@ def decide(
     distrust = f"the month's trips are not to be trusted ({failed})" if failed else ""
     challengers = [each for each in _challengers(backtest, versions) if each[0] != champion]
     if champion is None:
-        best, said = _first(backtest, challengers, distrust)
+        best, outcome = _first(backtest, challengers, distrust)
     elif metrics is None:
-        best, said = champion, f"kept {champion}, which has seen the month"
+        best, outcome = champion, f"kept {champion}, which has seen the month"
     else:
         ratio = relative_rmse(metrics, backtest["models"])
         champion = replace(champion, ratio=ratio if champion.ratio is None else champion.ratio)
         pinned = "" if begun.pinned is None else f"it is pinned ({begun.pinned})"
-        best, said = _contest(champion, metrics, backtest, challengers, pinned or distrust)
-    said = "; ".join(filter(None, (chosen, unreadable, said)))
-    return begun._replace(champion=best, before=champion, decision=said, relative_rmse=ratio)
+        best, outcome = _contest(champion, metrics, backtest, challengers, pinned or distrust)
+    outcome = "; ".join(filter(None, (chosen, unreadable, outcome)))
+    return begun._replace(champion=best, before=champion, decision=outcome, relative_rmse=ratio)
 
 
 def _first(
@@ -256,12 +256,12 @@ def _first(
         why = "no scored model is registered" if scored else "no earlier model has been scored"
         return None, f"no champion: {why}"
     best, metrics = challengers[0]
-    said = f"{best}, RMSE {metrics['rmse']:.3f} minutes"
+    summary = f"{best}, RMSE {metrics['rmse']:.3f} minutes"
     if not barred and best.ratio is not None and best.ratio >= 1:
-        barred = f"{said}, is no better than a lookup table, {models[REFERENCE]['rmse']:.3f}"
+        barred = f"{summary}, is no better than a lookup table, {models[REFERENCE]['rmse']:.3f}"
     if barred:
         return None, f"no champion: {barred}"
-    return best, f"the first champion is {said}, coverage {metrics['interval_coverage']:.1%}"
+    return best, f"the first champion is {summary}, coverage {metrics['interval_coverage']:.1%}"
 
 
 def _contest(
@@ -291,8 +291,10 @@ def objection(trips: int, champion: Metrics, challenger: Metrics) -> str | None:
     """Why a challenger may not take over, by metrics on so many trips; None if it may."""
     if challenger["rmse"] > (1 - MIN_GAIN) * champion["rmse"]:
         gain = 1 - challenger["rmse"] / champion["rmse"] if champion["rmse"] else 0.0
-        said = f"{gain:.1%} less; {MIN_GAIN:.1%} are asked" if gain > 0 else f"{-gain:.1%} more"
-        return f"has RMSE {challenger['rmse']:.3f}, {said}"
+        difference = (
+            f"{gain:.1%} less; {MIN_GAIN:.1%} are asked" if gain > 0 else f"{-gain:.1%} more"
+        )
+        return f"has RMSE {challenger['rmse']:.3f}, {difference}"
     off, of_champion = (
         # Rounded, as a subtraction adds something in the sixteenth digit.
         round(abs(metrics["interval_coverage"] - COVERAGE), 9)

@@ -132,17 +132,17 @@ def add_up(
 def distinct(
     cells: "NDArray[np.integer[Any]]",
 ) -> "tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]":
-    """The cells that are met, in order, where each row's is among them, and how many rows have it.
+    """The distinct cells, in order, where each row's is among them, and how many rows have it.
 
     It is what NumPy's ``unique`` gives, without sorting millions of rows.
     """
     import numpy as np
 
     counts = add_up(cells, int(cells.max(initial=0)) + 1).astype(np.int64)
-    met = np.flatnonzero(counts)
+    distinct_cells = np.flatnonzero(counts)
     place = np.zeros(len(counts), np.int32)
-    place[met] = np.arange(len(met), dtype=np.int32)
-    return met, place[cells], counts[met]
+    place[distinct_cells] = np.arange(len(distinct_cells), dtype=np.int32)
+    return distinct_cells, place[cells], counts[distinct_cells]
 
 
 def split(sums: "pd.DataFrame", name: str) -> "pd.DataFrame":

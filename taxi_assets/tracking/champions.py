@@ -54,7 +54,7 @@ def load_serving(server: TrackingServer, fleet: str, number: int | None = None) 
         TrackingError: MLflow does not do its part.
     """
     chosen = Champions(server, fleet).standing().champion if number is None else number
-    found = {each.number: each for each in registered_versions(server, fleet)}
+    versions = {each.number: each for each in registered_versions(server, fleet)}
     try:
         if chosen is None:
             raise UnusableVersionError(f"No model of {fleet} taxis serves.")
@@ -66,7 +66,7 @@ def load_serving(server: TrackingServer, fleet: str, number: int | None = None) 
             "for this time: --model VERSION."
         )
         raise UnusableVersionError(f"{error}{ways if number is None else ''}") from None
-    return Serving(found[chosen], model)
+    return Serving(versions[chosen], model)
 
 
 class Champions:
