@@ -19,6 +19,8 @@ from taxi_assets.durations.boosted_month import fit_boosted_month, validate_boos
 from taxi_assets.durations.cleaning import clean_trips
 from taxi_assets.durations.inference import (
     BANDS,
+    FEATURES,
+    PAIR_FEATURES,
     ZONES,
     Boosted,
     BoostedPairs,
@@ -48,6 +50,7 @@ from taxi_assets.durations.window import (
     Window,
     cells_of,
     fold_of,
+    months_before,
     training_window,
     zone_number,
     zone_numbers,
@@ -262,6 +265,35 @@ def test_months_before_count_with_all_their_trips_and_less_than_later_ones(
     assert alone.sums["trips"].sum() == split(sums[0][1], "train")["trips"].sum()
 
 
+@pytest.mark.parametrize(
+    ("training_months", "before"),
+    [
+        (1, ["2022-03", "2022-04", "2022-05"]),
+        (3, ["2022-03", "2022-04", "2022-05", "2023-01", "2023-02"]),
+        (12, ["2022-03", *[f"2022-{number:02d}" for number in range(4, 13)], "2023-01", "2023-02"]),
+    ],
+)
+def test_a_model_looks_at_the_last_months_and_at_those_around_the_predicted_one_a_year_before(
+    training_months: int, before: list[str]
+) -> None:
+    """The model of March 2023 predicts April: a year before it are March, April and May 2022."""
+    assert [str(month) for month in months_before(Month(2023, 3), training_months)] == before
+
+
+@pytest.mark.parametrize(
+    ("back", "weight"), [(1, 0.95), (2, 0.95**2), (9, 0.95**9), (10, 0.3), (12, 0.3), (13, 0.3)]
+)
+def test_a_trip_of_a_year_before_counts_three_tenths(
+    sums: list[tuple[Month, pd.DataFrame]], back: int, weight: float
+) -> None:
+    """All its trips count, and its distances in the same way."""
+    last, earlier = sums[2][1], sums[0][1]
+    window = training_window(MONTHS[2], [(MONTHS[2] - back, earlier), (MONTHS[2], last)])
+    for name, values in window.sums.items():
+        expected = weight * earlier[name].sum() + split(last, "train")[name].sum()
+        assert values.sum() == pytest.approx(expected, rel=1e-9)
+
+
 FIT = """
 import hashlib, sys, numpy as np
 from pathlib import Path
@@ -319,19 +351,55 @@ def test_the_encoding_is_what_its_definition_says() -> None:
     encoding = Encoding(fit_encoding(training_window(Month(2023, 3), [(Month(2023, 3), rows)])))
     assert encoding.mean == pytest.approx(20, abs=1e-4)
     assert_allclose(encoding.cell_mean(cells)[:3], [10, 20, 30], rtol=1e-4)
-    features = encoding.features(cells)
-    assert features.shape == (4, boosted.FEATURES)
-    assert features[:, :4].tolist() == [[1, 2, 8, 0], [1, 2, 9, 0], [2, 1, 8, 0], [3, 3, 0, 0]]
+    features = features_of(encoding, cells)
+    assert features["pickup_zone"].tolist() == [1, 1, 2, 3]
+    assert features["dropoff_zone"].tolist() == [2, 2, 1, 3]
     friday_saturday_sunday = number(*np.array([[1] * 3, [2] * 3, [23, 24, 47]]))
-    assert encoding.features(friday_saturday_sunday)[:, 2:4].tolist() == [[23, 0], [0, 1], [23, 1]]
-    assert_allclose(features[0, 4:6], [10, 15], rtol=1e-4)
-    assert_allclose(features[0, [8, 11, 12]], [2, 30, 3], rtol=1e-4)
-    assert np.isnan(features[3, 8])
+    days = features_of(encoding, friday_saturday_sunday)
+    assert (days["hour"].tolist(), days["weekend"].tolist()) == ([23, 0, 23], [0, 1, 1])
+    expected = {
+        "hour": 8,
+        "weekend": 0,
+        "cell_mean": 10,
+        "cell_trips": np.log(1e6),
+        "pair_mean": 15,
+        "distance": 2,
+        "pair_trips": np.log(2e6),
+        "reverse_pair_mean": 30,
+        "reverse_distance": 3,
+        "expected": encoding.expected[1, 2],
+    }
+    assert features.loc[0, list(expected)].to_dict() == pytest.approx(expected, rel=1e-4)
+    assert np.isnan(features["distance"][3])
     # One trip of 40 minutes against beliefs worth 20 of a pair, and 50 of either zone.
-    assert 20 < features[3, 5] < 25
-    weights = encoding.bands_of_pairs(cells[:1])[0]
-    assert weights.sum() == pytest.approx(1)
-    assert_allclose(weights[[8, 9]], [0.5, 0.5], atol=1e-4)
+    assert 20 < features["pair_mean"][3] < 25
+
+
+def features_of(encoding: Encoding, cells: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame(encoding.features(cells), columns=list(FEATURES))
+
+
+def test_features_say_where_zones_lie(sums: list[tuple[Month, pd.DataFrame]]) -> None:
+    """JFK, LaGuardia and Upper East Side South, by their coordinates; 57 is a part of 56."""
+    encoding = Encoding(fit_encoding(training_window(MONTHS[0], sums[:1])))
+    pickup, dropoff = np.array([[132, 138], [138, 132], [237, 237], [57, 104], [56, 103]]).T
+    features = features_of(encoding, number(pickup, dropoff, 7))
+    expected = {
+        "kilometres": [15.96, 15.96, 0],
+        "kilometres_east": [-7.351, 7.351, 0],
+        "kilometres_north": [14.166, -14.166, 0],
+        "pickup_east": [12.953, 5.602, -2.163],
+        "pickup_north": [-9.231, 4.935, 4.295],
+        "dropoff_east": [5.602, 12.953, -2.163],
+        "dropoff_north": [4.935, -9.231, 4.295],
+    }
+    for name, values in expected.items():
+        assert features[name][:3].tolist() == pytest.approx(values, abs=0.005)
+        assert features[name][3] == features[name][4]
+    of_place = features_of(encoding, number(*np.array([[264, 4, 0], [4, 265, 0], [7] * 3])))
+    assert of_place[["kilometres", "kilometres_east", "kilometres_north"]].isna().all(axis=None)
+    assert of_place["pickup_east"].isna().tolist() == [True, False, True]
+    assert of_place["dropoff_north"].isna().tolist() == [False, True, True]
 
 
 def test_the_effects_of_zones_are_those_of_a_ridge_regression_on_trips(
@@ -371,12 +439,11 @@ def test_effects_and_factors_of_zones_are_found() -> None:
     )
     encoding = Encoding(fit_encoding(training_window(Month(2023, 3), [(Month(2023, 3), rows)])))
     by_zone = minutes.mean(1)[:, None] + minutes.mean(0) - minutes.mean()
-    assert_allclose(encoding.additive[1:41, 1:41], by_zone, atol=0.01)
     assert_allclose(encoding.expected[1:41, 1:41], minutes, atol=0.1)
     met = rows[(pickup != 1) | (dropoff != 2)]
     without = Encoding(fit_encoding(training_window(Month(2023, 3), [(Month(2023, 3), met)])))
     assert without.pair_mean[1, 2] == pytest.approx(without.expected[1, 2], abs=1e-4)
-    assert abs(without.expected[1, 2] - without.additive[1, 2]) > 1
+    assert abs(without.expected[1, 2] - by_zone[0, 1]) > 1
 
 
 class Known:
@@ -491,12 +558,12 @@ def test_trees_of_pairs_are_those_grown_on_the_sums_of_pairs(
         .agg(["size", "mean"])
         .reset_index()
     )
-    features = np.empty((len(rows), 9))
+    features = np.empty((len(rows), PAIR_FEATURES))
     for fold in range(FOLDS):
         mine = (rows["fold"] == fold).to_numpy()
         others = Encoding(fit_encoding(window.without(fold)))
         of_hours = others.features(rows["pair"].to_numpy()[mine])
-        features[mine] = np.delete(of_hours, [2, 3, 4, 9], axis=1)
+        features[mine] = of_hours[:, :PAIR_FEATURES]
     dataset = lightgbm.Dataset(
         features, rows["mean"], weight=rows["size"],
         categorical_feature=boosted.CATEGORIES, params=boosted.PARAMETERS,
@@ -507,7 +574,7 @@ def test_trees_of_pairs_are_those_grown_on_the_sums_of_pairs(
     encoding = Encoding(part(arrays, "encoding"))
     model = BoostedPairs(encoding, part(arrays, "boosted"))
     asked = rows["pair"].unique()
-    expected = reference.predict(np.delete(encoding.features(asked), [2, 3, 4, 9], axis=1))
+    expected = reference.predict(encoding.features(asked)[:, :PAIR_FEATURES])
     assert_allclose(model.predict(asked), expected, rtol=1e-9)
     for answers, at_eleven in zip(
         model.predict_with_spread(asked), model.predict_with_spread(asked + 11), strict=True
@@ -541,7 +608,7 @@ def test_metrics_of_the_validation_trips_are_those_of_each_row(
         {
             "train_trips": (~trips["validates"]).sum(),
             "validation_trips": len(held_out),
-            "feature_count": 13,
+            "feature_count": 19,
             "rmse": np.sqrt((errors**2).mean()),
             "mae": errors.abs().mean(),
             "r2": 1 - (errors**2).mean() / held_out["duration"].var(ddof=0),
@@ -555,9 +622,11 @@ def test_metrics_of_the_validation_trips_are_those_of_each_row(
 @pytest.mark.parametrize(
     ("window", "truth", "gain"),
     [
-        (["2021-01", "2021-02"], "2021-03", 0.43),
-        (["2022-01"], "2022-02", 0.25),
-        (["2023-01"], "2023-02", 0.26),
+        (["2021-01", "2021-02"], "2021-03", 0.447),
+        (["2022-01"], "2022-02", 0.29),
+        (["2023-01"], "2023-02", 0.307),
+        (["2021-01", "2021-02", "2021-03", "2022-01"], "2022-02", 0.3),
+        (["2022-01", "2022-02", "2023-01"], "2023-02", 0.316),
     ],
 )
 def test_the_next_real_month_is_predicted_far_better_than_by_the_linear_model(
@@ -598,7 +667,8 @@ def test_zones_are_categories_and_other_features_are_numbers(
     sums: list[tuple[Month, pd.DataFrame]],
 ) -> None:
     arrays = fit_models(training_window(MONTHS[0], sums[:1]))
-    for trees, others in (("mean", 11), ("variance", 11), ("pair_mean", 7), ("pair_variance", 7)):
+    others_of = {"mean": 17, "variance": 17, "pair_mean": 13, "pair_variance": 13}
+    for trees, others in others_of.items():
         text = arrays[f"boosted.{trees}_trees"].tobytes().decode()
         (infos,) = (line for line in text.splitlines() if line.startswith("feature_infos="))
         # Numbers have a range, and what is always the same has none.

@@ -20,7 +20,6 @@ from numpy.testing import assert_allclose
 from taxi_assets.durations.boosted_month import fit_boosted_month, servable_boosted
 from taxi_assets.durations.cleaning import clean_trips
 from taxi_assets.durations.inference import (
-    BANDS,
     BoostedPairs,
     Encoding,
     Interval,
@@ -129,24 +128,6 @@ def test_without_a_time_the_answer_is_for_the_pairs_trips_at_all_hours(
     answers = boosted.predict(None, mixed)
     assert_allclose(answers.to_numpy()[0], average.to_numpy()[0], rtol=1e-12)
     assert_allclose(answers.to_numpy()[1], by_hour.to_numpy()[0], rtol=1e-12)
-
-
-def test_a_model_that_was_logged_without_trees_of_pairs_answers_as_it_did(
-    tmp_path: Path, fitted: dict[str, dict[str, Any]], boosted: TripDuration
-) -> None:
-    """Without a time, the answers of all hours count as often as the pair is asked for at each."""
-    older = {
-        name: values
-        for name, values in servable_boosted(fitted["boosted"]).items()
-        if not name.startswith(("pair_interval.", "boosted.pair_"))
-    }
-    model = opened(tmp_path, older)
-    timed = ask(model, 132, time="2023-03-01 08:15:00")
-    pd.testing.assert_frame_equal(timed, ask(boosted, 132, time="2023-03-01 08:15:00"))
-    bands = number(np.full(BANDS, 132), np.full(BANDS, 4), np.arange(BANDS))
-    weights = Encoding(part(older, "encoding")).bands_of_pairs(bands[:1])[0]
-    expected = np.average(model.answer_cells(bands), axis=1, weights=weights)
-    assert_allclose(ask(model, 132).to_numpy()[0], np.round(expected, 1), rtol=1e-12)
 
 
 def test_a_zone_is_a_whole_number_however_it_is_written(boosted: TripDuration) -> None:
@@ -315,6 +296,9 @@ def test_trees_with_another_text_are_not_parsed(fitted: dict[str, dict[str, Any]
     text[1000] ^= 1
     arrays["boosted.mean_trees"] = text
     with pytest.raises(TreesError, match="the text of its trees is damaged"):
+        read_models(arrays)
+    del arrays["encoding.centres"]
+    with pytest.raises(TreesError, match=r"an earlier version .* materialize boosted_model again"):
         read_models(arrays)
 
 

@@ -3,16 +3,19 @@
 from functools import partial
 from pathlib import Path
 
+import dagster as dg
+import numpy as np
 import pandas as pd
 import pytest
 
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.formats import Json
-from taxi_assets.storage.io_managers import load_stored
+from taxi_assets.storage.io_managers import MonthlyIOManager, load_stored
 from taxi_assets.storage.stored_months import (
     Training,
     earlier_rmses,
     neighbouring_trips,
+    training_months,
     window_before,
 )
 from taxi_assets.tlc.fleets import FLEETS
@@ -56,7 +59,31 @@ def test_earlier_metrics_are_those_of_the_half_year_before(storage: Storage) -> 
     ]
 
 
-def test_a_model_of_three_months_is_trained_on_two_before_its_own() -> None:
-    assert window_before(GREEN, MARCH, Training(3)) == [MARCH - 2, MARCH - 1]
-    assert window_before(GREEN, MARCH, Training(1)) == []
+def test_a_window_begins_with_the_fleets_first_month() -> None:
+    assert window_before(GREEN, MARCH, Training(3)) == [MARCH - back for back in (12, 11, 10, 2, 1)]
     assert window_before(GREEN, GREEN.first_month + 1, Training(12)) == [GREEN.first_month]
+
+
+def test_months_of_a_year_before_are_taken_where_they_are_stored_and_missed_by_nobody(
+    storage: Storage,
+) -> None:
+    """The last months are missed; a later month is never taken."""
+    rows = {
+        "split": pd.Categorical(["train", "validation"], ["train", "validation"]),
+        **dict.fromkeys(("PULocationID", "DOLocationID"), pd.Categorical(["132", "4"])),
+        "pickup_hour": np.array([8, 9], np.uint8),
+        **dict.fromkeys(("trips", "distance_trips"), np.array([10, 20], np.int32)),
+        **dict.fromkeys(
+            ("duration_sum", "duration_sum_of_squares", "distance_sum"), np.array([100.0, 900.0])
+        ),
+    }
+    stored = [MARCH - 13, MARCH - 12, MARCH - 10, MARCH - 2, MARCH + 1]
+    frames = MonthlyIOManager(storage)
+    for month in stored:
+        frames.store(dg.AssetKey(["green", "hourly_pairs"]), month, pd.DataFrame(rows))
+    frames.store(dg.AssetKey(["green", "hourly_pairs"]), MARCH, pd.DataFrame(rows))
+    load = partial(load_stored, storage, GREEN)
+    trained = training_months(storage, GREEN, MARCH, load, Training(3), pd.DataFrame(rows))
+    assert list(trained.versions) == ["2022-03", "2022-05", "2023-01", "2023-03"]
+    assert (trained.missing, trained.alone) == ([MARCH - 1], False)
+    assert trained.window.sums["trips"].sum() == pytest.approx(30 * (0.3 * 2 + 0.95**2) + 10)

@@ -8,7 +8,7 @@ prediction follows from its sums, too: Σ(y - p)² = Σy² - 2pΣy + np².
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from taxi_assets.durations.inference import PAIR_FEATURES, Boosted, BoostedPairs, Encoding
+from taxi_assets.durations.inference import FEATURES, PAIR_FEATURES, Boosted, BoostedPairs, Encoding
 from taxi_assets.durations.target_encoding import fit_encoding
 from taxi_assets.durations.window import FOLDS, Window
 
@@ -24,9 +24,9 @@ MEAN_ROUNDS, VARIANCE_ROUNDS = 70, 30
 PARAMETERS: dict[str, Any] = {
     "objective": "l2",
     "learning_rate": 0.15,
-    # Fewer bins, and a share of the features for each tree, cost nothing but time.
+    # Fewer bins, and half of the features for each tree, save time and cost no accuracy.
     "max_bin": 63,
-    "feature_fraction": 0.8,
+    "feature_fraction": 0.5,
     "num_leaves": 31,
     "min_data_in_leaf": 20,
     # The sum of the Hessian is the number of trips.
@@ -45,24 +45,23 @@ PARAMETERS: dict[str, Any] = {
 """LightGBM's, of all trees.
 
 Chosen by held-out RMSE beside time. More trees at a lower rate do 0.1 to 0.4 % better, and take as
-much longer to grow and to ask. 63 bins and eight features of ten for each tree are within 0.3 % of
-all on green 2021-03, 2022-02 and 2023-02, and were no worse on the last two. A study of
-``taxi_assets.tuning``, with all bins and features, found nothing that is worth its time: the best
-of 40 trials on green 2021-01 to 2021-03, 182 trees of 63 leaves at a rate of 0.053, did 0.3 %
-better on the two months that chose it, and 0.5 % and 0.3 % on 2022-02 and 2023-02, which had no
-part in it, in more than twice the time.
+much longer to grow and to evaluate. Half of the features for each tree were as good as eight of ten
+on nine splits of green months. A study of ``taxi_assets.tuning``, before the features had the
+places of zones, found nothing that is worth its time: the best of 40 trials on green 2021-01 to
+2021-03, 182 trees of 63 leaves at a rate of 0.053, did 0.3 % better on the two months that chose
+it, and 0.5 % and 0.3 % on 2022-02 and 2023-02, which had no part in it, in more than twice the
+time.
 """
 
-FEATURES = 13
 CATEGORIES = [0, 1]
-"""Number of features, and which of them are zones; see ``answers.Encoding.features``."""
+"""Which of the features are zones; see ``inference.FEATURES``."""
 
 
 def fit_boosted(window: Window, encoding: Encoding) -> "dict[str, NDArray[Any]]":
-    """The arrays of an ``answers.Boosted`` and an ``answers.BoostedPairs``."""
+    """The arrays of an ``inference.Boosted`` and an ``inference.BoostedPairs``."""
     features = folded_features(window)
     pairs, row = window.of_pairs()
-    of_pairs = features[row][:, PAIR_FEATURES]
+    of_pairs = features[row, :PAIR_FEATURES]
     return _grow(Boosted.prefix, window, features) | _grow(BoostedPairs.prefix, pairs, of_pairs)
 
 
@@ -127,7 +126,7 @@ def folded_features(window: Window) -> "NDArray[np.float32]":
     """Each row's features, as the other folds' trips give them; shape (rows, features)."""
     import numpy as np
 
-    features = np.empty((len(window.cells), FEATURES), np.float32)
+    features = np.empty((len(window.cells), len(FEATURES)), np.float32)
     for fold in range(FOLDS):
         chosen = window.folds == fold
         others = Encoding(fit_encoding(window.without(fold)))

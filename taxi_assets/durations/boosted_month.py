@@ -5,11 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 from taxi_assets.durations import boosted
 from taxi_assets.durations.cleaning import DURATION, HOUR, VALIDATES
-from taxi_assets.durations.inference import BANDS, Boosted, BoostedPairs, Encoding, part
+from taxi_assets.durations.inference import BANDS, FEATURES, Boosted, BoostedPairs, Encoding, part
 from taxi_assets.durations.intervals import calibrate
 from taxi_assets.durations.models import ENCODING, fit_models, join, read_models
 from taxi_assets.durations.sums import distinct
-from taxi_assets.durations.window import WEIGHT_OF_A_MONTH_AGO, Window, cells_of
+from taxi_assets.durations.window import (
+    WEIGHT_OF_A_MONTH_AGO,
+    WEIGHT_OF_A_YEAR_AGO,
+    Window,
+    cells_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +32,7 @@ PARAMETERS = {
     "mean_rounds": boosted.MEAN_ROUNDS,
     "variance_rounds": boosted.VARIANCE_ROUNDS,
     "weight_of_a_month_ago": WEIGHT_OF_A_MONTH_AGO,
+    "weight_of_a_year_ago": WEIGHT_OF_A_YEAR_AGO,
 }
 """What the model is made with, for those who track it."""
 
@@ -81,7 +87,7 @@ class BoostedValidation:
         return {
             "train_trips": trips,
             "validation_trips": len(errors),
-            "feature_count": boosted.FEATURES,
+            "feature_count": len(FEATURES),
             "rmse": square**0.5,
             "mae": float(np.abs(errors).mean()),
             "r2": float(r2_score(self.actual, self.predicted)),

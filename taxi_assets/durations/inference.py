@@ -1,9 +1,9 @@
-"""Answers of fitted models: minutes, and the interval that holds eight trips of ten.
+"""Inference of fitted models: minutes, and the interval that holds eight trips of ten.
 
 This module needs nothing but NumPy, and LightGBM for boosted trees, and imports nothing of this
-project: its text is logged with every model, which so answers where the project is not installed.
+project. Its text is logged with every model, so that a model also works without the project.
 
-A question is a *cell*: a pair of zones and one of 48 bands of the week, the 24 hours of working
+A request is a *cell*: a pair of zones and one of 48 bands of the week, the 24 hours of working
 days and those of weekends. Models are views of arrays by name, which are all that is stored.
 """
 
@@ -33,11 +33,17 @@ SHORTEST, LONGEST = 1.0, 60.0
 HOUR_PRIOR = 10.0
 """Trips' worth of belief that an hour is like its pair's average."""
 
-DAY_PRIOR = 20.0
-"""Trips' worth of belief that a pair's trips are spread over the week as all trips are."""
+FEATURES = (
+    *("pickup_zone", "dropoff_zone"),
+    *("pair_mean", "expected", "distance", "pair_trips", "reverse_pair_mean", "reverse_distance"),
+    *("kilometres", "kilometres_east", "kilometres_north"),
+    *("pickup_east", "pickup_north", "dropoff_east", "dropoff_north"),
+    *("hour", "weekend", "cell_mean", "cell_trips"),
+)
+"""What trees look at; the first two are categories."""
 
-PAIR_FEATURES = (0, 1, 5, 6, 7, 8, 10, 11, 12)
-"""Which of the features are those of a pair, whatever the hour; see ``Encoding.features``."""
+PAIR_FEATURES = FEATURES.index("hour")
+"""How many of the features, the first ones, are those of a pair at any hour."""
 
 
 def part(arrays: Arrays, name: str) -> dict[str, NDArray[Any]]:
@@ -86,14 +92,16 @@ class Encoding:
     """
 
     def __init__(self, arrays: Arrays) -> None:
+        if "centres" not in arrays:
+            raise TreesError(
+                "an earlier version fitted it, without the places of zones: materialize "
+                "boosted_model again"
+            )
         self.mean = float(arrays["mean"])
         additive = self.mean + arrays["pickup_effect"][:, None] + arrays["dropoff_effect"][None, :]
-        self.additive = additive
         self.expected = additive + arrays["pickup_factors"] @ arrays["dropoff_factors"].T
         self.pair_mean = arrays["pair_mean"]
-        self.pair_trips = arrays["pair_trips"]
-        self.distance = arrays["pair_distance"]
-        self.band_trips = arrays["band_trips"]
+        self._pairs = self._pair_features(arrays).reshape(ZONES * ZONES, PAIR_FEATURES)
         self._trips = np.zeros(ZONES * ZONES * BANDS, np.float32)
         self._sums = np.zeros(ZONES * ZONES * BANDS, np.float32)
         self._trips[arrays["cells"]] = arrays["cell_trips"]
@@ -107,32 +115,30 @@ class Encoding:
         return np.asarray((self._sums[cells] + HOUR_PRIOR * pair) / (trips + HOUR_PRIOR))
 
     def features(self, cells: Cells) -> NDArray[np.float32]:
-        """What trees look at, shape (len(cells), 13); the first two are categories."""
-        pickup, dropoff, band = split_up(cells)
-        return np.column_stack(
-            [
-                pickup,
-                dropoff,
-                band % 24,
-                band // 24,
-                self.cell_mean(cells),
-                self.pair_mean[pickup, dropoff],
-                self.expected[pickup, dropoff],
-                self.additive[pickup, dropoff],
-                self.distance[pickup, dropoff],
-                np.log1p(self._trips[cells]),
-                np.log1p(self.pair_trips[pickup, dropoff]),
-                self.pair_mean[dropoff, pickup],
-                self.distance[dropoff, pickup],
-            ]
-        ).astype(np.float32)
+        """The values of ``FEATURES``, shape (len(cells), features)."""
+        band = cells % BANDS
+        features = np.empty((len(cells), len(FEATURES)), np.float32)
+        features[:, :PAIR_FEATURES] = self._pairs[cells // BANDS]
+        of_hour = (band % 24, band // 24, self.cell_mean(cells), np.log1p(self._trips[cells]))
+        for column, values in enumerate(of_hour, PAIR_FEATURES):
+            features[:, column] = values
+        return features
 
-    def bands_of_pairs(self, cells: Cells) -> Floats:
-        """How a pair's trips are spread over the week, shape (len(cells), 48), rows sum to one."""
-        first = cells - cells % BANDS
-        trips = self._trips[first[:, None] + np.arange(BANDS)]
-        weights = trips + DAY_PRIOR * self.band_trips / self.band_trips.sum()
-        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+    def _pair_features(self, arrays: Arrays) -> NDArray[np.float32]:
+        """The features of all pairs, shape (zones, zones, ``PAIR_FEATURES``)."""
+        pickup, dropoff = np.indices((ZONES, ZONES), np.float32)
+        distance = arrays["pair_distance"]
+        east, north = arrays["centres"].T
+        pickup_east, dropoff_east = np.meshgrid(east, east, indexing="ij")
+        pickup_north, dropoff_north = np.meshgrid(north, north, indexing="ij")
+        to_east, to_north = dropoff_east - pickup_east, dropoff_north - pickup_north
+        columns = (
+            *(pickup, dropoff, self.pair_mean, self.expected),
+            *(distance, np.log1p(arrays["pair_trips"]), self.pair_mean.T, distance.T),
+            *(np.hypot(to_east, to_north), to_east, to_north),
+            *(pickup_east, pickup_north, dropoff_east, dropoff_north),
+        )
+        return np.stack(columns, axis=-1, dtype=np.float32, casting="same_kind")
 
 
 class Boosted:
@@ -140,11 +146,11 @@ class Boosted:
 
     Attributes:
         prefix: of the names of their arrays.
-        columns: the features that they look at.
+        features: how many of the features they look at, the first ones.
     """
 
     prefix = ""
-    columns: slice | tuple[int, ...] = slice(None)
+    features = len(FEATURES)
 
     def __init__(self, encoding: Encoding, arrays: Arrays) -> None:
         self._encoding = encoding
@@ -164,17 +170,17 @@ class Boosted:
         return self._minutes(features), np.asarray(np.sqrt(np.maximum(variance, 1.0)))
 
     def _features(self, cells: Cells) -> NDArray[np.float32]:
-        return self._encoding.features(cells)[:, self.columns]
+        return self._encoding.features(cells)[:, : self.features]
 
     def _minutes(self, features: NDArray[np.float32]) -> Floats:
         return np.asarray(self._mean.predict(features, num_threads=1))
 
 
 class BoostedPairs(Boosted):
-    """The same of a pair's trips at all hours: which band a cell has makes no difference."""
+    """The same for a pair's trips at all hours: the band of a cell makes no difference."""
 
     prefix = "pair_"
-    columns = PAIR_FEATURES
+    features = PAIR_FEATURES
 
 
 class Linear:
@@ -195,7 +201,7 @@ class Linear:
 
 
 class TreesError(ValueError):
-    """The text of trees is not the one that was stored."""
+    """The arrays are damaged, or those of another version's model."""
 
 
 def parse_trees(text: NDArray[np.uint8], sha256: str) -> Any:

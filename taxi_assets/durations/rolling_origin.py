@@ -44,7 +44,7 @@ class RollingOrigin:
 
     def trained_on(self, judged: "Month") -> "list[Month]":
         """The months before a judged one that its model is trained on, in order."""
-        before = [judged - back for back in range(self.training_months, 0, -1)]
+        before = [*window.months_before(judged - 1, self.training_months), judged - 1]
         return [month for month in before if month in self._sums]
 
     def rmse(self, judged: "Month", hyperparameters: "Mapping[str, Any]") -> float:

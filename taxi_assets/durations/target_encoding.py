@@ -1,11 +1,12 @@
-"""Fitting what past trips say of a cell: zone effects, low-rank factors, shrunk means.
+"""Fitting the target encoding: zone effects, low-rank factors, shrunk means, and zones' places.
 
-See ``answers.Encoding``, which reads the arrays that are made here.
+``inference.Encoding`` reads the arrays that are made here.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from taxi_assets.durations.inference import BANDS, ZONES, split_up
+from taxi_assets.durations.inference import ZONES, split_up
+from taxi_assets.tlc.zones import CENTROIDS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,13 +27,22 @@ FACTOR_PRIOR = 20.0
 EFFECT_ROUNDS = 6
 FACTOR_ROUNDS = 16
 
+PART_OF = {57: 56, 104: 103, 105: 103}
+"""Zones that TLC's shapefile has as a part of another one, by their ids."""
+
+KILOMETRES_A_DEGREE = (84.4, 111.2)
+"""Of longitude and of latitude, in New York."""
+
+ORIGIN = (-73.94, 40.73)
+"""Longitude and latitude of a place in the middle of the city."""
+
 
 def fit_encoding(window: "Window") -> "dict[str, NDArray[Any]]":
     """The arrays of an ``answers.Encoding``, from weighted sums of trips."""
     import numpy as np
     from threadpoolctl import threadpool_limits
 
-    pickup, dropoff, band = split_up(window.cells)
+    pickup, dropoff, _ = split_up(window.cells)
     pairs = pickup * ZONES + dropoff
 
     def of_pairs(name: str) -> "NDArray[np.float64]":
@@ -60,11 +70,20 @@ def fit_encoding(window: "Window") -> "dict[str, NDArray[Any]]":
         "pair_distance": np.where(
             known > 0, distance / np.maximum(known, 1e-9), np.nan
         ).astype(np.float32),
-        "band_trips": np.bincount(band, window.sums["trips"], BANDS),
+        "centres": zone_centres(),
         "cells": met.astype(np.int32),
         "cell_trips": np.bincount(row, window.sums["trips"]).astype(np.float32),
         "cell_sums": np.bincount(row, window.sums["duration_sum"]).astype(np.float32),
     }  # fmt: skip
+
+
+def zone_centres() -> "NDArray[np.float32]":
+    """Kilometres east and north of ``ORIGIN`` by zone, shape (zones, 2); NaN without a place."""
+    import numpy as np
+
+    nowhere = (np.nan, np.nan)
+    degrees = [CENTROIDS.get(PART_OF.get(zone, zone), nowhere) for zone in range(ZONES)]
+    return ((np.array(degrees) - ORIGIN) * KILOMETRES_A_DEGREE).astype(np.float32)
 
 
 def _zone_effects(

@@ -1,8 +1,8 @@
 """The months that a model is trained on, as one table of sums.
 
-A row has the trips of a zone pair and band of the week (see ``answers``), in one of some folds. A
-row's features are made from the other folds', so that no trip tells what it took itself. Months of
-one parity share their folds, which keeps the table short however many months there are.
+A row has the trips of a zone pair and band of the week (see ``inference``) in one of five folds.
+The features of a row come from the trips of the other folds, so that no trip predicts itself.
+Months of one parity share their folds, which keeps the table short however many months there are.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,14 @@ if TYPE_CHECKING:
 FOLDS = 5
 
 WEIGHT_OF_A_MONTH_AGO = 0.95
-"""How much a trip counts beside one of a month later."""
+"""How much a trip counts beside a trip of the month after."""
+
+YEAR_BEFORE = (12, 11, 10)
+"""Months back from a model's month to those around the predicted month, which comes next, a year
+before it."""
+
+WEIGHT_OF_A_YEAR_AGO = 0.3
+"""How much a trip of those months, or of an older one, counts beside one of the model's month."""
 
 SUMS = (
     *("trips", "duration_sum", "duration_sum_of_squares"),
@@ -40,7 +47,7 @@ class Window:
     """Weighted sums of the trips that a model learns from; all arrays have one entry a row.
 
     Attributes:
-        cells: numbers of the cells, see ``answers.number``.
+        cells: numbers of the cells, see ``inference.number``.
         folds: 0 to 4.
         sums: by name, as in hourly pairs, float64.
     """
@@ -72,6 +79,17 @@ class Window:
         return Window(met // FOLDS * BANDS, met % FOLDS, sums), first
 
 
+def months_before(month: "Month", training_months: int) -> "list[Month]":
+    """The months before its own month that a model is trained on where they are stored, in order.
+
+    Args:
+        month: the model's own month.
+        training_months: number of calendar months up to the own one; those of ``YEAR_BEFORE`` are
+            taken as well.
+    """
+    return [month - back for back in sorted({*YEAR_BEFORE, *range(1, training_months)})[::-1]]
+
+
 def training_window(
     last: "Month",
     months: "Iterable[tuple[Month, pd.DataFrame]]",
@@ -80,9 +98,11 @@ def training_window(
     """Sum up the months that a model is trained on.
 
     Args:
-        last: the month of the model. Of it the training trips count; of those before, all do.
+        last: the model's month. Training uses the training split of this month and all trips of
+            the earlier months.
         months: with their hourly pairs, one at a time in memory.
-        weight_of_a_month_ago: how much a trip counts beside one of a month later.
+        weight_of_a_month_ago: how much a trip counts beside a trip of the month after; from
+            ``YEAR_BEFORE`` on, ``WEIGHT_OF_A_YEAR_AGO`` holds instead.
     """
     import numpy as np
 
@@ -92,11 +112,12 @@ def training_window(
         cells = cells_of(rows)
         parity = (month.year * 12 + month.month) % 2
         age = (last.year - month.year) * 12 + last.month - month.month
+        recent = age < min(YEAR_BEFORE)
+        weight = weight_of_a_month_ago**age if recent else WEIGHT_OF_A_YEAR_AGO
         # Each month is shortened before the next is looked at.
         met, row = np.unique(
             cells.astype(np.int64) * FOLDS + fold_of(cells, parity), return_inverse=True
         )
-        weight = weight_of_a_month_ago**age
         numbers.append(met)
         values.append([weight * np.bincount(row, rows[name].to_numpy()) for name in SUMS])
     met, row = np.unique(np.concatenate(numbers), return_inverse=True)

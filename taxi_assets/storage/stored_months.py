@@ -137,7 +137,8 @@ class Training:
     """How far back the boosted model looks.
 
     Attributes:
-        months: calendar months, the month's own among them.
+        months: calendar months, the month's own among them; those around the predicted month a
+            year before are taken as well, where they are stored.
     """
 
     months: int
@@ -149,7 +150,7 @@ class TrainingMonths(NamedTuple):
     Attributes:
         window: their sums.
         versions: the sha256 of what is stored of each, by month.
-        missing: months of the window that are not stored, or cannot be read.
+        missing: recent months of the window that are not stored, or cannot be read.
         alone: whether nothing is stored of any earlier month.
     """
 
@@ -182,7 +183,8 @@ def training_months(
             try:
                 sums = load("hourly_pairs", month)
             except (NotStoredError, UnusableValueError):
-                missing.append(month)
+                if month > own - training.months:
+                    missing.append(month)
             else:
                 trained.append(month)
                 yield month, sums
@@ -196,8 +198,10 @@ def training_months(
 
 def window_before(fleet: Fleet, month: Month, training: Training) -> list[Month]:
     """The months before one that its model looks at, in order."""
-    months = [month - back for back in range(training.months - 1, 0, -1)]
-    return [before for before in months if before >= fleet.first_month]
+    from taxi_assets.durations.window import months_before
+
+    before = months_before(month, training.months)
+    return [each for each in before if each >= fleet.first_month]
 
 
 class LaterWindow(NamedTuple):
@@ -220,8 +224,9 @@ def later_windows(
     storage: Storage, fleet: Fleet, month: Month, load: Load, training: Training
 ) -> Iterator[LaterWindow]:
     """The stored models of later months whose windows a month belongs to, in order."""
-    later = {month + ahead for ahead in range(1, training.months)}
-    for each in sorted(later & set(stored_months(storage, fleet, "boosted_model"))):
+    for each in stored_months(storage, fleet, "boosted_model"):
+        if month not in window_before(fleet, each, training):
+            continue
         try:
             model: Mapping[str, Any] = load("boosted_model", each)
             versions = dict(
@@ -232,7 +237,8 @@ def later_windows(
         since, missing = [], []
         for before in window_before(fleet, each, training):
             if not storage.exists(stored_file(fleet.name, "hourly_pairs", before)):
-                missing.append(before)
+                if before > each - training.months:
+                    missing.append(before)
             elif _sha256(storage, fleet, before) != versions.get(str(before)):
                 since.append(before)
         yield LaterWindow(each, list(versions), missing, since)

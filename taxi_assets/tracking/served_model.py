@@ -22,7 +22,6 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from taxi_assets.durations.inference import (
     BANDS,
-    DECIMALS,
     Boosted,
     BoostedPairs,
     Encoding,
@@ -66,12 +65,10 @@ class TripDuration(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc
             self.model: Linear | Boosted = Linear(linear)
             self._answer_pairs = self.answer_cells
             return
-        self._encoding, trees = Encoding(part(arrays, "encoding")), part(arrays, "boosted")
-        self.model = Boosted(self._encoding, trees)
-        self._answer_pairs = self._answer_average_hour
-        if interval := part(arrays, "pair_interval"):
-            pairs = BoostedPairs(self._encoding, trees)
-            self._answer_pairs = partial(answer, pairs, Interval(interval))
+        encoding, trees = Encoding(part(arrays, "encoding")), part(arrays, "boosted")
+        self.model = Boosted(encoding, trees)
+        pairs, interval = BoostedPairs(encoding, trees), Interval(part(arrays, "pair_interval"))
+        self._answer_pairs = partial(answer, pairs, interval)
 
     def predict(  # type: ignore[no-untyped-def]
         self, context, model_input, params=None
@@ -115,17 +112,6 @@ class TripDuration(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc
         if not timed.all():
             columns[:, ~timed] = self._answer_pairs(-1 - asked[~timed])
         return columns[:, places]
-
-    def _answer_average_hour(self, cells: Any) -> Any:
-        """What models without trees of pairs answer, as they were logged before there were any.
-
-        The answers for all bands of the week, weighted by how a pair's trips are spread; each cell
-        is the first of its pair.
-        """
-        weights = self._encoding.bands_of_pairs(cells)
-        every = cells[:, None] + np.arange(BANDS)
-        answers = np.array(answer(self.model, self.interval, every.ravel()))
-        return np.round((answers.reshape(3, *weights.shape) * weights).sum(axis=2), DECIMALS)
 
 
 def as_table(asked: Any) -> pd.DataFrame:
