@@ -1,13 +1,13 @@
 """Try hyperparameters of the boosted model with Optuna, judged on the months that come next.
 
 Each month of the span but the first is predicted by a model of the months before it. The
-hourly_pairs of all have to be stored. Nothing that is stored, registered or served is changed.
+hourly_pairs of all months have to be stored. The command changes nothing that is stored, registered
+or served.
 
-The study is kept in a file, and MLflow has a run for each finished trial. Ctrl-C keeps what is
-finished, and the same command goes on. Several processes may work on one study.
+A file keeps the study, and MLflow has a run for each finished trial. Ctrl-C keeps the finished
+trials, and the same command continues the study. Several processes may work on one study.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
@@ -51,7 +51,7 @@ SHOWN = 5
 """How many of the best trials the table has."""
 
 SETTINGS, PRESENT, RMSES = "settings", "present_values", "rmses"
-"""Attributes: what a study is of; the code's values that a trial is of, and what it gave (minutes).
+"""Attributes: a study's settings; a trial's values if they are the code's, and its RMSEs (minutes).
 """
 
 
@@ -64,9 +64,9 @@ SETTINGS, PRESENT, RMSES = "settings", "present_values", "rmses"
 @click.option(
     "--trials", type=click.IntRange(1), default=40, show_default=True, help="How many, in all."
 )
-@click.option("--study", "name", metavar="NAME", help="Kept in NAME.db; else tuning-<fleet>.db.")
+@click.option("--study", "name", metavar="NAME", help="Kept in tuning-NAME.db; else the fleet's.")
 def tune(fleet_name: str, span: str, trials: int, name: str | None) -> None:
-    """Try, and say what was found."""
+    """Try values, and print the best."""
     try:
         import optuna
     except ModuleNotFoundError:
@@ -77,9 +77,7 @@ def tune(fleet_name: str, span: str, trials: int, name: str | None) -> None:
     from filelock import FileLock
 
     settings, fleet = Settings.from_environment(), FLEETS[fleet_name]
-    path = Path(f"{(name or f'tuning-{fleet.name}').removesuffix('.db')}.db")
-    if not re.fullmatch(r"[\w./-]+", str(path)):
-        raise click.BadParameter("use letters, digits, . _ and -", param_hint="--study")
+    path = Path(f"tuning-{name or fleet.name}.db")
     try_mlflow_briefly()
     try:
         origin = RollingOrigin(_stored_sums(settings, fleet, span), settings.training_months)
@@ -88,29 +86,24 @@ def tune(fleet_name: str, span: str, trials: int, name: str | None) -> None:
             study = open_study(path, fleet, origin)
         tracking = StudyTracking(settings.tracking_uri, settings.experiment_name)
         try_values(study, origin, trials, tracking)
-        found = findings(study)
-    except KeyboardInterrupt:
-        kept = f"{path} keeps the trials that are finished; the same command goes on."
-        click.echo(f"Interrupted. {kept}", err=True)
-        raise SystemExit(130) from None
+        lines = findings(study)
     except MonthError as error:
         raise click.ClickException(str(error)) from None
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError, OSError) as error:
         raise click.ClickException(f"{path} cannot be used ({first_line(error)}).") from None
-    click.echo("\n".join(found))
+    click.echo("\n".join(lines))
 
 
 def open_study(path: Path, fleet: Fleet, origin: RollingOrigin) -> "optuna.Study":
     """The study of a fleet in a file, which has the study's name, and is made if it is not there.
 
-    Months that were stored again with other trips are other settings, by the RMSE of a table of
-    means on them.
+    The settings have the RMSE of a table of means for each month, so that months that were stored
+    again with other trips are other settings.
 
     Raises:
-        ClickException: the file holds something else, or a study of other settings.
+        ClickException: the file holds a study of other settings.
     """
     import optuna
-    import sqlalchemy
 
     settings = {
         "fleet": fleet.name,
@@ -119,30 +112,19 @@ def open_study(path: Path, fleet: Fleet, origin: RollingOrigin) -> "optuna.Study
         **{f"range of {name}": f"{low} to {high}" for name, (low, high) in RANGES.items()},
         **{f"RMSE of means on {month}": f"{rmse:.6f}" for month, rmse in origin.lookup.items()},
     }
-    another = "Give this study another name: --study"
-    url = f"sqlite:///{path}"
-    tables = sqlalchemy.inspect(sqlalchemy.create_engine(url)).get_table_names()
-    if tables and "studies" not in tables:
-        raise click.ClickException(f"{path} is a database of something else. {another}")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    names = ", ".join(optuna.get_all_study_names(url))
-    if names not in ("", path.stem):
-        raise click.ClickException(f"{path} holds the study {names}, not {path.stem}. {another}")
-    pruner = optuna.pruners.MedianPruner()
     study = optuna.create_study(
-        storage=url, pruner=pruner, study_name=path.stem, load_if_exists=True
+        storage=f"sqlite:///{path}", study_name=path.stem, load_if_exists=True
     )
     if SETTINGS not in study.user_attrs and not study.trials:
         study.set_user_attr(SETTINGS, settings)
-    noted = study.user_attrs.get(SETTINGS)
-    if noted is None:
-        raise click.ClickException(f"{path} holds a study of something else. {another}")
-    for key in [*settings, *noted]:
-        here, there = settings.get(key), noted.get(key)
-        if here != there:
-            raise click.ClickException(
-                f"The study in {path} is of other settings: {key} {there}, not {here}. {another}"
-            )
+    stored = study.user_attrs.get(SETTINGS, {})
+    differing = [key for key in {**settings, **stored} if settings.get(key) != stored.get(key)]
+    if differing:
+        raise click.ClickException(
+            f"The study in {path} has other settings: {', '.join(differing)}. Give this study "
+            "another name: --study"
+        )
     return study
 
 
@@ -153,7 +135,6 @@ def try_values(
 
     Raises:
         TrackingError: MLflow does not do its part.
-        KeyboardInterrupt: what is finished stays.
     """
     # What is imported later would count as the first trial's time.
     import lightgbm  # noqa: F401
@@ -168,24 +149,15 @@ def try_values(
                 trial.suggest_int(name, low, high, log=True)
             else:
                 trial.suggest_float(name, low, high, log=True)
-        relative: list[float] = []
-        rmses: dict[str, float] = {}
-        for month in origin.judged:
-            if relative and PRESENT not in trial.user_attrs and trial.should_prune():
-                raise optuna.TrialPruned
-            rmses[f"rmse_{month}"] = origin.rmse(month, present | trial.params)
-            trial.set_user_attr(RMSES, rmses)
-            relative.append(rmses[f"rmse_{month}"] / origin.lookup[month])
-            trial.report(fmean(relative), step=len(relative))
-        return fmean(relative)
+        rmses = {month: origin.rmse(month, present | trial.params) for month in origin.judged}
+        trial.set_user_attr(RMSES, {f"rmse_{month}": rmse for month, rmse in rmses.items()})
+        return fmean(rmse / origin.lookup[month] for month, rmse in rmses.items())
 
     def log(study: optuna.Study, trial: "FrozenTrial") -> None:
         name, settings = f"{study.study_name} {trial.number}", study.user_attrs[SETTINGS]
-        of = {key: settings[key] for key in ("fleet", "months", "training_months")}
-        metrics = dict(trial.user_attrs[RMSES])
-        if trial.state == TrialState.COMPLETE:
-            metrics["objective"] = trial.values[0]
-        tracking.log_trial(name, trial, of | present | trial.params, metrics)
+        data = {key: settings[key] for key in ("fleet", "months", "training_months")}
+        metrics = trial.user_attrs[RMSES] | {"objective": trial.values[0]}
+        tracking.log_trial(name, trial, data | present | trial.params, metrics)
 
     several = any(len(origin.trained_on(month)) > 1 for month in origin.judged)
     present = present_values()
@@ -193,7 +165,7 @@ def try_values(
     alive = study.get_trials(states=(TrialState.WAITING, TrialState.COMPLETE))
     if not any(trial.user_attrs.get(PRESENT) == present for trial in alive):
         study.enqueue_trial(present, user_attrs={PRESENT: present})
-    finished = (TrialState.COMPLETE, TrialState.PRUNED)
+    finished = (TrialState.COMPLETE,)
     study.optimize(
         objective,
         n_trials=max(0, trials - len(study.get_trials(states=finished))),
@@ -203,16 +175,11 @@ def try_values(
 
 
 def findings(study: "optuna.Study") -> list[str]:
-    """A table of the best trials beside the present values, and what to write where, if anything.
-
-    Trials that were pruned are counted, and not shown.
-    """
+    """A table of the best trials beside the present values, and which code to change, if any."""
     import pandas as pd
     from optuna.trial import TrialState
 
-    finished = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
-    judged = [trial for trial in finished if trial.state == TrialState.COMPLETE]
-    judged.sort(key=lambda trial: trial.values)
+    judged = sorted(study.get_trials(states=(TrialState.COMPLETE,)), key=lambda trial: trial.values)
     present = present_values()
     today = next((trial for trial in judged if trial.user_attrs.get(PRESENT) == present), None)
     if today is None:
@@ -232,12 +199,12 @@ def findings(study: "optuna.Study") -> list[str]:
     lines = [pd.DataFrame(table, dtype=object).to_string(float_format="{:.5g}".format), ""]
     best = judged[0]
     if best is today:
-        return [*lines, f"No trial of {len(finished)} does better than the present values."]
+        return [*lines, f"No trial of {len(judged)} does better than the present values."]
 
     gain = 1 - best.values[0] / today.values[0]
     return [
         *lines,
-        f"Trial {best.number}, the best of {len(finished)}, does {gain:.2%} better than the "
+        f"Trial {best.number}, the best of {len(judged)}, does {gain:.2%} better than the "
         "present values on the months that have chosen it:",
         "nothing is worth changing."
         if gain < WORTH_CHANGING

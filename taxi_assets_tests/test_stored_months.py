@@ -14,6 +14,7 @@ from taxi_assets.storage.io_managers import MonthlyIOManager, load_stored
 from taxi_assets.storage.stored_months import (
     Training,
     earlier_rmses,
+    later_windows,
     neighbouring_trips,
     training_months,
     window_before,
@@ -87,3 +88,22 @@ def test_months_of_a_year_before_are_taken_where_they_are_stored_and_missed_by_n
     assert list(trained.versions) == ["2022-03", "2022-05", "2023-01", "2023-03"]
     assert (trained.missing, trained.alone) == ([MARCH - 1], False)
     assert trained.window.sums["trips"].sum() == pytest.approx(30 * (0.3 * 2 + 0.95**2) + 10)
+
+
+@pytest.mark.parametrize(
+    ("month", "judged"), [("2022-04", True), ("2022-02", False), ("2023-02", True)]
+)
+def test_a_month_of_a_year_before_that_is_stored_later_concerns_the_model(
+    storage: Storage, month: str, judged: bool
+) -> None:
+    """The model of March 2023 was trained on itself; only one of its last months is missing."""
+    for name in ("boosted_model/2023-03.npz", *map("hourly_pairs/{}.parquet".format, STORED)):
+        with storage.replacing(f"green/{name}") as temporary:
+            temporary.write_bytes(b"any")
+    model = {"training_months": ["2023-03"], "training_versions": ["any"]}
+    later = later_windows(storage, GREEN, Month.parse(month), lambda *_: model, Training(3))
+    expected = (MARCH, ["2023-03"], [MARCH - 2], [MARCH - 11, MARCH - 1])
+    assert [tuple(each) for each in later] == [expected] * judged
+
+
+STORED = ("2022-02", "2022-04", "2023-02", "2023-03")

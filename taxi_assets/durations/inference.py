@@ -38,7 +38,7 @@ FEATURES = (
     *("pair_mean", "expected", "distance", "pair_trips", "reverse_pair_mean", "reverse_distance"),
     *("kilometres", "kilometres_east", "kilometres_north"),
     *("pickup_east", "pickup_north", "dropoff_east", "dropoff_north"),
-    *("hour", "weekend", "cell_mean", "cell_trips"),
+    *("hour", "weekend", "cell_mean"),
 )
 """What trees look at; the first two are categories."""
 
@@ -119,8 +119,8 @@ class Encoding:
         band = cells % BANDS
         features = np.empty((len(cells), len(FEATURES)), np.float32)
         features[:, :PAIR_FEATURES] = self._pairs[cells // BANDS]
-        of_hour = (band % 24, band // 24, self.cell_mean(cells), np.log1p(self._trips[cells]))
-        for column, values in enumerate(of_hour, PAIR_FEATURES):
+        of_cell = (band % 24, band // 24, self.cell_mean(cells))
+        for column, values in enumerate(of_cell, PAIR_FEATURES):
             features[:, column] = values
         return features
 

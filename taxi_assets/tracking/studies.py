@@ -1,6 +1,6 @@
 """The MLflow runs of tuning: one for each finished trial, in an experiment of their own.
 
-Optuna's own callback is deprecated, logs RMSEs as text, and a pruned trial as a finished run.
+Optuna's own callback is deprecated, and logs RMSEs as text.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ class StudyTracking(Tracking):
         parameters: Mapping[str, Any],
         metrics: Mapping[str, float],
     ) -> None:
-        """Log a finished trial as a run of its own times; a pruned trial's run is KILLED.
+        """Log a finished trial as a run with the trial's times.
 
         Raises:
             TrackingError: MLflow does not do its part.
@@ -55,6 +55,6 @@ class StudyTracking(Tracking):
             status = "FAILED"
             try:
                 client.log_batch(run_id, logged, params)
-                status = "KILLED" if trial.state.name == "PRUNED" else "FINISHED"
+                status = "FINISHED"
             finally:
                 client.set_terminated(run_id, status, ended)
