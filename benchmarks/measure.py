@@ -42,12 +42,12 @@ def measure(*command: object, cwd: Path, **variables: str) -> Measured:
     return Measured(seconds, usage.ru_maxrss / 1024, text)
 
 
-def make_source(folder: Path, months: str, trips: int = FULL_MONTH) -> Path:
+def make_source(folder: Path, months: str, trips: int = FULL_MONTH, fleet: str = "yellow") -> Path:
     """Synthetic month files in a folder of their own."""
     source = folder / "source"
     measure(
         sys.executable, "-m", "taxi_assets", "synthetic", source,
-        "--months", months, "--trips", trips, cwd=folder,
+        "--fleet", fleet, "--months", months, "--trips", trips, cwd=folder,
     )  # fmt: skip
     return source
 

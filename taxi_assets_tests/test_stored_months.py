@@ -84,7 +84,7 @@ def test_months_of_a_year_before_are_taken_where_they_are_stored_and_missed_by_n
         frames.store(dg.AssetKey(["green", "hourly_pairs"]), month, pd.DataFrame(rows))
     frames.store(dg.AssetKey(["green", "hourly_pairs"]), MARCH, pd.DataFrame(rows))
     load = partial(load_stored, storage, GREEN)
-    trained = training_months(storage, GREEN, MARCH, load, Training(3), pd.DataFrame(rows))
+    trained = training_months(storage, GREEN, MARCH, load, Training(3), lambda: pd.DataFrame(rows))
     assert list(trained.versions) == ["2022-03", "2022-05", "2023-01", "2023-03"]
     assert (trained.missing, trained.alone) == ([MARCH - 1], False)
     assert trained.window.sums["trips"].sum() == pytest.approx(30 * (0.3 * 2 + 0.95**2) + 10)

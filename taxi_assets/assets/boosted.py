@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from taxi_assets.checks import model as model_checks
+from taxi_assets.durations.cleaning import validation_trips
 from taxi_assets.durations.sums import group_by_hourly_pair
 from taxi_assets.reports import plots
 from taxi_assets.reports.plot_files import store_plots
@@ -23,6 +24,8 @@ from taxi_assets.tracking.tags import month_parameters
 from taxi_assets.tracking.tracked_run import TrackedRun
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
     import pyarrow.parquet as pq
 
@@ -35,10 +38,11 @@ AFTER_BOOSTED_MODEL = ("boosted_metrics", "backtest", "champion", "predictions")
     kinds={"pandas", "parquet"},
     io_manager="frames",
     code_version="1",
+    on_demand=["cleaned_trips"],
 )
 def hourly_pairs(
     context: MonthContext,
-    cleaned_trips: "pd.DataFrame",
+    cleaned_trips: "Callable[[], pd.DataFrame]",
     storage: dg.ResourceParam[Storage],
     training: dg.ResourceParam[Training],
 ) -> "dg.MaterializeResult[pd.DataFrame]":
@@ -46,7 +50,7 @@ def hourly_pairs(
 
     Look at how many rows stand for how many trips.
     """
-    summed = group_by_hourly_pair(cleaned_trips)
+    summed = group_by_hourly_pair(dict(cleaned_trips().items()))
 
     def judge_later_models() -> None:
         for later in later_windows(storage, context.fleet, context.month, context.load, training):
@@ -79,11 +83,12 @@ def boosted_run(context: MonthContext, mlflow: dg.ResourceParam[Tracking]) -> Tr
     imports=["lightgbm", "mlflow", "dagster_mlflow"],
     looks_back=True,
     checks=[model_checks.window_complete],
+    on_demand=["cleaned_trips", "hourly_pairs"],
 )
 def boosted_model(
     context: MonthContext,
-    cleaned_trips: "pd.DataFrame",
-    hourly_pairs: "pd.DataFrame",
+    cleaned_trips: "Callable[[], pd.DataFrame]",
+    hourly_pairs: "Callable[[], pd.DataFrame]",
     storage: dg.ResourceParam[Storage],
     training: dg.ResourceParam[Training],
     boosted_run: TrackedRun,
@@ -94,10 +99,11 @@ def boosted_model(
     """
     from taxi_assets.durations.boosted_month import PARAMETERS, fit_boosted_month, servable_boosted
 
+    held_out = validation_trips(cleaned_trips())
     trained = training_months(
         storage, context.fleet, context.month, context.load, training, hourly_pairs
     )
-    arrays = fit_boosted_month(trained.window, cleaned_trips)
+    arrays = fit_boosted_month(trained.window, held_out)
     origin = stored_origin(storage, stored_file(context.fleet.name, "raw_trips", context.month))
     boosted_run.begin(
         {

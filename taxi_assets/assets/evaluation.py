@@ -27,17 +27,19 @@ if TYPE_CHECKING:
 
     from taxi_assets.durations.backtest import HeldOutTrips
 
+    MakeHeldOut = Callable[[Callable[[], pd.DataFrame]], HeldOutTrips]
+
 
 @contextmanager
-def held_out(_context: MonthContext) -> "Iterator[Callable[[pd.DataFrame], HeldOutTrips]]":
+def held_out(_context: MonthContext) -> "Iterator[MakeHeldOut]":
     """Makes ``HeldOutTrips`` of the month's trips, once for the three assets that share them."""
     from taxi_assets.durations.backtest import HeldOutTrips
 
     made: list[HeldOutTrips] = []
 
-    def of(cleaned_trips: "pd.DataFrame") -> HeldOutTrips:
+    def of(cleaned_trips: "Callable[[], pd.DataFrame]") -> HeldOutTrips:
         if not made:
-            made.append(HeldOutTrips(cleaned_trips))
+            made.append(HeldOutTrips(cleaned_trips()))
         return made[0]
 
     yield of
@@ -48,15 +50,16 @@ def held_out(_context: MonthContext) -> "Iterator[Callable[[pd.DataFrame], HeldO
     io_manager="metrics",
     code_version="3",
     for_month={"held_out": held_out},
+    on_demand=["cleaned_trips"],
     looks_back=True,
     checks=[model_checks.boosted_better_than_linear, model_checks.interval_coverage],
 )
 def backtest(
     context: MonthContext,
-    cleaned_trips: "pd.DataFrame",
+    cleaned_trips: "Callable[[], pd.DataFrame]",
     storage: dg.ResourceParam[Storage],
     mlflow: dg.ResourceParam[Tracking],
-    held_out: "Callable[[pd.DataFrame], HeldOutTrips]",
+    held_out: "MakeHeldOut",
 ) -> "dg.MaterializeResult[dict[str, Any]]":
     """Metrics of each family's newest earlier model on all trips of this month, unseen by it.
 
@@ -104,16 +107,17 @@ def backtest(
     io_manager="metrics",
     code_version="2",
     for_month={"held_out": held_out},
+    on_demand=["cleaned_trips"],
     looks_back=True,
     checks=[model_checks.model_decays],
 )
 def champion(
     context: MonthContext,
-    cleaned_trips: "pd.DataFrame",
+    cleaned_trips: "Callable[[], pd.DataFrame]",
     backtest: "dict[str, Any]",
     storage: dg.ResourceParam[Storage],
     mlflow: dg.ResourceParam[Tracking],
-    held_out: "Callable[[pd.DataFrame], HeldOutTrips]",
+    held_out: "MakeHeldOut",
 ) -> "dg.MaterializeResult[dict[str, Any]]":
     """The registered version that serves from this month on, and why.
 
@@ -161,13 +165,14 @@ def champion(
     io_manager="frames",
     code_version="1",
     for_month={"held_out": held_out},
+    on_demand=["cleaned_trips"],
 )
 def predictions(
     context: MonthContext,
-    cleaned_trips: "pd.DataFrame",
+    cleaned_trips: "Callable[[], pd.DataFrame]",
     champion: "dict[str, Any]",
     mlflow: dg.ResourceParam[Tracking],
-    held_out: "Callable[[pd.DataFrame], HeldOutTrips]",
+    held_out: "MakeHeldOut",
 ) -> "dg.MaterializeResult[pd.DataFrame]":
     """The answers of the months before's champion for each kept trip: minutes and their bounds.
 

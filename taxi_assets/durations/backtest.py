@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from taxi_assets.durations.cleaning import DURATION
 from taxi_assets.durations.inference import split_up
-from taxi_assets.durations.sums import add_up, distinct
+from taxi_assets.durations.sums import add_up, chunks, distinct, take
 from taxi_assets.durations.window import cells_of
 from taxi_assets.tlc.zones import AIRPORTS, MANHATTAN
 
@@ -86,7 +86,7 @@ class HeldOutTrips:
         squared = self._squares - 2 * minutes * self._sums + minutes * minutes * self._counts
         error = minutes * self._counts - self._sums
         # In place, as there are millions.
-        absolute = minutes[self.cell_of_trip]
+        absolute = take(minutes, self.cell_of_trip)
         absolute -= self._actual
         np.abs(absolute, out=absolute)
         fourth = add_up(self.cell_of_trip, len(self.cells), *[absolute] * 4)
@@ -100,6 +100,7 @@ class HeldOutTrips:
             "interval_width": None,
             "interval_coverage_by_bin": None,
         }
+        del absolute
         if bounds is not None:
             metrics |= self._coverage(minutes, *bounds)
         metrics["segments"] = {
@@ -137,8 +138,10 @@ class HeldOutTrips:
         """How many trips lie between the bounds of their cells."""
         import numpy as np
 
-        inside = self._actual >= low[self.cell_of_trip]
-        inside &= self._actual <= high[self.cell_of_trip]
+        inside = np.empty(self.trips, np.bool_)
+        for rows in chunks(self.trips):
+            actual, cell = self._actual[rows], self.cell_of_trip[rows]
+            inside[rows] = (actual >= low[cell]) & (actual <= high[cell])
         held = add_up(self.cell_of_trip, len(self.cells), inside)
         order = np.argsort(minutes, kind="stable")
         before = np.cumsum(self._counts[order]) - self._counts[order]

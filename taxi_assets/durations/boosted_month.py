@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from taxi_assets.durations import boosted
-from taxi_assets.durations.cleaning import DURATION, HOUR, VALIDATES
+from taxi_assets.durations.cleaning import DURATION, HOUR, validation_trips
 from taxi_assets.durations.inference import BANDS, FEATURES, Boosted, BoostedPairs, Encoding, part
 from taxi_assets.durations.intervals import calibrate
 from taxi_assets.durations.models import ENCODING, fit_models, join, read_models
@@ -46,7 +46,7 @@ def fit_boosted_month(window: Window, cleaned_trips: "pd.DataFrame") -> "dict[st
     """
     arrays = fit_models(window)
     encoding, trees = Encoding(part(arrays, ENCODING)), part(arrays, BOOSTED)
-    held_out = cleaned_trips[cleaned_trips[VALIDATES]]
+    held_out = validation_trips(cleaned_trips)
     cells, actual = cells_of(held_out), held_out[DURATION].to_numpy()
     intervals = {
         INTERVAL: calibrate(Boosted(encoding, trees), cells, actual),
@@ -99,7 +99,7 @@ def validate_boosted(
     arrays: "Mapping[str, Any]", cleaned_trips: "pd.DataFrame"
 ) -> BoostedValidation:
     """Predict the validation trips."""
-    held_out = cleaned_trips[cleaned_trips[VALIDATES]]
+    held_out = validation_trips(cleaned_trips)
     cells, trip, _ = distinct(cells_of(held_out))
     predicted = read_models(arrays)[BOOSTED].predict(cells)
     return BoostedValidation(

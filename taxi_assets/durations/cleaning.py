@@ -95,6 +95,7 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
             no trip is of the month; or too few trips are left to split.
     """
     import numpy as np
+    import pandas as pd
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -159,9 +160,12 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
             )
     table = table.append_column(VALIDATES, pa.array(validation_mask(kept)))
     # A column at a time, each given back when pandas has it.
-    trips = table.to_pandas(self_destruct=True, split_blocks=True)
-    del table
-    pa.default_memory_pool().release_unused()
+    kept_values = {}
+    for name in table.column_names:
+        kept_values[name] = table[name].to_pandas()
+        table = table.drop_columns(name)
+        pa.default_memory_pool().release_unused()
+    trips = pd.DataFrame(kept_values, copy=False)
     return CleanedTrips(trips, loaded, null_zones, null_times, unreadable, durations)
 
 
@@ -179,6 +183,11 @@ def validation_mask(trips: int) -> "NDArray[np.bool_]":
     _, held_out = next(shuffle.split(mask))
     mask[held_out] = True
     return mask
+
+
+def validation_trips(cleaned_trips: "pd.DataFrame") -> "pd.DataFrame":
+    """The cleaned trips that the split holds out of training."""
+    return cleaned_trips[cleaned_trips[VALIDATES]]
 
 
 def _count_by_minute(durations: "pa.ChunkedArray") -> "NDArray[np.int64]":

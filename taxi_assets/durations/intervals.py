@@ -5,7 +5,7 @@ See ``inference.Interval``, which reads the arrays that are made here.
 
 from typing import TYPE_CHECKING, Any
 
-from taxi_assets.durations.cleaning import DURATION, VALIDATES
+from taxi_assets.durations.cleaning import DURATION, validation_trips
 from taxi_assets.durations.sums import distinct
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
 
@@ -81,6 +81,6 @@ def servable_linear(
     from taxi_assets.durations.window import cells_of
 
     arrays = linear_arrays(vectorizer, model)
-    held_out = cleaned_trips[cleaned_trips[VALIDATES]]
+    held_out = validation_trips(cleaned_trips)
     interval = calibrate(Linear(arrays), cells_of(held_out), held_out[DURATION].to_numpy())
     return join({"linear": arrays, "interval": interval})

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from taxi_assets.durations.sums import take
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -38,7 +40,7 @@ def predict_trips(
 
     cells = [np.full(cell_of_trip.max() + 1, np.nan)] * len(MINUTES) if answers is None else answers
     columns: dict[str, Any] = {
-        name: values.astype(np.float32)[cell_of_trip]
+        name: take(values.astype(np.float32), cell_of_trip)
         for name, values in zip(MINUTES, cells, strict=True)
     }
     codes = np.full(len(cell_of_trip), -1 if version is None else 0, np.int8)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from taxi_assets.durations.cleaning import DURATION, VALIDATES
+from taxi_assets.durations.cleaning import DURATION, validation_trips
 from taxi_assets.durations.regression import predict
 from taxi_assets.durations.sums import TRAIN, VALIDATION, split
 
@@ -39,7 +39,7 @@ def validate_model(
     model: "LinearRegression",
 ) -> Validation:
     """Predict the validation trips, of which the zone pairs are the sums."""
-    pairs, trips = split(zone_pairs, VALIDATION), cleaned_trips[cleaned_trips[VALIDATES]]
+    pairs, trips = split(zone_pairs, VALIDATION), validation_trips(cleaned_trips)
     predicted = (predict(rows, vectorizer, model) for rows in (pairs, trips))
     return Validation(pairs, next(predicted), trips, next(predicted))
 

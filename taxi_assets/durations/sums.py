@@ -6,18 +6,22 @@ that a fit and its squared errors depend on, and some twenty thousand rows stand
 trips. Sums of months add up, so that a model of several months needs no trip of theirs.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from taxi_assets.durations.cleaning import DURATION, FEATURES, HOUR, VALIDATES
 from taxi_assets.tlc.fleets import DISTANCE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
+Value = TypeVar("Value", bound="np.generic")
+
 CHUNK = 1 << 22
-"""Rows that are added up at a time."""
+"""Rows that are taken or added up at a time."""
 
 HOURS = 168
 """Hours of a week; the first begins on Monday at midnight."""
@@ -57,8 +61,14 @@ def group_by_zone_pair(cleaned_trips: "pd.DataFrame") -> "pd.DataFrame":
     return _sum_up(cleaned_trips, ZONE_PAIRS)
 
 
-def group_by_hourly_pair(cleaned_trips: "pd.DataFrame") -> "pd.DataFrame":
+def group_by_hourly_pair(
+    cleaned_trips: "pd.DataFrame | dict[str, pd.Series[Any]]",
+) -> "pd.DataFrame":
     """Sum up each split's trips by zone pair and hour of the week.
+
+    Args:
+        cleaned_trips: as a frame, or as its columns. Columns are taken out of the dict when they
+            are no longer needed, as those of the largest month do not fit beside the sums.
 
     Returns:
         One row for each split, zone pair and hour that has trips: the columns of zone pairs,
@@ -68,41 +78,55 @@ def group_by_hourly_pair(cleaned_trips: "pd.DataFrame") -> "pd.DataFrame":
     return _sum_up(cleaned_trips, HOURLY_PAIRS)
 
 
-def _sum_up(cleaned_trips: "pd.DataFrame", columns: dict[str, str]) -> "pd.DataFrame":
+def _sum_up(
+    cleaned_trips: "pd.DataFrame | dict[str, pd.Series[Any]]", columns: dict[str, str]
+) -> "pd.DataFrame":
     """The columns that are wanted, by hour of the week if that is one of them."""
     import numpy as np
     import pandas as pd
 
-    zones = [cleaned_trips[feature].cat for feature in FEATURES]
-    shape = [len(SPLITS), *(len(zone.categories) for zone in zones)]
-    codes = [cleaned_trips[VALIDATES], *(zone.codes for zone in zones)]
-    pairs, cell, _ = distinct(np.ravel_multi_index(codes, shape))
-    duration = cleaned_trips[DURATION].to_numpy()
-    factors = {
-        "trips": [],
-        "duration_sum": [duration],
-        "duration_sum_of_squares": [duration, duration],
-    }
+    # Of a frame, the columns of the copy are taken, which hold the same values.
+    trips = cleaned_trips if isinstance(cleaned_trips, dict) else dict(cleaned_trips.items())
+    codes, shape = [trips.pop(VALIDATES).to_numpy()], [len(SPLITS)]
+    categories = []
+    for feature in FEATURES:
+        zones = trips.pop(feature).cat
+        codes.append(zones.codes.to_numpy())
+        categories.append(zones.categories)
+        shape.append(len(zones.categories))
+    del zones
+    pairs, cell, count = distinct(number(codes, shape))
+    codes.clear()
     hours = 1
+    cells = np.arange(len(pairs))
     if HOUR in columns:
         hours = HOURS
         cell *= HOURS
-        cell += cleaned_trips[HOUR].to_numpy()
-        distance = cleaned_trips[DISTANCE].to_numpy()
-        factors["distance_trips"] = [~np.isnan(distance)]
-        factors["distance_sum"] = [np.nan_to_num(distance)]
-    size = len(pairs) * hours
-    used = np.flatnonzero(add_up(cell, size))
-    split_code, *zone_codes = np.unravel_index(pairs[used // hours], shape)
+        cell += trips.pop(HOUR).to_numpy()
+        cells, cell, count = distinct(cell)
+    pair = cells // hours
     values: dict[str, Any] = {
-        "split": pd.Categorical.from_codes(split_code, SPLITS),
-        HOUR: (used % hours).astype(np.uint8),
+        HOUR: (cells % hours).astype(np.uint8),
+        "trips": count.astype(columns["trips"]),
     }
-    for feature, code, zone in zip(FEATURES, zone_codes, zones, strict=True):
-        values[feature] = pd.Categorical.from_codes(code, zone.categories)
-    for name, of in factors.items():
-        values[name] = add_up(cell, size, *of)[used].astype(columns[name])
-    return pd.DataFrame({name: values[name] for name in columns})
+    size = len(cells)
+    del cells, count
+    split_code, *zone_codes = np.unravel_index(pairs, shape)
+    values["split"] = pd.Categorical.from_codes(split_code.astype(np.int8)[pair], SPLITS)
+    for feature, code, zones in zip(FEATURES, zone_codes, categories, strict=True):
+        values[feature] = pd.Categorical.from_codes(code.astype(np.int16)[pair], zones)
+    del pair
+    if HOUR in columns:
+        distance = trips.pop(DISTANCE).to_numpy()
+        known = ~np.isnan(distance)
+        values["distance_trips"] = add_up(cell, size, known).astype(np.int32)
+        distance = np.where(known, distance, np.float32(0))
+        values["distance_sum"] = add_up(cell, size, distance)
+        del known, distance
+    duration = trips.pop(DURATION).to_numpy()
+    values["duration_sum"] = add_up(cell, size, duration)
+    values["duration_sum_of_squares"] = add_up(cell, size, duration, duration)
+    return pd.DataFrame({name: values[name] for name in columns}, copy=False)
 
 
 def add_up(
@@ -120,8 +144,7 @@ def add_up(
     import numpy as np
 
     total = np.zeros(size)
-    for start in range(0, len(groups), CHUNK):
-        rows = slice(start, start + CHUNK)
+    for rows in chunks(len(groups)):
         weights = None
         for factor in factors:
             weights = factor[rows] if weights is None else weights * factor[rows]
@@ -138,11 +161,48 @@ def distinct(
     """
     import numpy as np
 
-    counts = add_up(cells, int(cells.max(initial=0)) + 1).astype(np.int64)
-    distinct_cells = np.flatnonzero(counts)
-    place = np.zeros(len(counts), np.int32)
+    occurs = np.zeros(int(cells.max(initial=0)) + 1, np.bool_)
+    for rows in chunks(len(cells)):
+        occurs[cells[rows]] = True
+    distinct_cells = np.flatnonzero(occurs)
+    place = np.zeros(len(occurs), np.int32)
     place[distinct_cells] = np.arange(len(distinct_cells), dtype=np.int32)
-    return distinct_cells, place[cells], counts[distinct_cells]
+    row = take(place, cells)
+    del occurs, place
+    return distinct_cells, row, add_up(row, len(distinct_cells)).astype(np.int64)
+
+
+def number(codes: "Sequence[NDArray[Any]]", shape: "Sequence[int]") -> "NDArray[np.int32]":
+    """The numbers of cells, by the codes of several categories; shape (rows,).
+
+    It is what NumPy's ``ravel_multi_index`` gives, in half of the memory.
+
+    Args:
+        codes: of each category, one a row.
+        shape: numbers of the categories' values.
+    """
+    import numpy as np
+
+    cells = np.zeros(len(codes[0]), np.int32)
+    for of, length in zip(codes, shape, strict=True):
+        cells *= length
+        cells += of
+    return cells
+
+
+def take(values: "NDArray[Value]", rows: "NDArray[np.integer[Any]]") -> "NDArray[Value]":
+    """``values[rows]``, for which NumPy takes a copy of all rows in its largest integers."""
+    import numpy as np
+
+    taken = np.empty(len(rows), values.dtype)
+    for chunk in chunks(len(rows)):
+        taken[chunk] = values[rows[chunk]]
+    return taken
+
+
+def chunks(rows: int) -> "Iterator[slice]":
+    """Slices of ``CHUNK`` rows that cover all rows, in order."""
+    return (slice(start, start + CHUNK) for start in range(0, rows, CHUNK))
 
 
 def split(sums: "pd.DataFrame", name: str) -> "pd.DataFrame":

@@ -6,6 +6,7 @@
 from typing import TYPE_CHECKING, Any
 
 from taxi_assets.durations.inference import ZONES, split_up
+from taxi_assets.durations.sums import distinct
 from taxi_assets.tlc.zones import CENTROIDS
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def fit_encoding(window: "Window") -> "dict[str, NDArray[Any]]":
         additive = mean + effects[0][:, None] + effects[1][None, :]
         factors = _factors(trips, total - additive * trips)
         expected = additive + factors[0] @ factors[1].T
-    met, row = np.unique(window.cells, return_inverse=True)
+    met, row, _ = distinct(window.cells)
     return {
         "mean": np.float64(mean),
         "pickup_effect": effects[0],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from taxi_assets.durations.cleaning import HOUR
 from taxi_assets.durations.inference import BANDS, ZONES, band_of
-from taxi_assets.durations.sums import HOURS, TRAIN, split
+from taxi_assets.durations.sums import HOURS, TRAIN, distinct, split, take
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE
 from taxi_assets.tlc.zones import LAST_ZONE
 
@@ -53,7 +53,7 @@ class Window:
     """
 
     cells: "Cells"
-    folds: "NDArray[np.int64]"
+    folds: "NDArray[np.int8]"
     sums: "dict[str, NDArray[np.float64]]"
 
     def without(self, fold: int) -> "Window":
@@ -106,28 +106,39 @@ def training_window(
     """
     import numpy as np
 
-    numbers, values = [], []
+    shortened = []
     for month, hourly in months:
-        rows = split(hourly, TRAIN) if month == last else hourly
-        cells = cells_of(rows)
-        parity = (month.year * 12 + month.month) % 2
         age = (last.year - month.year) * 12 + last.month - month.month
         recent = age < min(YEAR_BEFORE)
         weight = weight_of_a_month_ago**age if recent else WEIGHT_OF_A_YEAR_AGO
+        rows = split(hourly, TRAIN) if month == last else hourly
+        del hourly
         # Each month is shortened before the next is looked at.
-        met, row = np.unique(
-            cells.astype(np.int64) * FOLDS + fold_of(cells, parity), return_inverse=True
-        )
-        numbers.append(met)
-        values.append([weight * np.bincount(row, rows[name].to_numpy()) for name in SUMS])
-    met, row = np.unique(np.concatenate(numbers), return_inverse=True)
+        shortened.append(_shorten(rows, (month.year * 12 + month.month) % 2, weight))
+    del rows
+    numbers, values = zip(*shortened, strict=True)
+    met, row, _ = distinct(np.concatenate(numbers))
     sums: dict[str, NDArray[np.float64]] = {
-        name: np.bincount(row, np.concatenate([month[column] for month in values])).astype(
-            np.float64
+        name: np.bincount(row, np.concatenate([month.pop(name) for month in values])).astype(
+            np.float64, copy=False
         )
-        for column, name in enumerate(SUMS)
+        for name in SUMS
     }
-    return Window(met // FOLDS, met % FOLDS, sums)
+    return Window((met // FOLDS).astype(np.int32), (met % FOLDS).astype(np.int8), sums)
+
+
+def _shorten(
+    rows: "pd.DataFrame", parity: int, weight: float
+) -> "tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]":
+    """A month's weighted sums by the numbers of its cells' folds, which are given in order."""
+    import numpy as np
+
+    cells = cells_of(rows)
+    met, row, _ = distinct(cells * np.int32(FOLDS) + fold_of(cells, parity).astype(np.int32))
+    return met, {
+        name: np.asarray(weight * np.bincount(row, rows[name].to_numpy()), np.float64)
+        for name in SUMS
+    }
 
 
 def cells_of(rows: "pd.DataFrame") -> "Cells":
@@ -136,11 +147,11 @@ def cells_of(rows: "pd.DataFrame") -> "Cells":
 
     # In place and in small integers, as there are millions.
     bands = band_of(np.arange(HOURS)).astype(np.int32)
-    cells = zone_numbers(rows[PICKUP_ZONE]).astype(np.int32, copy=False)
+    cells = zone_numbers(rows[PICKUP_ZONE])
     cells *= ZONES
     cells += zone_numbers(rows[DROPOFF_ZONE])
     cells *= BANDS
-    cells += bands[rows[HOUR].to_numpy()]
+    cells += take(bands, rows[HOUR].to_numpy())
     return cells
 
 
@@ -149,7 +160,7 @@ def zone_numbers(zones: "pd.Series[Any]") -> "NDArray[np.int32]":
     import numpy as np
 
     numbers = np.array([zone_number(zone) for zone in zones.cat.categories], np.int32)
-    return np.asarray(numbers[zones.cat.codes])
+    return take(numbers, zones.cat.codes.to_numpy())
 
 
 def zone_number(zone: str) -> int:

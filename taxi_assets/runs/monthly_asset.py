@@ -124,6 +124,8 @@ class MonthlyAsset:
             is made again when an earlier one was.
         stays_in_memory: whether the next assets take the value itself; if not, they take what the
             IO manager loads.
+        on_demand: names of frames of which the function takes not the value, but a function that
+            gives it. A long frame is then not held for the next assets, which load it again.
     """
 
     function: MonthFunction
@@ -137,6 +139,7 @@ class MonthlyAsset:
     freshness: dg.FreshnessPolicy | None = None
     looks_back: bool = False
     stays_in_memory: bool = True
+    on_demand: Sequence[str] = ()
 
     @property
     def name(self) -> str:

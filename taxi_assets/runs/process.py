@@ -6,11 +6,13 @@ the log records that learn to show themselves briefly. Dagster's event log store
 that urllib3 warns of when it tries again.
 """
 
+import ctypes
 import gc
 import logging
 import os
 import re
 import warnings
+from contextlib import suppress
 from functools import cache
 
 import dagster as dg
@@ -23,6 +25,9 @@ DAGSTER_METADATA = "dagster_meta"
 
 INTERRUPTS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 """What Dagster calls the end of a step by Ctrl-C."""
+
+M_MMAP_THRESHOLD = -3
+"""glibc's name of the size from which memory goes back to the system as soon as it is freed."""
 
 _COLOUR = re.compile(r"\033\[[\d;]*m")
 
@@ -67,3 +72,7 @@ def prepare_run_process() -> None:
     # every 700 allocations, as Python does by default, is a twentieth of a month's time.
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
+
+    # glibc would keep freed arrays of up to 32 MB for later: after the largest month, 180 MB.
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2 << 20)

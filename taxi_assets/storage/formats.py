@@ -97,9 +97,11 @@ class ParquetFrame(Format):
         with file, open_parquet(file, check_text=False) as opened:
             # A column at a time, as Arrow's copy of the largest month is longer than pandas'.
             schema = opened.schema_arrow
-            columns = {name: opened.read([name]).to_pandas()[name] for name in schema.names}
-        # Arrow keeps what it no longer needs for later; of a long frame, as much as the frame.
-        pa.default_memory_pool().release_unused()
+            columns = {}
+            for name in schema.names:
+                columns[name] = opened.read([name]).to_pandas()[name]
+                # Arrow keeps what it no longer needs for later.
+                pa.default_memory_pool().release_unused()
         types = {name: str(values.dtype) for name, values in columns.items()}
         if types != self._columns:
             raise UnreadableFileError(f"it has the columns of something else: {types}")

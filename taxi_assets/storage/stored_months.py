@@ -166,7 +166,7 @@ def training_months(
     own: Month,
     load: Load,
     training: Training,
-    hourly_pairs: "pd.DataFrame",
+    hourly_pairs: "Callable[[], pd.DataFrame]",
 ) -> TrainingMonths:
     """The months of the window that are stored; a month after the own one is never among them.
 
@@ -188,7 +188,7 @@ def training_months(
             else:
                 trained.append(month)
                 yield month, sums
-        yield own, hourly_pairs
+        yield own, hourly_pairs()
 
     window = training_window(own, months())
     alone = not any(month < own for month in stored_months(storage, fleet, "hourly_pairs"))
