@@ -107,7 +107,9 @@ def test_a_command_block_runs(block: str, green_folder: Path) -> None:
 
 @pytest.mark.parametrize("block", named(blocks(GUIDE, "python")))
 def test_a_block_of_python_runs(block: str, green_folder: Path) -> None:
-    run(f".venv/bin/python - <<'END'\n{block}\nEND", green_folder, TAXI_FLEET="green")
+    # The documents speak of the months of the demo.
+    program = block.replace('["synthetic"', '["green"')
+    run(f".venv/bin/python - <<'END'\n{program}\nEND", green_folder, TAXI_FLEET="green")
 
 
 @pytest.mark.drill
