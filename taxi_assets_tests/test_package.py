@@ -26,11 +26,7 @@ def test_the_wheel_makes_and_serves_months_in_an_empty_folder(tmp_path: Path) ->
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {str(path.relative_to(PROJECT)) for path in (PROJECT / "taxi_assets").rglob("*.py")}
-    data = {
-        "taxi_assets/py.typed",
-        "taxi_assets/dagster.yaml",
-        "taxi_assets/reports/report.html.jinja",
-    }
+    data = {"py.typed", "dagster.yaml", "reports/report.html.jinja", "serving/page.html"}
     assert modules | {f"taxi_assets/{name}" for name in data} <= names
     assert not [name for name in names if name.startswith("taxi_assets_tests")]
 
@@ -57,7 +53,7 @@ def test_the_wheel_makes_and_serves_months_in_an_empty_folder(tmp_path: Path) ->
     done = subprocess.run(
         asked, cwd=folder, env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout.startswith("From JFK Airport to Times Sq/Theatre District")
+    assert done.stdout.startswith("JFK Airport to Times Sq/Theatre District, trips at all hours: ")
     serving = [*command, "serve", "--fleet", "synthetic", "--port", "0"]
     with subprocess.Popen(
         serving, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
