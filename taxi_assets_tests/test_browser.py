@@ -166,7 +166,7 @@ def test_the_graph_shows_its_assets_with_descriptions(site: Site) -> None:
     page.wait_for_timeout(1_000)  # The graph glides into its place.
     site.screenshot("graph")
     page.get_by_text("zone_pairs", exact=True).first.click()
-    expect(page.get_by_text("all that the fit needs to know of them").first).to_be_visible()
+    expect(page.get_by_text("which are all that the fit needs").first).to_be_visible()
     site.screenshot("description")
 
 
