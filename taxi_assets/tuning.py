@@ -18,12 +18,12 @@ import click
 from taxi_assets.durations import boosted, window
 from taxi_assets.durations.rolling_origin import RollingOrigin
 from taxi_assets.errors import MonthError, NotStoredError, command, first_line
+from taxi_assets.runs.process import prepare_run_process
 from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.io_managers import load_stored
 from taxi_assets.tlc.fleets import FLEETS, Fleet
 from taxi_assets.tlc.months import Month, months_of
-from taxi_assets.tracking.server import try_mlflow_briefly
 from taxi_assets.tracking.studies import StudyTracking
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def tune(fleet_name: str, span: str, trials: int, name: str | None) -> None:
     path = Path(f"{(name or f'tuning-{fleet.name}').removesuffix('.db')}.db")
     if not re.fullmatch(r"[\w./-]+", str(path)):
         raise click.BadParameter("use letters, digits, . _ and -", param_hint="--study")
-    try_mlflow_briefly()
+    prepare_run_process()
     try:
         origin = RollingOrigin(_stored_sums(settings, fleet, span), settings.training_months)
         # Optuna makes its tables without a thought to processes that do the same.

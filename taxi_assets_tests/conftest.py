@@ -39,6 +39,9 @@ collect_ignore = [] if find_spec("playwright") else ["test_browser.py", "test_se
 DAGSTER = Path(sys.executable).with_name("dagster")
 REAL_FILES = Path(__file__).parents[2] / "shared" / "tlc"
 
+# As in the process of a run.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not REAL_FILES.exists():

@@ -323,7 +323,12 @@ def test_the_same_month_gives_the_same_model_whatever_the_number_of_threads(tmp_
         variables = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
         output = subprocess.run(
             [sys.executable, "-c", FIT, tmp_path / f"{threads}.parquet"],
-            env={"PATH": "", "PYTHONPATH": ":".join(sys.path), **variables},
+            env={
+                "PATH": "",
+                "PYTHONPATH": ":".join(sys.path),
+                "OMP_WAIT_POLICY": "passive",
+                **variables,
+            },
             capture_output=True,
             text=True,
             check=True,

@@ -1,4 +1,4 @@
-"""Six months over a Ray cluster, one of whose two nodes dies while it makes one of them.
+"""Six months of high-volume trips over a Ray cluster, one of whose two nodes dies at one of them.
 
 What does not look back is made of two months at a time, the rest as a range.
 """
@@ -18,6 +18,9 @@ import mlflow
 import psutil
 import pytest
 
+from taxi_assets.tlc.fleets import FLEETS
+from taxi_assets.tlc.months import Month
+from taxi_assets.tlc.synthetic import write_month
 from taxi_assets_tests import services as team
 from taxi_assets_tests.conftest import Command, read_json
 from taxi_assets_tests.services import Services
@@ -27,7 +30,8 @@ pytestmark = pytest.mark.cluster
 
 MONTHS = [f"2023-{month:02}" for month in range(1, 7)]
 KEYS = [f"{month}-01" for month in MONTHS]
-TRIPS = "5000"
+FLEET = "fhvhv"
+TRIPS = 5_000
 STORAGE = "s3://trips/stored"
 EXTENSIONS = {
     **dict.fromkeys(("raw_trips", "cleaned_trips", "zone_pairs", "hourly_pairs"), "parquet"),
@@ -42,18 +46,27 @@ SIDE_BY_SIDE = (
 )
 """What does not look back, and is made of several months at once; the rest follows as a range."""
 
-MODEL = "nyc-taxi-trip-duration-synthetic"
+MODEL = f"nyc-taxi-trip-duration-{FLEET}"
 MONTH = "dagster/asset_partition_range_start"
 """Tag of a run of a backfill: its first month, which here is its only one."""
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[tuple[Services, str]]:
+def source(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder of month files."""
+    folder = tmp_path_factory.mktemp("source")
+    for month in map(Month.parse, MONTHS):
+        write_month(folder / FLEETS[FLEET].file_name(month), FLEETS[FLEET], month, TRIPS)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def cluster(source: str) -> Iterator[tuple[Services, str]]:
     """The services, and the URL of Dagster's web server."""
     with team.services() as running:
         running.environment |= {
-            "TAXI_FLEET": "synthetic",
-            "TAXI_SYNTHETIC_TRIPS": TRIPS,
+            "TAXI_FLEET": FLEET,
+            "TAXI_TRIP_SOURCE": source,
             "TAXI_STORAGE": STORAGE,
             "TAXI_MONTHS_PER_RUN": "1",
         }
@@ -104,13 +117,13 @@ def backfilled(
     for name, value in services.environment.items():
         monkeypatch_module.setenv(name, value)
     worker = team.start_ray_worker(services)
-    team.limit_pool(services, "synthetic", 2)
-    backfill = launch_backfill(url, "synthetic", KEYS, SIDE_BY_SIDE)
+    team.limit_pool(services, FLEET, 2)
+    backfill = launch_backfill(url, FLEET, KEYS, SIDE_BY_SIDE)
     killed = kill_node_at_work(services, url, backfill, worker)
     team.start_ray_worker(services)
     runs = wait_for_backfill(url, backfill, seconds=900)
-    team.limit_pool(services, "synthetic", 1)
-    select = ",".join(f"synthetic/{asset}" for asset in ASSETS if asset not in SIDE_BY_SIDE)
+    team.limit_pool(services, FLEET, 1)
+    select = ",".join(f"{FLEET}/{asset}" for asset in ASSETS if asset not in SIDE_BY_SIDE)
     services.run(
         team.PROGRAMS / "dagster", "asset", "materialize", "-m", "taxi_assets.definitions",
         "--select", select, "--partition-range", f"{KEYS[0]}...{KEYS[-1]}",
@@ -126,13 +139,15 @@ def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
 
 
 @pytest.fixture(scope="module")
-def local_metrics(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def local_metrics(
+    tmp_path_factory: pytest.TempPathFactory, source: str
+) -> dict[str, dict[str, Any]]:
     """What one command gives for the same months on a laptop."""
-    command = Command(tmp_path_factory.mktemp("local"), fleet="synthetic")
+    command = Command(tmp_path_factory.mktemp("local"), source, FLEET)
     span = ("--partition-range", f"{KEYS[0]}...{KEYS[-1]}")
-    done = command("--select", "*", *span, TAXI_SYNTHETIC_TRIPS=TRIPS)
+    done = command("--select", "*", *span)
     assert done.returncode == 0, done.stdout
-    stored = command.folder / "data/synthetic/metrics"
+    stored = command.folder / "data" / FLEET / "metrics"
     return {
         f"{asset}/{path.stem}": read_json(path)
         for asset in ("metrics", "boosted_metrics", "champion")
@@ -159,7 +174,7 @@ def test_every_month_is_stored_once(backfilled: tuple[list[dict[str, Any]], str]
     """And nothing half: an object is there when it is complete, or not at all."""
     files, place = fsspec.url_to_fs(STORAGE, use_listings_cache=False)
     for asset, extension in EXTENSIONS.items():
-        names = {Path(path).name for path in files.ls(f"{place}/synthetic/{asset}", detail=False)}
+        names = {Path(path).name for path in files.ls(f"{place}/{FLEET}/{asset}", detail=False)}
         notes = r"\.(source\.\w+|stored|profile)\.json$"
         names = {name for name in names if not re.search(notes, name)}
         assert names == {f"{month}.{extension}" for month in MONTHS}
@@ -171,7 +186,7 @@ def test_the_metrics_are_those_of_a_laptop(
     files, place = fsspec.url_to_fs(STORAGE, use_listings_cache=False)
     assert len(local_metrics) == 3 * len(MONTHS)
     for path, local in local_metrics.items():
-        stored = json.loads(files.cat_file(f"{place}/synthetic/{path}.json"))
+        stored = json.loads(files.cat_file(f"{place}/{FLEET}/{path}.json"))
         for name in set(local) - {"model_size_bytes", "champion", "before"}:
             expected = local[name]
             if isinstance(expected, float):
@@ -186,15 +201,15 @@ def test_the_latest_records_are_right(
     services, _ = cluster
     with dg.DagsterInstance.from_config(services.environment["DAGSTER_HOME"]) as instance:
         for asset in ASSETS:
-            key = dg.AssetKey(["synthetic", asset])
+            key = dg.AssetKey([FLEET, asset])
             assert instance.get_materialized_partitions(key) == set(KEYS)
         for month, partition in zip(MONTHS, KEYS, strict=True):
             wanted = dg.AssetRecordsFilter(
-                dg.AssetKey(["synthetic", "metrics"]), asset_partitions=[partition]
+                dg.AssetKey([FLEET, "metrics"]), asset_partitions=[partition]
             )
             (record,) = instance.fetch_materializations(wanted, limit=1).records
             assert record.asset_materialization is not None
-            stored = json.loads(files.cat_file(f"{place}/synthetic/metrics/{month}.json"))
+            stored = json.loads(files.cat_file(f"{place}/{FLEET}/metrics/{month}.json"))
             assert record.asset_materialization.metadata["rmse"].value == round(stored["rmse"], 3)
 
 
@@ -211,7 +226,7 @@ def test_each_month_has_one_finished_mlflow_run(
     finished = [run for run in tracked if run.info.status == "FINISHED"]
     assert sorted(run.data.tags["dagster.partition"] for run in finished) == KEYS
     for run in finished:
-        assert run.data.metrics["records_loaded"] == int(TRIPS)
+        assert run.data.metrics["records_loaded"] == TRIPS
         assert "rmse" in run.data.metrics
     assert {run.info.status for run in tracked if run not in finished} <= {"FAILED", "KILLED"}
     newest = client.get_model_version_by_alias(MODEL, "newest_linear")

@@ -78,7 +78,7 @@ def boosted_run(context: MonthContext, mlflow: dg.ResourceParam[Tracking]) -> Tr
 @monthly_asset(
     kinds={"lightgbm", "mlflow"},
     io_manager="arrays",
-    code_version="3",
+    code_version="4",
     for_month={"boosted_run": boosted_run},
     imports=["lightgbm", "mlflow", "dagster_mlflow"],
     looks_back=True,

@@ -9,7 +9,7 @@ from math import sqrt
 from typing import TYPE_CHECKING, Any
 
 from taxi_assets.durations import boosted, window
-from taxi_assets.durations.inference import LONGEST, SHORTEST, Encoding
+from taxi_assets.durations.inference import LONGEST, SHORTEST, Encoding, ask_trees
 from taxi_assets.durations.models import Lookup
 from taxi_assets.durations.scoring import squared_error
 from taxi_assets.durations.sums import distinct
@@ -62,9 +62,7 @@ class RollingOrigin:
         features = boosted.folded_features(trained)
         _, trees = boosted.grow_mean(trained, features, of_trees, hyperparameters["mean_rounds"])
         encoding = Encoding(fit_encoding(trained))
-        return self._scored(
-            judged, lambda cells: trees.predict(encoding.features(cells), num_threads=1)
-        )
+        return self._scored(judged, lambda cells: ask_trees(trees, encoding.features(cells)))
 
     def _rmse_of_lookup(self, judged: "Month") -> float:
         trained = self._window(judged, window.WEIGHT_OF_A_MONTH_AGO)

@@ -60,6 +60,9 @@ class BriefLogRecord(logging.LogRecord):
 def prepare_run_process() -> None:
     """Make this process one that executes runs, and stay so."""
     try_mlflow_briefly()
+    # LightGBM's threads would keep their cores busy while they wait for each other, so that a fit
+    # takes several times as long where another process wants a core. OpenMP reads it when it loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     logging.setLogRecordFactory(BriefLogRecord)
     # Dagster stops showing a run's output before the last lines, unless it is told to wait.
     os.environ.setdefault("DAGSTER_COMPUTE_LOG_TAIL_WAIT_AFTER_FINISH", "0.1")
