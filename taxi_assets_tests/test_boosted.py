@@ -243,8 +243,8 @@ def test_validation_trips_are_in_no_fit(
     leaky.loc[leaky["validates"], "duration"] = 1.0
     leaky.loc[leaky["validates"], "trip_distance"] = 99.0
     planted = [*sums[:2], (month, group_by_hourly_pair(leaky))]
-    one = fit_boosted_month(training_window(month, sums), months[month])
-    two = fit_boosted_month(training_window(month, planted), leaky)
+    one = fit_boosted_month(training_window(month, sums), lambda: months[month])
+    two = fit_boosted_month(training_window(month, planted), lambda: leaky)
     assert one.keys() == two.keys()
     changed = {name for name in one if one[name].tobytes() != two[name].tobytes()}
     assert changed == {
@@ -309,7 +309,8 @@ path = Path(sys.argv[1])
 write_month(path, FLEETS["yellow"], Month(2023, 3), 20_000)
 trips = clean_trips(open_parquet(path), FLEETS["yellow"], Month(2023, 3)).trips
 month = Month(2023, 3)
-arrays = fit_boosted_month(training_window(month, [(month, group_by_hourly_pair(trips))]), trips)
+window = training_window(month, [(month, group_by_hourly_pair(trips))])
+arrays = fit_boosted_month(window, lambda: trips)
 digest = hashlib.sha256()
 for name in sorted(arrays):
     digest.update(np.ascontiguousarray(arrays[name]).tobytes())
@@ -523,7 +524,7 @@ def shares_held(answers: tuple[np.ndarray, ...], actual: np.ndarray) -> list[flo
 
 def intervals_of(window: Window, last: pd.DataFrame) -> dict[str, tuple[DurationModel, Interval]]:
     """The models that are trained on a window, and on the last month alone, and their bounds."""
-    arrays = fit_boosted_month(window, last)
+    arrays = fit_boosted_month(window, lambda: last)
     encoding, trees = Encoding(part(arrays, "encoding")), part(arrays, "boosted")
     pairs = group_by_zone_pair(last)
     vectorizer = fit_vectorizer(pairs)
@@ -603,7 +604,7 @@ def test_metrics_of_the_validation_trips_are_those_of_each_row(
     months: dict[Month, pd.DataFrame], sums: list[tuple[Month, pd.DataFrame]]
 ) -> None:
     trips = months[MONTHS[2]]
-    arrays = fit_boosted_month(training_window(MONTHS[2], sums), trips)
+    arrays = fit_boosted_month(training_window(MONTHS[2], sums), lambda: trips)
     metrics = validate_boosted(arrays, trips).score(trips)
     held_out = trips[trips["validates"]]
     errors = held_out["duration"] - read_models(arrays)["boosted"].predict(cells_of(held_out))

@@ -62,7 +62,7 @@ def arrays(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         patch.setattr(trees, "MEAN_ROUNDS", 5)
         patch.setattr(trees, "VARIANCE_ROUNDS", 3)
         window = training_window(MARCH, [(MARCH, group_by_hourly_pair(trips))])
-        return servable_boosted(fit_boosted_month(window, trips))
+        return servable_boosted(fit_boosted_month(window, lambda: trips))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from taxi_assets.checks import model as model_checks
-from taxi_assets.durations.cleaning import validation_trips
 from taxi_assets.durations.sums import group_by_hourly_pair
 from taxi_assets.reports import plots
 from taxi_assets.reports.plot_files import store_plots
@@ -99,11 +98,10 @@ def boosted_model(
     """
     from taxi_assets.durations.boosted_month import PARAMETERS, fit_boosted_month, servable_boosted
 
-    held_out = validation_trips(cleaned_trips())
     trained = training_months(
         storage, context.fleet, context.month, context.load, training, hourly_pairs
     )
-    arrays = fit_boosted_month(trained.window, held_out)
+    arrays = fit_boosted_month(trained.window, cleaned_trips)
     origin = stored_origin(storage, stored_file(context.fleet.name, "raw_trips", context.month))
     boosted_run.begin(
         {

@@ -17,7 +17,7 @@ from taxi_assets.durations.window import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -37,16 +37,18 @@ PARAMETERS = {
 """What the model is made with, for those who track it."""
 
 
-def fit_boosted_month(window: Window, cleaned_trips: "pd.DataFrame") -> "dict[str, NDArray[Any]]":
+def fit_boosted_month(
+    window: Window, cleaned_trips: "Callable[[], pd.DataFrame]"
+) -> "dict[str, NDArray[Any]]":
     """Fit all families, and the intervals on the validation trips, which no fit has seen.
 
     Args:
         window: the sums that the models are trained on.
-        cleaned_trips: of the last of their months.
+        cleaned_trips: gives those of the last of their months, when the models are fitted.
     """
     arrays = fit_models(window)
     encoding, trees = Encoding(part(arrays, ENCODING)), part(arrays, BOOSTED)
-    held_out = validation_trips(cleaned_trips)
+    held_out = validation_trips(cleaned_trips())
     cells, actual = cells_of(held_out), held_out[DURATION].to_numpy()
     intervals = {
         INTERVAL: calibrate(Boosted(encoding, trees), cells, actual),
