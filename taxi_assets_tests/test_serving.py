@@ -645,5 +645,5 @@ def test_an_address_that_cannot_be_listened_at_ends_the_command_with_a_sentence(
             refused("--port", str(port)),
         )
     for host, number in (("192.0.2.1", 0), ("127.0.0.1", 70_000)):
-        with pytest.raises(server.UnusablePortError, match=f"Nothing can listen at {host}, port"):
+        with pytest.raises(MonthError, match=f"Nothing can listen at {host}, port"):
             server.listen(host, number)

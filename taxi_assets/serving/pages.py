@@ -17,24 +17,13 @@ from taxi_assets.tlc.zones import MAP_SIZE, ZONES
 
 def map_page(fleet: str) -> str:
     """The text of the page on which people ask, with the zones' names and shapes in it."""
-    zones = [
-        {
-            "id": number,
-            "name": zone.name,
-            "borough": zone.borough,
-            "also": zone.also,
-            "shape": zone.shape,
-            "centre": zone.centre,
-        }
-        for number, zone in ZONES.items()
-    ]
     data = json.dumps(
         {
             "fleet": fleet,
             "invented": FLEETS[fleet].invented,
             "size": MAP_SIZE,
             "spellings": SPELLINGS,
-            "zones": zones,
+            "zones": [{"id": number, **zone._asdict()} for number, zone in ZONES.items()],
         },
         separators=(",", ":"),
     )
