@@ -259,12 +259,12 @@ def test_trips_without_a_zone_are_counted_as_trips(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("unreadable", "passed"), [(0, True), (1000, True), (1001, False)])
 def test_values_that_cannot_be_read_are_judged_by_column(unreadable: int, passed: bool) -> None:
-    found = Unreadable(
+    unreadable_values = Unreadable(
         Counter({"PULocationID": unreadable, "DOLocationID": 0}),
         Counter({"PULocationID": 100_000 - unreadable, "DOLocationID": 900_000}),
         {"PULocationID": "'JFK'"} if unreadable else {},
     )
-    judged = data.readable_values(found)
+    judged = data.readable_values(unreadable_values)
     assert judged.passed == passed
     assert metric(judged, "unreadable_values") == unreadable
     assert ("the first is 'JFK'" in str(judged.description)) == bool(unreadable)

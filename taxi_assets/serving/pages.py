@@ -56,6 +56,6 @@ def page(text: str) -> Callable[[Request], Response]:
 
 
 def _digests(text: str, element: str) -> str:
-    found = re.findall(rf"<{element}>(.*?)</{element}>", text, re.DOTALL)
-    digests = (base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in found)
+    texts = re.findall(rf"<{element}>(.*?)</{element}>", text, re.DOTALL)
+    digests = (base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in texts)
     return " ".join(f"'sha256-{digest}'" for digest in digests)
