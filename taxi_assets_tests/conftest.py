@@ -1,5 +1,6 @@
 """What many tests start from."""
 
+import io
 import os
 import shutil
 import sqlite3
@@ -19,6 +20,8 @@ import pytest
 import sqlalchemy
 from click.testing import CliRunner, Result
 from mlflow.entities import Run
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from taxi_assets.cli import main
 from taxi_assets.definitions import build_definitions
@@ -212,8 +215,11 @@ def titled(*names: str) -> Callable[..., dict[str, bytes]]:
 
 
 def plot_of(title: str) -> bytes:
-    """What ``make_cheap`` has drawn of a month: ``green 2023-03``."""
-    return b"\x89PNG " + title.encode()
+    """What ``make_cheap`` has drawn of a month, ``green 2023-03``: a dot that has this title."""
+    plot, texts = io.BytesIO(), PngInfo()
+    texts.add_text("Title", title)
+    Image.new("1", (1, 1)).save(plot, "png", pnginfo=texts)
+    return plot.getvalue()
 
 
 def make_cheap(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,8 +37,8 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 def model_says(serving: Serving, *trips: tuple[int, int, str | None]) -> list[list[float]]:
     """Minutes and bounds of trips, by the model's own reading of them."""
     columns = ["PULocationID", "DOLocationID", "pickup_datetime"]
-    says = serving.model.predict(None, pd.DataFrame(trips, columns=columns))
-    return [[float(np.float32(value)) for value in row] for row in says.to_numpy()]
+    answers = serving.model.predict(None, pd.DataFrame(trips, columns=columns))
+    return [[float(np.float32(value)) for value in row] for row in answers.to_numpy()]
 
 
 CSV = """id,PULocationID,note,DOLocationID,pickup_datetime
@@ -73,9 +73,9 @@ def test_each_row_of_csv_is_answered_or_named(
     path, output = tmp_path / "trips.parquet", tmp_path / "out.parquet"
     path.write_bytes(written[kind])
     predict_file(serving, path, output)
-    said = capsys.readouterr()
-    assert f"{output}: 3 of 11 trips answered by boosted 2023-0" in said.out
-    assert said.err.splitlines()[1:] == [
+    printed = capsys.readouterr()
+    assert f"{output}: 3 of 11 trips answered by boosted 2023-0" in printed.out
+    assert printed.err.splitlines()[1:] == [
         "row 3: PULocationID 'x' is no zone from 1 to 265; left empty",
         "row 4: DOLocationID '266' is no zone from 1 to 265; left empty",
         "row 5: pickup_datetime '2023-02-30 08:00' is no time on New York's clock; left empty",
@@ -86,12 +86,12 @@ def test_each_row_of_csv_is_answered_or_named(
         "empty",
         "row 11: PULocationID '132.5' is no zone from 1 to 265; left empty",
     ]
-    found = pd.read_parquet(output)
+    scored = pd.read_parquet(output)
     given = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False)
     pd.testing.assert_frame_equal(
-        found.drop(columns=ANSWERS).replace("two\r\nlines", "two\nlines"), given
+        scored.drop(columns=ANSWERS).replace("two\r\nlines", "two\nlines"), given
     )
-    answered = found[ANSWERS].dropna()
+    answered = scored[ANSWERS].dropna()
     assert answered.index.tolist() == [0, 1, 7]
     assert answered.to_numpy().tolist() == model_says(
         serving, (132, 230, "2023-03-03 17:00"), (230, 132, None), (74, 166, "2023-03-05 04:00")
@@ -111,10 +111,10 @@ def test_columns_of_parquet_stay_as_they_are(serving: Serving, tmp_path: Path) -
     path, output = tmp_path / "trips.csv", tmp_path / "out.parquet"
     pq.write_table(trips, path)
     predict_file(serving, path, output)
-    found = pq.read_table(output)
-    assert found.select(trips.column_names).equals(trips)
-    assert found.column_names == [*trips.column_names, *ANSWERS]
-    minutes = found.select(ANSWERS).to_pandas().to_numpy().tolist()
+    scored = pq.read_table(output)
+    assert scored.select(trips.column_names).equals(trips)
+    assert scored.column_names == [*trips.column_names, *ANSWERS]
+    minutes = scored.select(ANSWERS).to_pandas().to_numpy().tolist()
     times = [str(time) for time in trips["pickup_datetime"].to_pylist()]
     assert np.isnan(minutes.pop(1)).all()
     assert minutes == model_says(
@@ -133,10 +133,10 @@ def test_tlcs_own_month_is_answered_as_its_trips_are(
     version = int(expected["model_version"].iloc[0])
     server = TrackingServer(laptop(three_months, source_folder).tracking_uri)
     predict_file(load_serving(server, "green", version), month, tmp_path / "out.parquet")
-    found, raw = pd.read_parquet(tmp_path / "out.parquet"), pd.read_parquet(month)
-    pd.testing.assert_frame_equal(found[list(raw)], raw)
+    scored, raw = pd.read_parquet(tmp_path / "out.parquet"), pd.read_parquet(month)
+    pd.testing.assert_frame_equal(scored[list(raw)], raw)
     minutes = (raw["lpep_dropoff_datetime"] - raw["lpep_pickup_datetime"]).dt.total_seconds() / 60
-    kept = found[minutes.between(1, 60) & raw["PULocationID"].notna()]
+    kept = scored[minutes.between(1, 60) & raw["PULocationID"].notna()]
     np.testing.assert_array_equal(kept[ANSWERS].to_numpy(), expected[ANSWERS].to_numpy())
 
 
@@ -149,10 +149,10 @@ def test_spreadsheets_run_nothing_of_csv(serving: Serving, tmp_path: Path) -> No
     rows = {" pulocationid ": [132] * len(notes), "DOLOCATIONID": 230, "=note": notes}
     pd.DataFrame(rows).to_csv(path, index=False)
     predict_file(serving, path, output)
-    found = pd.read_csv(output, keep_default_na=False)
-    assert list(found) == [" pulocationid ", "DOLOCATIONID", "'=note", *ANSWERS]
-    assert found["'=note"].tolist() == [*(f"'{text}" for text in run), *stay]
-    assert found[ANSWERS].iloc[0].tolist() == pytest.approx(
+    scored = pd.read_csv(output, keep_default_na=False)
+    assert list(scored) == [" pulocationid ", "DOLOCATIONID", "'=note", *ANSWERS]
+    assert scored["'=note"].tolist() == [*(f"'{text}" for text in run), *stay]
+    assert scored[ANSWERS].iloc[0].tolist() == pytest.approx(
         model_says(serving, (132, 230, None))[0]
     )
     # As readable as any other file.
@@ -184,7 +184,7 @@ OTHER = "FILE has a time under another name: {}. Name the time of the pick-up pi
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"a,b\n1,2\n", "FILE is to have one column PULocationID; its columns are: a, b."),
         (ZONES + b",dolocationid\n", "FILE is to have one column DOLocationID; its columns are: "),
@@ -208,11 +208,11 @@ OTHER = "FILE has a time under another name: {}. Name the time of the pick-up pi
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_meant_leaves_no_answers(
-    serving: Serving, tmp_path: Path, content: bytes | None, said: str
+    serving: Serving, tmp_path: Path, content: bytes | None, message: str
 ) -> None:
     if content is not None:
         (tmp_path / "odd.csv").write_bytes(content)
-    assert refusal(serving, tmp_path / "odd.csv").startswith(said)
+    assert refusal(serving, tmp_path / "odd.csv").startswith(message)
 
 
 def endless(kind: str) -> Iterator[bytes]:
@@ -231,8 +231,8 @@ def test_what_does_not_end_is_not_read_to_the_end(
     with gzip.open(tmp_path / "trips.csv.gz", "wb", compresslevel=1) as file:
         file.writelines(endless(kind))
     tracemalloc.start()
-    said = refusal(serving, tmp_path / "trips.csv.gz")
-    assert said == "FILE cannot be read: it has a line or a quoted value that does not end."
+    message = refusal(serving, tmp_path / "trips.csv.gz")
+    assert message == "FILE cannot be read: it has a line or a quoted value that does not end."
     assert tracemalloc.get_traced_memory()[1] < 100 << 20
     tracemalloc.stop()
 
@@ -245,8 +245,8 @@ def test_times_with_a_zone_are_none(
     trips.to_parquet(tmp_path / "trips.parquet")
     predict_file(serving, tmp_path / "trips.parquet", tmp_path / "out.parquet")
     assert "row 1: pickup_datetime 2023-03-03 22:00:00+00:00 is no time" in capsys.readouterr().err
-    found = pd.read_parquet(tmp_path / "out.parquet")["minutes"].tolist()
-    assert [np.isnan(found[0]), found[1]] == [True, model_says(serving, (2, 3, None))[0][0]]
+    scored = pd.read_parquet(tmp_path / "out.parquet")["minutes"].tolist()
+    assert [np.isnan(scored[0]), scored[1]] == [True, model_says(serving, (2, 3, None))[0][0]]
 
 
 def test_many_rows_without_an_answer_are_counted(
@@ -254,34 +254,42 @@ def test_many_rows_without_an_answer_are_counted(
 ) -> None:
     (tmp_path / "trips.csv").write_bytes(ZONES + b"\n0,1" * 23 + b"\n1,2\n")
     predict_file(serving, tmp_path / "trips.csv", tmp_path / "out.csv")
-    said = capsys.readouterr()
-    assert "1 of 24 trips answered" in said.out
-    assert said.err.splitlines()[-2:] == [
+    printed = capsys.readouterr()
+    assert "1 of 24 trips answered" in printed.out
+    assert printed.err.splitlines()[-2:] == [
         "row 20: PULocationID '0' is no zone from 1 to 265; left empty",
         "and 3 more rows",
     ]
 
 
-def test_answers_take_the_place_of_older_answers_and_of_nothing_else(
-    serving: Serving, tmp_path: Path
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("trips.csv", "trips.csv has the trips. Name another file for the answers."),
+        ("link.csv", "link.csv has the trips. Name another file for the answers."),
+        ("x/../trips.csv", "trips.csv has the trips. Name another file for the answers."),
+        ("out.csv.gz", "out.csv.gz is to end in .csv or .parquet."),
+        ("nowhere/out.csv", "nowhere/out.csv cannot be written: .*No such file"),
+    ],
+)
+def test_answers_take_the_place_of_nothing_else(
+    serving: Serving, tmp_path: Path, output: str, message: str
 ) -> None:
     path = tmp_path / "trips.csv"
     path.write_bytes(ZONES + b"\n1,2\n")
     (tmp_path / "link.csv").symlink_to(path)
-    for output in (path, tmp_path / "link.csv", tmp_path / "x/../trips.csv"):
-        (tmp_path / "x").mkdir(exist_ok=True)
-        with pytest.raises(
-            InvalidRequestError, match=r"trips.csv|link.csv has the trips. Name another"
-        ):
-            predict_file(serving, path, output)
+    (tmp_path / "x").mkdir()
+    with pytest.raises(InvalidRequestError, match=message):
+        predict_file(serving, path, tmp_path / output)
     assert path.read_bytes() == ZONES + b"\n1,2\n"
-    with pytest.raises(InvalidRequestError, match=r"out.csv.gz is to end in .csv or .parquet."):
-        predict_file(serving, path, tmp_path / "out.csv.gz")
-    with pytest.raises(InvalidRequestError, match=r"out\.csv cannot be written: .*No such file"):
-        predict_file(serving, path, tmp_path / "nowhere/out.csv")
-    (tmp_path / "out.csv").write_text("older")
-    predict_file(serving, path, tmp_path / "out.csv")
-    assert pd.read_csv(tmp_path / "out.csv")["DOLocationID"].tolist() == [2]
+
+
+def test_answers_take_the_place_of_older_answers(serving: Serving, tmp_path: Path) -> None:
+    path, output = tmp_path / "trips.csv", tmp_path / "out.csv"
+    path.write_bytes(ZONES + b"\n1,2\n")
+    output.write_text("older")
+    predict_file(serving, path, output)
+    assert pd.read_csv(output)["DOLocationID"].tolist() == [2]
 
 
 def test_a_damaged_file_leaves_the_older_answers(serving: Serving, tmp_path: Path) -> None:

@@ -52,14 +52,14 @@ def test_every_command_obeys_the_env_file_that_dagster_obeys(
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (MonthError("No model serves."), "Error: No model serves."),
         (KeyboardInterrupt(), "Aborted!"),
     ],
 )
 def test_what_goes_wrong_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, error: BaseException, told: str
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, message: str
 ) -> None:
     @click.command()
     def fail() -> None:
@@ -67,7 +67,7 @@ def test_what_goes_wrong_is_one_line(
 
     monkeypatch.setitem(main.commands, "fail", fail)
     done = taxi_assets("fail")
-    assert (done.exit_code, done.stderr.strip()) == (1, told)
+    assert (done.exit_code, done.stderr.strip()) == (1, message)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_pipe_that_closes_is_no_traceback() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["blue", "2023-01"], "'blue' is not one of 'yellow', 'green', 'synthetic'"),
         (["green", "2023-01-15"], "'2023-01-15' is not a month: write it as 2023-03."),
@@ -115,10 +115,10 @@ def test_a_pipe_that_closes_is_no_traceback() -> None:
         ),
     ],
 )
-def test_what_does_not_exist_is_a_sentence(arguments: list[str], told: str) -> None:
+def test_what_does_not_exist_is_a_sentence(arguments: list[str], message: str) -> None:
     done = taxi_assets("materialize", *arguments)
     assert done.exit_code == 2
-    assert told in " ".join(done.stderr.split())
+    assert message in " ".join(done.stderr.split())
 
 
 @pytest.mark.parametrize(

@@ -42,12 +42,13 @@ def test_a_profile_counts_zones_hours_of_the_day_and_tenths_of_minutes() -> None
             "pickup_hour": np.array([0, 24, 167, 143], np.uint8),
         }
     )
-    found = profile(trips)
-    assert {name: len(counts) for name, counts in found.items()} == {
+    counted_trips = profile(trips)
+    assert {name: len(counts) for name, counts in counted_trips.items()} == {
         "pickup_zones": 266, "dropoff_zones": 266, "hours": 24, "durations": 601,
     }  # fmt: skip
     assert {
-        name: {place: n for place, n in enumerate(counts) if n} for name, counts in found.items()
+        name: {place: n for place, n in enumerate(counts) if n}
+        for name, counts in counted_trips.items()
     } == {
         "pickup_zones": {0: 1, 1: 1, 132: 2},
         "dropoff_zones": {1: 1, 2: 2, 265: 1},
@@ -56,9 +57,7 @@ def test_a_profile_counts_zones_hours_of_the_day_and_tenths_of_minutes() -> None
     }
 
 
-def test_distances_are_none_between_equal_months_and_one_between_months_that_share_nothing() -> (
-    None
-):
+def test_equal_months_are_not_apart_and_those_that_share_nothing_are_wholly() -> None:
     same = distances(counted(), counted(zones=(7, 7), hours=(7, 7)))
     assert same == pytest.approx(dict.fromkeys(LENGTHS, 0.0), abs=1e-7)
     apart = distances(counted(), counted(zones=(0, 0, 7), hours=(0, 0, 7), minutes=20.05))

@@ -1,23 +1,27 @@
 """The page over all months: what it shows is what is stored, and nothing on it is empty."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
+import pandas as pd
 import pytest
 from click.testing import Result
 from fsspec.implementations.memory import MemoryFileSystem
 
 from taxi_assets.durations.drift import LENGTHS
+from taxi_assets.reports.plot_files import inline
+from taxi_assets.reports.plots import backtest_plots
 from taxi_assets.reports.report import write_report
 from taxi_assets.settings import Settings
 from taxi_assets.storage.files import Storage
 from taxi_assets.storage.stored_months import note_profile
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
-from taxi_assets_tests.conftest import read_json, taxi_assets, write_json
+from taxi_assets_tests.conftest import plot_of, read_json, taxi_assets, write_json
 
 GREEN = FLEETS["green"]
 SCRIPT = "<script>alert(1)</script>"
@@ -235,6 +239,50 @@ def test_what_cannot_be_read_is_named_and_left_out(
     assert "5.300" in page.table("RMSE by month")[1]
 
 
+def store_map(folder: Path, month: str, plot: bytes) -> Path:
+    path = folder / f"data/green/plots/{month}/zone_errors.png"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(plot)
+    return path
+
+
+def test_the_newest_map_of_errors_is_a_part_of_the_page(tmp_path: Path) -> None:
+    for month in ("2023-01", "2023-03"):
+        store_map(tmp_path, month, plot_of(month))
+    page = report_of(tmp_path, {"2023-01": JANUARY, "2023-03": MARCH, "2023-04": APRIL})
+    (picture,) = page.sections["Errors by pick-up zone in 2023-03"].iter("img")
+    assert picture.get("src") == inline(plot_of("2023-03"))
+    assert picture.get("alt") == (
+        "Map of New York's taxi zones, green taxis, 2023-03: the RMSE in minutes of an earlier "
+        "model on the trips from each zone, by the colour of a dot. Zones with more trips have "
+        "larger dots."
+    )
+    assert [each.get("src")[:5] for each in page.tree.iter() if each.get("src")] == ["data:"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda plot: b"<svg/>", lambda plot: plot[:-20], lambda plot: plot.replace(b"2023", b"2024")],
+    ids=["something else", "cut off", "changed"],
+)
+def test_a_map_that_cannot_be_read_is_named_and_left_out(
+    damage: Callable[[bytes], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(tmp_path, {"2023-01": JANUARY, "2023-03": MARCH})
+    store_map(tmp_path, "2023-01", plot_of("2023-01"))
+    path = store_map(tmp_path, "2023-03", damage(plot_of("2023-03")))
+    done = run(tmp_path, monkeypatch)
+    assert (done.exit_code, done.stdout) == (0, "report.html: 2 months\n")
+    assert done.stderr == (
+        f"{path} cannot be read: it is not a PNG, or it is damaged. The report leaves it out. Make "
+        "it again: dagster asset materialize -m taxi_assets.definitions --select 'green/backtest' "
+        "--partition 2023-03-01\n"
+    )
+    page = Page((tmp_path / "report.html").read_text())
+    assert text_of(page.tree.find(".//p[@class='notice']")) == done.stderr.strip()
+    assert list(page.tree.iter("img")) == []
+
+
 @pytest.mark.parametrize("rmse", ["none", [8.1], SCRIPT], ids=str)
 def test_what_is_no_number_is_no_metric(rmse: object, tmp_path: Path) -> None:
     stored = {"metrics": {"rmse": rmse, "baseline_rmse": 13.3}}
@@ -264,7 +312,12 @@ def test_invented_trips_are_called_so(fleet: str, notices: int, tmp_path: Path) 
 
 def test_fifteen_years_of_a_fleet_take_less_than_400_kb(tmp_path: Path) -> None:
     months = {f"{year}-{month:02}": MARCH for year in range(2011, 2026) for month in range(1, 13)}
-    assert len(report_of(tmp_path, months).text) < 400_000
+    by_zone = pd.DataFrame({"trips": range(100, 363), "value": np.arange(263) / 20}, range(1, 264))
+    (plot,) = backtest_plots("boosted", by_zone, "green 2025-12").values()
+    store_map(tmp_path, "2025-12", plot)
+    page = report_of(tmp_path, months)
+    assert len(page.text) < 400_000
+    assert inline(plot) in page.text
 
 
 def run(
@@ -342,6 +395,7 @@ def test_real_months_are_shown_and_links_have_no_password(
     assert page.table("RMSE by month")[1] == " | ".join(["2023-03", *cells])
     version = "version {version}, {family} {month}".format(**champion["champion"])
     assert page.table("Who serves")[1] == f"2023-03 | {version} | {champion['decision']}"
-    assert len(page.sections) == 5
+    assert len(page.sections) == 6
+    assert inline(plot_of("green 2023-03 boosted")) in page.text
     assert 'href="https://mlflow.example/#/' in page.text
     assert "hunter2" not in page.text

@@ -30,6 +30,7 @@ from taxi_assets.cli import main
 from taxi_assets.durations import boosted as trees
 from taxi_assets.durations.boosted_month import fit_boosted_month, servable_boosted
 from taxi_assets.durations.cleaning import clean_trips
+from taxi_assets.durations.predictions import MINUTES
 from taxi_assets.durations.sums import group_by_hourly_pair
 from taxi_assets.durations.window import training_window
 from taxi_assets.errors import MonthError
@@ -44,7 +45,7 @@ from taxi_assets.tracking.packaging import write_model
 from taxi_assets.tracking.registry import registered_name
 from taxi_assets.tracking.served_model import TripDuration
 from taxi_assets.tracking.server import TrackingServer, UnreachableTrackingError
-from taxi_assets_tests.inference_site import Champions, HandModel, served, version
+from taxi_assets_tests.inference_site import Champions, HandModel, Site, served, version
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*An input example was not provided")
 
@@ -86,12 +87,14 @@ def client(champions: Champions) -> Iterator[TestClient]:
         yield client
 
 
+JFK = {"id": 132, "name": "JFK Airport", "borough": "Queens"}
+FIRST = {"fleet": "green", "version": 1, "month": "2023-01", "family": "boosted"}
+JSON = {"content-type": "application/json"}
 HEAD = b"POST /durations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
 def post(client: TestClient, trips: Any) -> Response:
-    headers = {"content-type": "application/json"}
-    return client.post("/durations", content=json.dumps(trips), headers=headers)
+    return client.post("/durations", content=json.dumps(trips), headers=JSON)
 
 
 def problems(response: Response) -> list[tuple[Any, str]]:
@@ -103,32 +106,30 @@ def problems(response: Response) -> list[tuple[Any, str]]:
     return [(problem["loc"][-1], problem["msg"]) for problem in detail]
 
 
-def test_a_trip_is_asked_for_by_numbers_or_names_and_a_time(client: TestClient) -> None:
-    answer = {
-        "from": {"id": 132, "name": "JFK Airport", "borough": "Queens"},
+@pytest.mark.parametrize(
+    ("query", "at", "minutes"),
+    [
+        ("from=132&to=230&at=2023-04-07T17:00", "Fri 17:00", (37.0, 23.8, 60.0)),
+        ("from=JFK Airport&to=times sq&at=Fri 17:00", "Fri 17:00", (37.0, 23.8, 60.0)),
+        ("from=jfk&to= 230 &at=2023-04-07 17:59:59", "Fri 17:00", (37.0, 23.8, 60.0)),
+        ("from=0132&to=230&at=friday 17", "Fri 17:00", (37.0, 23.8, 60.0)),
+        ("from=132&to=230&at=Sun 17:00", "Sun 17:00", (20.0, 20 - 13.2, 43.0)),
+        ("from=132&to=230", None, (5.0, 4.0, 6.0)),
+        ("from=132&to=230&at=", None, (5.0, 4.0, 6.0)),
+    ],
+)
+def test_a_trip_is_asked_for_by_numbers_or_names_and_a_time_or_none(
+    client: TestClient, query: str, at: str | None, minutes: tuple[float, ...]
+) -> None:
+    response = client.get(f"/duration?{query}")
+    assert response.status_code == 200
+    assert response.json() == {
+        "from": JFK,
         "to": {"id": 230, "name": "Times Sq/Theatre District", "borough": "Manhattan"},
-        "at": "Fri 17:00",
-        "minutes": 37.0,
-        "minutes_p10": 23.8,
-        "minutes_p90": 60.0,
-        "model": {"fleet": "green", "version": 1, "month": "2023-01", "family": "boosted"},
+        "at": at,
+        "model": FIRST,
+        **dict(zip(MINUTES, minutes, strict=True)),
     }
-    for asked in (
-        {"from": "132", "to": "230", "at": FRIDAY},
-        {"from": "JFK Airport", "to": "times sq", "at": "Fri 17:00"},
-        {"from": "jfk", "to": " 230 ", "at": "2023-04-07 17:59:59"},
-        {"from": "0132", "to": "230", "at": "friday 17"},
-    ):
-        response = client.get("/duration", params=asked)
-        assert (response.status_code, response.json()) == (200, answer)
-    sunday = client.get("/duration", params={"from": 132, "to": 230, "at": "Sun 17:00"}).json()
-    assert (sunday["at"], sunday["minutes"]) == ("Sun 17:00", 20.0)
-
-
-def test_without_a_time_the_answer_is_for_trips_at_all_hours(client: TestClient) -> None:
-    for address in ("/duration?from=132&to=230", "/duration?from=132&to=230&at="):
-        answer = client.get(address).json()
-        assert [answer[name] for name in ("at", "minutes", "minutes_p10")] == [None, 5.0, 4.0]
 
 
 def test_a_list_is_answered_in_order_by_either_kind_of_names(client: TestClient) -> None:
@@ -170,13 +171,13 @@ def test_a_map_has_an_answer_for_each_zone_by_one_call_of_the_model(champions: C
     city = client.get("/map", params={"from": "jfk", "at": "Fri 17:00"}).json()
     assert model.rows == [265]
     assert city == {
-        "from": {"id": 132, "name": "JFK Airport", "borough": "Queens"},
+        "from": JFK,
         "at": "Fri 17:00",
         "zones": list(range(1, 266)),
         "minutes": [37.0] * 265,
         "minutes_p10": [37 - 13.2] * 265,
         "minutes_p90": [37 + zone / 10 for zone in range(1, 266)],
-        "model": {"fleet": "green", "version": 1, "month": "2023-01", "family": "boosted"},
+        "model": FIRST,
     }
     city = client.get("/map?from=230").json()
     assert (city["at"], city["from"]["id"], {*city["minutes"]}) == (None, 230, {5.0})
@@ -190,11 +191,12 @@ def test_a_map_has_an_answer_for_each_zone_by_one_call_of_the_model(champions: C
 def test_zones_have_their_names(client: TestClient) -> None:
     zones = client.get("/zones").json()
     assert [zone["id"] for zone in zones] == list(range(1, 266))
-    assert zones[131] == {"id": 132, "name": "JFK Airport", "borough": "Queens"}
+    assert zones[131] == JFK
 
 
-def test_head_gives_the_headers_of_get(client: TestClient) -> None:
-    for address in (
+@pytest.mark.parametrize(
+    "address",
+    [
         "/",
         "/docs",
         "/health",
@@ -202,54 +204,34 @@ def test_head_gives_the_headers_of_get(client: TestClient) -> None:
         "/duration?from=1&to=2",
         "/week?from=1&to=2",
         "/map?from=1",
-    ):
-        head, get = client.head(address), client.get(address)
-        assert (head.status_code, head.headers["content-type"]) == (
-            200,
-            get.headers["content-type"],
-        )
+    ],
+)
+def test_head_gives_the_headers_of_get(client: TestClient, address: str) -> None:
+    head, get = client.head(address), client.get(address)
+    assert head.status_code == 200
+    assert head.headers["content-type"] == get.headers["content-type"]
 
 
 def test_answers_are_the_models_own(model: TripDuration) -> None:
+    """The service reads zones and times itself, the model reads the columns of a table."""
     client = TestClient(Champions(version(1, model)).app())
     choice = np.random.default_rng(1)
-    hours = pd.date_range("2023-04-03", periods=168, freq="h").strftime("%Y-%m-%dT%H:%M")
-    asked: list[dict[str, Any]] = [
-        {
-            "PULocationID": int(pickup),
-            "DOLocationID": int(dropoff),
-            "pickup_datetime": None if at % 4 == 0 else hours[at],
-        }
-        for pickup, dropoff, at in zip(
-            *choice.integers(1, 266, (2, 150)), choice.permutation(168)[:150], strict=True
-        )
-    ]
-    expected = model.predict(None, pd.DataFrame(asked)).to_dict("records")
-    assert post(client, asked).json() == expected
-    for one, answer in zip(asked, expected, strict=True):
-        address = f"/duration?from={one['PULocationID']}&to={one['DOLocationID']}"
-        given = client.get(f"{address}&at={one['pickup_datetime'] or ''}").json()
-        assert {name: given[name] for name in answer} == answer
-    city = client.get(f"/map?from=132&at={FRIDAY}").json()
-    to_all = [
-        {"PULocationID": 132, "DOLocationID": zone, "pickup_datetime": FRIDAY}
-        for zone in range(1, 266)
-    ]
-    by_zone = model.predict(None, to_all).to_dict("list")
-    assert {name: city[name] for name in by_zone} == by_zone
-    week = client.get("/week?from=132&to=230").json()
-    by_hour = model.predict(
-        None,
-        [{"PULocationID": 132, "DOLocationID": 230, "pickup_datetime": hour} for hour in hours],
+    trips = pd.DataFrame(
+        choice.integers(1, 266, (168, 2)), columns=["PULocationID", "DOLocationID"]
     )
+    hours = pd.date_range("2023-04-03", periods=168, freq="h").strftime("%Y-%m-%dT%H:%M")
+    trips["pickup_datetime"] = hours.where(np.arange(168) % 4 > 0, "")
+    expected = model.predict(None, trips)
+    assert post(client, trips.to_dict("records")).json() == expected.to_dict("records")
+    week = client.get("/week?from=132&to=230").json()
+    by_hour = model.predict(None, pd.DataFrame({"PULocationID": 132, "DOLocationID": 230,
+                                                "pickup_datetime": hours}))  # fmt: skip
     assert {name: week[name] for name in by_hour} == by_hour.to_dict("list")
 
 
 TIME = "A time is on New York's clock, without an offset, such as Fri 17:00 or 2023-04-07T17:00."
-NUMBERS, ZONE = (
-    "TLC numbers its zones from 1 to 265.",
-    "A zone is a number from 1 to 265, or a name",
-)
+NUMBERS = "TLC numbers its zones from 1 to 265."
+ZONE = "A zone is a number from 1 to 265, or a name"
 UNKNOWN = "Extra inputs are not permitted"
 
 
@@ -274,9 +256,9 @@ UNKNOWN = "Extra inputs are not permitted"
 def test_what_cannot_be_meant_is_refused_by_name(
     client: TestClient, query: str, expected: dict[str, str]
 ) -> None:
-    found = problems(client.get(f"/duration?{query}"))
-    assert [name for name, _ in found] == list(expected)
-    assert all(message.startswith(expected[name]) for name, message in found)
+    refused = problems(client.get(f"/duration?{query}"))
+    assert [name for name, _ in refused] == list(expected)
+    assert all(message.startswith(expected[name]) for name, message in refused)
 
 
 @pytest.mark.parametrize(
@@ -297,9 +279,9 @@ def test_a_trip_of_a_list_is_refused_by_its_place_and_name(
     client: TestClient, trip: Any, expected: dict[Any, str]
 ) -> None:
     response = post(client, [{"from": 1, "to": 2}, trip])
-    found = problems(response)
-    assert [name for name, _ in found] == list(expected)
-    assert all(message.startswith(expected[name]) for name, message in found)
+    refused = problems(response)
+    assert [name for name, _ in refused] == list(expected)
+    assert all(message.startswith(expected[name]) for name, message in refused)
     assert {problem["loc"][1] for problem in response.json()["detail"]} == {1}
 
 
@@ -321,8 +303,7 @@ def test_a_trip_of_a_list_is_refused_by_its_place_and_name(
 def test_what_is_no_list_of_trips_is_refused(
     client: TestClient, content: bytes, expected: str
 ) -> None:
-    headers = {"content-type": "application/json"}
-    ((_, message), *_) = problems(client.post("/durations", content=content, headers=headers))
+    ((_, message), *_) = problems(client.post("/durations", content=content, headers=JSON))
     assert message.startswith(expected)
 
 
@@ -331,8 +312,7 @@ def test_a_list_has_at_most_ten_thousand_trips_and_two_megabytes(client: TestCli
     assert len(post(client, trips[1:]).json()) == LONGEST_LIST
     ((_, message),) = problems(post(client, trips))
     assert message.startswith("List should have at most 10000 items")
-    headers = {"content-type": "application/json"}
-    large = client.post("/durations", content=b" " * ((2 << 20) + 1), headers=headers)
+    large = client.post("/durations", content=b" " * ((2 << 20) + 1), headers=JSON)
     assert large.status_code == 413
 
 
@@ -349,13 +329,16 @@ def test_a_body_is_taken_as_json_only_if_it_says_so(client: TestClient) -> None:
 def test_no_address_takes_a_parameter_that_it_does_not_know(
     client: TestClient, address: str
 ) -> None:
-    headers = {"content-type": "application/json"}
-    ask = partial(client.post, headers=headers) if address == "/durations" else client.get
+    ask = partial(client.post, headers=JSON) if address == "/durations" else client.get
     assert ("x", UNKNOWN) in problems(ask(address, params={"x": 1}))
 
 
 def test_a_refusal_tells_ten_problems_at_most(client: TestClient) -> None:
     assert len(problems(client.get("/duration?" + "&".join(f"x{at}=1" for at in range(30))))) == 10
+
+
+def connected(site: Site) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", site.port), timeout=20)
 
 
 def test_further_lists_are_told_to_come_again_before_they_are_read(champions: Champions) -> None:
@@ -371,9 +354,8 @@ def test_further_lists_are_told_to_come_again_before_they_are_read(champions: Ch
         trips = [{"from": 132, "to": 230, "at": "Fri 17:00"}]
         first = [pool.submit(requests.post, url, json=trips, timeout=20) for _ in range(2)]
         assert all(begun.acquire(timeout=20) for _ in first)
-        with socket.create_connection(("127.0.0.1", site.port), timeout=20) as unsent:
-            head = HEAD + b"Content-Length: 999\r\n\r\n"
-            unsent.sendall(head)
+        with connected(site) as unsent:
+            unsent.sendall(HEAD + b"Content-Length: 999\r\n\r\n")
             answer = unsent.recv(1000).decode()
         assert answer.startswith("HTTP/1.1 503 ")
         assert "retry-after: 1" in answer
@@ -391,7 +373,7 @@ def test_who_is_slow_or_silent_is_cut_off(
     whole = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with served(champions.app()) as site:
         for sent in (b"", b"GET /hea", begun, whole + begun):
-            with socket.create_connection(("127.0.0.1", site.port), timeout=20) as connection:
+            with connected(site) as connection:
                 connection.sendall(sent)
                 with suppress(ConnectionResetError):
                     answer = b"".join(iter(lambda: connection.recv(1000), b""))
@@ -405,7 +387,7 @@ def test_who_is_slow_or_silent_is_cut_off(
 def test_endless_headers_are_cut_off(champions: Champions) -> None:
     with (
         served(champions.app()) as site,
-        socket.create_connection(("127.0.0.1", site.port), timeout=20) as connection,
+        connected(site) as connection,
         pytest.raises((ConnectionResetError, BrokenPipeError)),
     ):
         connection.sendall(b"GET /health HTTP/1.1\r\n")
@@ -418,10 +400,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(
 ) -> None:
     """Others' lists would wait, too."""
     monkeypatch.setattr(validation, "SENDING", 0.1)
-    with (
-        served(champions.app()) as site,
-        socket.create_connection(("127.0.0.1", site.port), timeout=20) as connection,
-    ):
+    with served(champions.app()) as site, connected(site) as connection:
         connection.sendall(HEAD + b"Content-Length: 999\r\n\r\n[")
         assert connection.recv(1000).startswith(b"HTTP/1.1 408 ")
 
@@ -442,7 +421,7 @@ def test_health_says_version_and_age_and_since_when_nobody_could_look(
     healthy = {
         "status": "ok",
         "fleet": "green",
-        "model": {"fleet": "green", "version": 1, "month": "2023-01", "family": "boosted"},
+        "model": FIRST,
         "age_seconds": 4000.0,
         "serving_since": "1970-01-01T01:23:20+00:00",
         "looked_at": "1970-01-01T01:23:20+00:00",
@@ -468,7 +447,7 @@ def test_health_says_version_and_age_and_since_when_nobody_could_look(
     champions.now, champions.time = version(2, HandModel(more=1)), 5090.0
     champions.watch.look()
     assert client.get("/health").json() == healthy | {
-        "model": {"fleet": "green", "version": 2, "month": "2023-02", "family": "boosted"},
+        "model": FIRST | {"version": 2, "month": "2023-02"},
         "age_seconds": 4090.0,
         "serving_since": "1970-01-01T01:24:50+00:00",
         "looked_at": "1970-01-01T01:24:50+00:00",
@@ -666,5 +645,5 @@ def test_an_address_that_cannot_be_listened_at_ends_the_command_with_a_sentence(
             refused("--port", str(port)),
         )
     for host, number in (("192.0.2.1", 0), ("127.0.0.1", 70_000)):
-        with pytest.raises(server.UnusablePortError, match=f"Nothing can listen at {host}, port"):
+        with pytest.raises(MonthError, match=f"Nothing can listen at {host}, port"):
             server.listen(host, number)

@@ -1,7 +1,9 @@
 """The plots of the stored months: ``<fleet>/plots/2023-03/durations.png``."""
 
 import base64
+import io
 from collections.abc import Mapping
+from typing import BinaryIO
 
 import dagster as dg
 
@@ -24,3 +26,22 @@ def store_plots(
 def inline(plot: bytes) -> str:
     """A plot as a URL that contains it."""
     return f"data:image/png;base64,{base64.b64encode(plot).decode()}"
+
+
+def read_plot(file: BinaryIO) -> bytes:
+    """A stored plot (PNG).
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not a PNG, or it is damaged.
+    """
+    from PIL import Image
+
+    plot = file.read()
+    try:
+        with Image.open(io.BytesIO(plot), formats=["PNG"]) as picture:
+            picture.verify()
+    except Exception:
+        # Pillow raises what it likes.
+        raise ValueError("it is not a PNG, or it is damaged") from None
+    return plot

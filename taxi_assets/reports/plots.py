@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from taxi_assets.durations.cleaning import DURATION, MAX_DURATION, MIN_DURATION
-from taxi_assets.durations.sums import HOURS
-from taxi_assets.reports import summaries
-from taxi_assets.reports.summaries import BARS
+from taxi_assets.durations.sums import HOURS, add_up
+from taxi_assets.tlc.fleets import PICKUP_ZONE
 from taxi_assets.tlc.zones import CENTROIDS
 
 if TYPE_CHECKING:
@@ -41,6 +40,9 @@ COUNT = "{x:,.0f}"
 """Not powers of ten, as on logarithmic axes by default: matplotlib's parser of formulas leaves
 cycles of references to all its callers, and so to the trips that they have at hand."""
 
+BARS = range(0, int(MAX_DURATION) + 1, 5)
+"""Edges of the durations (minutes) by which errors are shown."""
+
 WELL_TRAVELLED = 30
 """Trips that a zone must have for its value to mean something."""
 
@@ -55,7 +57,7 @@ def cleaning_plots(cleaned: "CleanedTrips", month: str) -> dict[str, bytes]:
         cleaned: the trips.
         month: with its fleet.
     """
-    by_zone = summaries.durations_by_pickup(cleaned.trips)
+    by_zone = durations_by_pickup(cleaned.trips)
     title = f"Pick-up zones, {month}; larger dots: more trips"
     return {
         "durations": durations_chart(cleaned.durations, f"How long taxi trips took, {month}"),
@@ -66,8 +68,8 @@ def cleaning_plots(cleaned: "CleanedTrips", month: str) -> dict[str, bytes]:
 def model_plots(validation: "Validation", month: str) -> dict[str, bytes]:
     """Two plots of how a month's linear model does."""
     actual, predicted = validation.trips[DURATION].to_numpy(), validation.trip_predictions
-    counts = summaries.count_by_minutes(actual, predicted)
-    errors = summaries.errors_by_duration(actual, predicted)
+    counts = count_by_minutes(actual, predicted)
+    errors = errors_by_duration(actual, predicted)
     title = f"Error of the linear model by duration, {month}"
     return {
         "predictions": predictions_chart(
@@ -79,9 +81,9 @@ def model_plots(validation: "Validation", month: str) -> dict[str, bytes]:
 
 def boosted_plots(validation: "BoostedValidation", month: str) -> dict[str, bytes]:
     """Two plots of how a month's boosted model does."""
-    counts = summaries.count_by_minutes(validation.actual, validation.predicted)
+    counts = count_by_minutes(validation.actual, validation.predicted)
     errors = validation.predicted - validation.actual
-    by_hour = summaries.mean_errors(validation.hours.astype("int64"), errors)
+    by_hour = mean_errors(validation.hours.astype("int64"), errors)
     title = f"Error of the boosted model by hour of the week, {month}"
     return {
         "boosted_predictions": predictions_chart(
@@ -103,6 +105,58 @@ def backtest_plots(family: str, by_zone: "pd.DataFrame", month: str) -> dict[str
     """
     title = f"Earlier {family} model by pick-up zone, {month}; larger dots: more trips"
     return {"zone_errors": zones_chart(by_zone, "RMSE (minutes)", title)}
+
+
+def durations_by_pickup(cleaned_trips: "pd.DataFrame") -> "pd.DataFrame":
+    """``trips`` and their mean duration (minutes) as ``value``, by pick-up zone."""
+    import pandas as pd
+
+    pickups = cleaned_trips[PICKUP_ZONE].cat
+    codes, size = pickups.codes.to_numpy(), len(pickups.categories)
+    trips = pd.Series(add_up(codes, size), pickups.categories.astype(int))
+    minutes = add_up(codes, size, cleaned_trips[DURATION].to_numpy())
+    return pd.DataFrame({"trips": trips, "value": minutes / trips})
+
+
+def count_by_minutes(
+    actual: "NDArray[np.float64]", predicted: "NDArray[np.float64]"
+) -> "NDArray[np.int64]":
+    """Numbers of trips by predicted (row) and actual (column) full minutes, shape (60, 60).
+
+    Those of an hour, and those of which anything else was predicted, are not among them.
+    """
+    import numpy as np
+
+    minutes = int(MAX_DURATION)
+    took, foretold = (np.floor(values).astype(np.int64) for values in (actual, predicted))
+    within = (took < minutes) & (foretold >= 0) & (foretold < minutes)
+    cells = foretold[within] * minutes + took[within]
+    return np.bincount(cells, minlength=minutes**2).reshape(minutes, minutes)
+
+
+def errors_by_duration(
+    actual: "NDArray[np.float64]", predicted: "NDArray[np.float64]"
+) -> "pd.DataFrame":
+    """As ``mean_errors`` by five minutes that trips took; the last five include the hour."""
+    import numpy as np
+
+    starts = np.minimum(actual.astype(np.int64) // BARS.step * BARS.step, BARS[-2])
+    return mean_errors(starts, predicted - actual)
+
+
+def mean_errors(groups: "NDArray[np.int64]", errors: "NDArray[np.float64]") -> "pd.DataFrame":
+    """For each number of a group that has trips, how many, the mean error and absolute error."""
+    import numpy as np
+    import pandas as pd
+
+    trips = np.bincount(groups)
+    groups_present = np.flatnonzero(trips)
+    sums = {
+        "error": np.bincount(groups, errors)[groups_present],
+        "absolute": np.bincount(groups, np.abs(errors))[groups_present],
+    }
+    means = {name: total / trips[groups_present] for name, total in sums.items()}
+    return pd.DataFrame({"trips": trips[groups_present], **means}, index=groups_present)
 
 
 def zones_chart(by_zone: "pd.DataFrame", label: str, title: str) -> bytes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup, escape
 
-from taxi_assets.reports.stored_metrics import NUMBERS, stored_metrics
+from taxi_assets.reports.stored_metrics import NUMBERS, stored_fleet
 from taxi_assets.storage.files import Storage
 from taxi_assets.tlc.atomic import replacing
 from taxi_assets.tlc.fleets import Fleet
@@ -40,14 +40,15 @@ def write_report(
 
     parts, problems = [], []
     for fleet in fleets:
-        metrics, unreadable = stored_metrics(storage, fleet)
+        metrics, zone_errors, unreadable = stored_fleet(storage, fleet)
         problems += unreadable
         if len(metrics):
             cells = _cells(metrics, mlflow_pages, registered_name(fleet.name))
             # Months that are not stored are gaps in the plots.
             calendar = pd.period_range(metrics.index[0], metrics.index[-1], freq="M").astype(str)
             parts.append({"fleet": fleet, "months": list(metrics.index),
-                          "metrics": metrics.reindex(calendar), "cells": cells})  # fmt: skip
+                          "metrics": metrics.reindex(calendar), "cells": cells,
+                          "zone_errors": zone_errors})  # fmt: skip
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("taxi_assets", "reports"),
         autoescape=True,

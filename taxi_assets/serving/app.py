@@ -1,6 +1,6 @@
 """The addresses: one trip, a list of trips, a week, a map, the zones, the health, and two pages."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import FailFast
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from taxi_assets.durations.predictions import MINUTES
 from taxi_assets.serving.inference import predict_trips, predict_week
 from taxi_assets.serving.pages import map_page, page
 from taxi_assets.serving.parsing import show_hour
@@ -34,7 +35,6 @@ from taxi_assets.serving.schemas import (
 from taxi_assets.serving.validation import JSON_TYPE, SENDING, StrictRoute, refuse
 from taxi_assets.serving.watch import Watch
 from taxi_assets.tlc.zones import ZONES
-from taxi_assets.tracking.champions import Serving
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
@@ -50,7 +50,7 @@ LIST_REFUSALS: dict[int | str, dict[str, Any]] = {
     503: {"description": "Other lists are being answered: try again in a second"},
 }
 
-HOURS = [show_hour(hour) for hour in range(168)]
+HOURS: Mapping[int | None, str] = {hour: show_hour(hour) for hour in range(168)}
 STATIC = "/static"
 
 
@@ -83,7 +83,15 @@ def build_app(watch: Watch, fleet: str, hosts: Sequence[str] = LOCAL_HOSTS) -> F
     @app.get("/duration")
     async def duration(trip: Annotated[TripQuery, Query()]) -> Answer:
         """How long a trip between two zones takes."""
-        return answer_trip(watch.serving, fleet, trip)
+        serving = watch.serving
+        minutes = predict_trips(serving, [trip.pickup], [trip.dropoff], [trip.hour])
+        return Answer(
+            pickup=Place.of(trip.pickup),
+            dropoff=Place.of(trip.dropoff),
+            at=HOURS.get(trip.hour),
+            model=Model.of(fleet, serving.version),
+            **_named(minutes[:, 0].tolist()),
+        )
 
     @app.post("/durations", responses=LIST_REFUSALS)
     def durations(
@@ -91,30 +99,41 @@ def build_app(watch: Watch, fleet: str, hosts: Sequence[str] = LOCAL_HOSTS) -> F
     ) -> list[Minutes]:
         """How long trips take, in order. Headers name the fleet, the version and its month."""
         serving = watch.serving
-        model = Model.of(fleet, serving.version)
         response.headers["Model-Fleet"] = fleet
-        response.headers["Model-Version"] = str(model.version)
-        response.headers["Model-Month"] = model.month
-        rows = predict_trips(
+        response.headers["Model-Version"] = str(serving.version.number)
+        response.headers["Model-Month"] = str(serving.version.month)
+        minutes = predict_trips(
             serving,
             [trip.pickup for trip in trips],
             [trip.dropoff for trip in trips],
             [trip.hour for trip in trips],
         )
-        return [
-            Minutes(minutes=minutes, minutes_p10=low, minutes_p90=high)
-            for minutes, low, high in rows.tolist()
-        ]
+        return [Minutes(**_named(of_trip)) for of_trip in minutes.T.tolist()]
 
     @app.get("/week")
     async def week(pair: Annotated[PairQuery, Query()]) -> Week:
         """How long a trip takes by the 168 hours of the week, from Monday midnight on."""
-        return answer_week(watch.serving, fleet, pair)
+        serving = watch.serving
+        return Week(
+            pickup=Place.of(pair.pickup),
+            dropoff=Place.of(pair.dropoff),
+            hours=list(HOURS.values()),
+            model=Model.of(fleet, serving.version),
+            **_named(predict_week(serving, pair.pickup, pair.dropoff).tolist()),
+        )
 
     @app.get("/map")
     async def durations_to_all(start: Annotated[StartQuery, Query()]) -> Map:
         """How long trips from one zone take to all zones."""
-        return answer_map(watch.serving, fleet, start)
+        serving, zones = watch.serving, list(ZONES)
+        starts, hours = [start.pickup] * len(zones), [start.hour] * len(zones)
+        return Map(
+            pickup=Place.of(start.pickup),
+            at=HOURS.get(start.hour),
+            zones=zones,
+            model=Model.of(fleet, serving.version),
+            **_named(predict_trips(serving, starts, zones, hours).tolist()),
+        )
 
     places = [Place.of(zone) for zone in ZONES]
 
@@ -126,7 +145,17 @@ def build_app(watch: Watch, fleet: str, hosts: Sequence[str] = LOCAL_HOSTS) -> F
     @app.get("/health")
     async def health() -> Health:
         """Which version answers, how old it is, and when the registry was last read."""
-        return describe(watch, fleet)
+        now, version = watch.clock(), watch.serving.version
+        return Health(
+            status="ok" if watch.problem is None else "stale",
+            fleet=fleet,
+            model=Model.of(fleet, version),
+            age_seconds=round(now - version.created, 1),
+            serving_since=_show_time(watch.since),
+            looked_at=_show_time(watch.looked_at),
+            seconds_since_look=round(now - watch.looked_at, 1),
+            problem=watch.problem,
+        )
 
     documents = get_swagger_ui_html(
         openapi_url="openapi.json",
@@ -146,64 +175,11 @@ def build_app(watch: Watch, fleet: str, hosts: Sequence[str] = LOCAL_HOSTS) -> F
     return app
 
 
-def answer_trip(serving: Serving, fleet: str, trip: TripQuery) -> Answer:
-    """The answer for one trip."""
-    (row,) = predict_trips(serving, [trip.pickup], [trip.dropoff], [trip.hour]).tolist()
-    return Answer.model_validate(
-        {
-            "from": Place.of(trip.pickup),
-            "to": Place.of(trip.dropoff),
-            "at": None if trip.hour is None else HOURS[trip.hour],
-            "model": Model.of(fleet, serving.version),
-            **dict(zip(Minutes.model_fields, row, strict=True)),
-        }
-    )
+def _named(values: Sequence[Any]) -> dict[str, Any]:
+    """Minutes, lower and upper bounds by their names in answers."""
+    return dict(zip(MINUTES, values, strict=True))
 
 
-def answer_week(serving: Serving, fleet: str, pair: PairQuery) -> Week:
-    """The answers for a pair of zones by the hour of the week."""
-    columns = predict_week(serving, pair.pickup, pair.dropoff).tolist()
-    return Week.model_validate(
-        {
-            "from": Place.of(pair.pickup),
-            "to": Place.of(pair.dropoff),
-            "hours": HOURS,
-            "model": Model.of(fleet, serving.version),
-            **dict(zip(Minutes.model_fields, columns, strict=True)),
-        }
-    )
-
-
-def answer_map(serving: Serving, fleet: str, start: StartQuery) -> Map:
-    """The answers for the trips from a zone to all zones."""
-    every = list(ZONES)
-    rows = predict_trips(serving, [start.pickup] * len(every), every, [start.hour] * len(every))
-    return Map.model_validate(
-        {
-            "from": Place.of(start.pickup),
-            "at": None if start.hour is None else HOURS[start.hour],
-            "zones": every,
-            "model": Model.of(fleet, serving.version),
-            **dict(zip(Minutes.model_fields, rows.T.tolist(), strict=True)),
-        }
-    )
-
-
-def describe(watch: Watch, fleet: str) -> Health:
-    """How things are."""
-    now, version = watch.clock(), watch.serving.version
-    return Health(
-        status="ok" if watch.problem is None else "stale",
-        fleet=fleet,
-        model=Model.of(fleet, version),
-        age_seconds=round(now - version.created, 1),
-        serving_since=show_time(watch.since),
-        looked_at=show_time(watch.looked_at),
-        seconds_since_look=round(now - watch.looked_at, 1),
-        problem=watch.problem,
-    )
-
-
-def show_time(seconds: float) -> str:
+def _show_time(seconds: float) -> str:
     """Seconds since 1970 as ISO has them, in UTC."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

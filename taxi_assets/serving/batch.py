@@ -189,8 +189,8 @@ def _places(path: Path, names: Sequence[str]) -> list[int]:
             f"time of the pick-up {PICKUP_TIME}, and leave out the others."
         )
     given = [name for name in (PICKUP_TIME, *times[:1]) if name in known]
-    asked = [PICKUP_ZONE, DROPOFF_ZONE, *given[:1]]
-    for name in asked:
+    needed = [PICKUP_ZONE, DROPOFF_ZONE, *given[:1]]
+    for name in needed:
         if known.count(name.casefold()) != 1:
             shown = ", ".join(names)[:MAX_NAMES]
             raise InvalidRequestError(
@@ -200,7 +200,7 @@ def _places(path: Path, names: Sequence[str]) -> list[int]:
         raise InvalidRequestError(
             f"{path} has answers already: rename its columns {', '.join(MINUTES)}."
         )
-    return [known.index(name.casefold()) for name in asked]
+    return [known.index(name.casefold()) for name in needed]
 
 
 def _answer(

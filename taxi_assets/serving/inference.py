@@ -18,7 +18,7 @@ def predict_trips(
     dropoffs: Sequence[int],
     hours: Sequence[int | None],
 ) -> NDArray[np.float64]:
-    """Minutes, lower and upper bound of trips, shape (len(pickups), 3).
+    """Minutes, lower and upper bound of trips, shape (3, len(pickups)).
 
     Args:
         serving: answers.
@@ -29,7 +29,7 @@ def predict_trips(
     known = np.array([hour is not None for hour in hours], bool)
     bands = band_of(np.array([hour or 0 for hour in hours], np.int64))
     cells = number(np.array(pickups, np.int64), np.array(dropoffs, np.int64), bands)
-    return np.asarray(serving.model.answer(cells, known)).T
+    return np.asarray(serving.model.answer(cells, known))
 
 
 def predict_week(serving: Serving, pickup: int, dropoff: int) -> NDArray[np.float64]:
@@ -53,7 +53,7 @@ def describe_trip(serving: Serving, fleet: str, start: str, end: str, at: str | 
         except InvalidRequestError as error:
             raise InvalidRequestError(f"{option}: {error}") from None
     pickup, dropoff, hour = values
-    ((minutes, low, high),) = predict_trips(serving, [pickup], [dropoff], [hour])
+    minutes, low, high = predict_trips(serving, [pickup], [dropoff], [hour])[:, 0]
     when = "trips at all hours"
     if hour is not None:
         when = f"{WEEKDAYS[hour // 24].capitalize()} {hour % 24}:00"

@@ -17,24 +17,13 @@ from taxi_assets.tlc.zones import MAP_SIZE, ZONES
 
 def map_page(fleet: str) -> str:
     """The text of the page on which people ask, with the zones' names and shapes in it."""
-    zones = [
-        {
-            "id": number,
-            "name": zone.name,
-            "borough": zone.borough,
-            "also": zone.also,
-            "shape": zone.shape,
-            "centre": zone.centre,
-        }
-        for number, zone in ZONES.items()
-    ]
     data = json.dumps(
         {
             "fleet": fleet,
             "invented": FLEETS[fleet].invented,
             "size": MAP_SIZE,
             "spellings": SPELLINGS,
-            "zones": zones,
+            "zones": [{"id": number, **zone._asdict()} for number, zone in ZONES.items()],
         },
         separators=(",", ":"),
     )
@@ -67,6 +56,6 @@ def page(text: str) -> Callable[[Request], Response]:
 
 
 def _digests(text: str, element: str) -> str:
-    found = re.findall(rf"<{element}>(.*?)</{element}>", text, re.DOTALL)
-    digests = (base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in found)
+    texts = re.findall(rf"<{element}>(.*?)</{element}>", text, re.DOTALL)
+    digests = (base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in texts)
     return " ".join(f"'sha256-{digest}'" for digest in digests)

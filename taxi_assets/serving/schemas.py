@@ -99,8 +99,8 @@ class Minutes(BaseModel):
 class Answer(Minutes):
     """How long a trip between two zones takes."""
 
-    pickup: Place = Field(alias="from")
-    dropoff: Place = Field(alias="to")
+    pickup: Place = Field(serialization_alias="from")
+    dropoff: Place = Field(serialization_alias="to")
     at: str | None = Field(description="the hour of the week; null is all hours")
     model: Model
 
@@ -116,8 +116,8 @@ class MinutesOfMany(BaseModel):
 class Week(MinutesOfMany):
     """How long a trip takes by the 168 hours of the week, from Monday midnight on."""
 
-    pickup: Place = Field(alias="from")
-    dropoff: Place = Field(alias="to")
+    pickup: Place = Field(serialization_alias="from")
+    dropoff: Place = Field(serialization_alias="to")
     hours: list[str]
     model: Model
 
@@ -125,7 +125,7 @@ class Week(MinutesOfMany):
 class Map(MinutesOfMany):
     """How long trips from one zone take to all zones, in the order of their ids."""
 
-    pickup: Place = Field(alias="from")
+    pickup: Place = Field(serialization_alias="from")
     at: str | None = Field(description="the hour of the week; null is all hours")
     zones: list[int]
     model: Model

@@ -29,14 +29,6 @@ PATIENCE = 5
 """Seconds that connections have to end when the server is stopped."""
 
 
-class UnusablePortError(MonthError):
-    """The address that the server should listen at is taken, or not this machine's."""
-
-
-class UnclearFleetError(MonthError):
-    """Nobody has said whose trips are to be served, and not exactly one fleet has a champion."""
-
-
 class PunctualProtocol(H11Protocol):
     """uvicorn's protocol with a deadline for whoever sends, waits or reads too slowly."""
 
@@ -78,14 +70,14 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket that listens; port 0 is any that is free.
 
     Raises:
-        UnusablePortError: there is none to be had there.
+        MonthError: the address is taken, or not this machine's.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or error
-        raise UnusablePortError(
+        raise MonthError(
             f"Nothing can listen at {host}, port {port} ({why}). Choose another port: make serve "
             "SERVE_PORT=8081, or taxi-assets serve --port 8081."
         ) from None
@@ -95,17 +87,17 @@ def fleet_to_serve(tracking: TrackingServer, fleets: Sequence[str]) -> str:
     """The fleet that has a champion.
 
     Raises:
-        UnclearFleetError: none has one, or several have.
+        MonthError: none has one, or several have.
     """
     serving = [name for name in fleets if Champions(tracking, name).standing().champion is not None]
     if not serving:
-        raise UnclearFleetError(
+        raise MonthError(
             f"None of the fleets has a champion: {', '.join(fleets)}. Make two months that follow "
             "each other, with all assets of a fleet, as make demo does; or name a fleet and a "
             "version: taxi-assets serve --fleet FLEET --model VERSION."
         )
     if len(serving) > 1:
-        raise UnclearFleetError(
+        raise MonthError(
             f"Several fleets have a champion: {', '.join(serving)}. Choose one: make serve "
             f"FLEET={serving[0]}, or taxi-assets serve --fleet {serving[0]}."
         )
