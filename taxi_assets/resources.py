@@ -96,9 +96,8 @@ def resources(settings: Settings, variables: Collection[str] = ()) -> Mapping[st
             mlflow_ui_url=value("mlflow_ui_url") or "",
         ),
     }
-    if settings.configurable:
-        return {**configured, **io_managers()}
-    return {**{key: _fixed(each) for key, each in configured.items()}, **io_managers()}
+    fixed = {} if settings.configurable else {key: _fixed(configured[key]) for key in configured}
+    return {**configured, **fixed, **io_managers()}
 
 
 def _fixed(resource: dg.ConfigurableResource[Any]) -> dg.ResourceDefinition:
