@@ -138,6 +138,44 @@ def test_a_month_of_a_span_is_stored_recorded_and_tracked(
 
 
 @pytest.mark.after_three_months
+def test_the_pages_show_what_is_in_the_months_file(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    """Each asset's metadata beside the numbers of the file that was published."""
+    published = Path(settings.trip_source) / "green_tripdata_2023-02.parquet"
+    trips = pd.read_parquet(published)
+    zoned = trips[["PULocationID", "DOLocationID"]].notna().all(axis=1)
+    lasted = trips["lpep_dropoff_datetime"] - trips["lpep_pickup_datetime"]
+    minutes = lasted.dt.total_seconds()[zoned] / 60
+    kept = minutes[minutes.between(1, 60)]
+    metrics = read_json(Path(settings.storage) / "green/metrics/2023-02.json")
+    assert metrics["train_trips"] + metrics["validation_trips"] == len(kept)
+    expected = {
+        "raw_trips": {
+            "records_loaded": len(trips),
+            "size_bytes": published.stat().st_size,
+            "source": str(published),
+        },
+        "cleaned_trips": {
+            "records_loaded": len(trips),
+            "records_cleaned": len(kept),
+            "share_kept": round(len(kept) / len(trips), 3),
+            "null_zones": (~zoned).sum(),
+            "null_times": lasted.isna().sum(),
+            "unreadable_values": 0,
+            "mean_duration_minutes": round(kept.mean(), 3),
+        },
+        "zone_pairs": {name: metrics[name] for name in ("train_trips", "validation_trips")},
+        "vectorizer": {"feature_count": metrics["feature_count"]},
+        "model": {"intercept": round(metrics["intercept"], 3)},
+        "hourly_pairs": {"trips": len(kept)},
+    }
+    for asset, values in expected.items():
+        metadata = latest_record(instance, asset, "2023-02").metadata
+        assert {name: metadata[name].value for name in values} == values
+
+
+@pytest.mark.after_three_months
 def test_what_the_pages_show_is_short(instance: dg.DagsterInstance) -> None:
     """What fits into the table of an asset's overview at 1,300 pixels; metrics have three decimals.
 

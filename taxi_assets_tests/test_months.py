@@ -42,6 +42,9 @@ def test_each_month_of_a_span_has_one_record_as_if_it_were_alone(toy: Toy) -> No
     in_span = {name: versions(name) for name in ASSETS}
     assert in_span["numbers"]["dagster/data_version"] == "2"
     assert in_span["doubled"]["dagster/input_data_version/green/numbers"] == "2"
+    numbers, doubled = (toy.records(name, "2023-02")[0] for name in ("numbers", "doubled"))
+    pointer = doubled.asset_materialization.tags["dagster/input_event_pointer/green/numbers"]
+    assert pointer == str(numbers.storage_id)
     for name in ASSETS:
         assert recorded(toy, name, spanned) == ["2023-01", "2023-02", "2023-03"]
     metadata = toy.records("numbers", "2023-02")[0].asset_materialization.metadata
