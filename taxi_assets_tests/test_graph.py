@@ -175,6 +175,22 @@ def test_the_pages_show_what_is_in_the_months_file(
         assert {name: metadata[name].value for name in values} == values
 
 
+def test_missing_zones_missing_times_and_unreadable_values_are_counted_apart(
+    own_source: Settings, materialize: Materialize, instance: dg.DagsterInstance
+) -> None:
+    """A zone that cannot be read is missing, too."""
+    path = Path(own_source.trip_source) / "green_tripdata_2023-01.parquet"
+    trips = pd.read_parquet(path).astype({"PULocationID": float})
+    trips.loc[:2, "PULocationID"] = None
+    trips.loc[5, "PULocationID"] = 0.5
+    trips.loc[10:14, "lpep_dropoff_datetime"] = None
+    trips.to_parquet(path)
+    assert materialize("2023-01", "raw_trips", "cleaned_trips", settings=own_source).success
+    metadata = latest_record(instance, "cleaned_trips").metadata
+    names = ("null_zones", "null_times", "unreadable_values")
+    assert [metadata[name].value for name in names] == [4, 5, 1]
+
+
 @pytest.mark.after_three_months
 def test_what_the_pages_show_is_short(instance: dg.DagsterInstance) -> None:
     """What fits into the table of an asset's overview at 1,300 pixels; metrics have three decimals.
