@@ -16,12 +16,7 @@ in_process_by_default = dg.multi_or_in_process_executor.configured(
     lambda config: config,
     name="in_process_by_default",
     config_schema=dg.Field(
-        dg.Selector(
-            {
-                "in_process": dg.in_process_executor.config_schema.as_field(),
-                "multiprocess": dg.multiprocess_executor.config_schema.as_field(),
-            }
-        ),
+        dg.multi_or_in_process_executor.config_schema.config_type,
         default_value={"in_process": {}},
     ),
 )

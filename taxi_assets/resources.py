@@ -78,11 +78,10 @@ def resources(settings: Settings, variables: Collection[str] = ()) -> Mapping[st
     """
 
     def value(name: str) -> Any:
-        variable = str(Settings.model_fields[name].alias)
+        variable, given = str(Settings.model_fields[name].alias), getattr(settings, name)
         if variable not in variables or not settings.configurable:
-            return getattr(settings, name)
-        whole = name in ("synthetic_trips", "training_months")
-        return (dg.EnvVar.int if whole else dg.EnvVar)(variable)
+            return given
+        return (dg.EnvVar.int if isinstance(given, int) else dg.EnvVar)(variable)
 
     configured: dict[str, dg.ConfigurableResource[Any]] = {
         "trip_source": TripSourceResource(
@@ -97,9 +96,8 @@ def resources(settings: Settings, variables: Collection[str] = ()) -> Mapping[st
             mlflow_ui_url=value("mlflow_ui_url") or "",
         ),
     }
-    if settings.configurable:
-        return {**configured, **io_managers()}
-    return {**{key: _fixed(each) for key, each in configured.items()}, **io_managers()}
+    fixed = {} if settings.configurable else {key: _fixed(configured[key]) for key in configured}
+    return {**configured, **fixed, **io_managers()}
 
 
 def _fixed(resource: dg.ConfigurableResource[Any]) -> dg.ResourceDefinition:

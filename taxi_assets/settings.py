@@ -46,9 +46,7 @@ def absolute_tracking_uri(text: str) -> str:
     return text
 
 
-def _fleets(given: str | tuple[Fleet, ...]) -> tuple[Fleet, ...]:
-    if isinstance(given, tuple):
-        return given  # The default.
+def _fleets(given: str) -> tuple[Fleet, ...]:
     names = dict.fromkeys(name.strip() for name in given.split(","))
     if not names.keys() <= FLEETS.keys():
         raise ValueError
@@ -71,6 +69,7 @@ class Settings(BaseSettings):
 
     fleets: Annotated[tuple[Fleet, ...], NoDecode, BeforeValidator(_fleets)] = Field(
         tuple(FLEETS.values()),
+        validate_default=False,
         alias="TAXI_FLEET",
         description=f"one or more of {', '.join(FLEETS)}, with commas between",
     )

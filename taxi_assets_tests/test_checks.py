@@ -195,7 +195,7 @@ def test_what_was_not_judged_is_reported_and_only_what_failed_has_failed() -> No
     context = MonthContext(
         GREEN, MARCH, "backtest", "1",
         dagster=SimpleNamespace(log=SimpleNamespace(info=reported.append)),  # type: ignore[arg-type]
-        loads=lambda _asset, _month: None,
+        load=lambda _asset, _month: None,
         judged=lambda _asset, check: results.get(check),
     )  # fmt: skip
     assert context.failed_checks(data.CORRECTNESS) == ["share_kept"]

@@ -1,7 +1,6 @@
 """Runs of the command line that died without saying so are ended by whoever comes next."""
 
 import os
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -36,9 +35,8 @@ LAUNCHED = RemoteJobOrigin(
 
 
 @pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
+def instance(toy: Toy) -> dg.DagsterInstance:
+    return toy.instance
 
 
 def add(instance: dg.DagsterInstance, status: dg.DagsterRunStatus, **more: Any) -> str:
@@ -98,13 +96,13 @@ def test_what_is_not_provably_dead_and_ours_is_left_alone(
     assert instance.get_run_by_id(run_id).status == status
 
 
-def test_a_run_notes_its_process_and_ends_what_is_dead(instance: dg.DagsterInstance) -> None:
-    dead = add(instance, STARTED, tags={PROCESS: GONE})
-    result = Toy(instance).run("2023-01")
-    noted = Process.from_text(instance.get_run_by_id(result.run_id).tags[PROCESS])
+def test_a_run_notes_its_process_and_ends_what_is_dead(toy: Toy) -> None:
+    dead = add(toy.instance, STARTED, tags={PROCESS: GONE})
+    result = toy.run("2023-01")
+    noted = Process.from_text(toy.instance.get_run_by_id(result.run_id).tags[PROCESS])
     assert noted.pid == os.getpid()
     assert not noted.is_gone
-    assert instance.get_run_by_id(dead).status == CANCELED
+    assert toy.instance.get_run_by_id(dead).status == CANCELED
 
 
 def test_a_process_with_the_number_of_one_that_has_ended_is_another() -> None:
@@ -114,9 +112,8 @@ def test_a_process_with_the_number_of_one_that_has_ended_is_another() -> None:
 
 
 def test_who_interrupts_a_run_is_told_what_stays_and_how_to_go_on(
-    instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str]
+    toy: Toy, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    toy = Toy(instance)
     toy.fail_at("doubled", "2023-02", KeyboardInterrupt())
     assert not toy.run("2023-01:2023-03").success
     log = capfd.readouterr().err

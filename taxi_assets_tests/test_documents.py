@@ -217,11 +217,11 @@ def test_tables_have_every_asset_check_and_variable() -> None:
     ]
     table = GUIDE.read_text().partition("| asset | check |")[2].partition("\n\n")[0]
     checks = re.findall(r"^\| (?:`(\w+)`)? ?\| `(\w+)` \|", table, re.MULTILINE)
-    told, asset = [], ""
+    documented, asset = [], ""
     for named, check in checks:
         asset = named or asset
-        told.append((asset, check))
-    assert told == [(asset.name, check.name) for asset in GRAPH for check in asset.checks]
+        documented.append((asset, check))
+    assert documented == [(asset.name, check.name) for asset in GRAPH for check in asset.checks]
     read = [str(field.alias) for field in Settings.model_fields.values()]
     assert sorted(first_column(GUIDE, "variable")) == sorted([*read, "DAGSTER_HOME"])
 

@@ -42,6 +42,9 @@ def test_each_month_of_a_span_has_one_record_as_if_it_were_alone(toy: Toy) -> No
     in_span = {name: versions(name) for name in ASSETS}
     assert in_span["numbers"]["dagster/data_version"] == "2"
     assert in_span["doubled"]["dagster/input_data_version/green/numbers"] == "2"
+    numbers, doubled = (toy.records(name, "2023-02")[0] for name in ("numbers", "doubled"))
+    pointer = doubled.asset_materialization.tags["dagster/input_event_pointer/green/numbers"]
+    assert pointer == str(numbers.storage_id)
     for name in ASSETS:
         assert recorded(toy, name, spanned) == ["2023-01", "2023-02", "2023-03"]
     metadata = toy.records("numbers", "2023-02")[0].asset_materialization.metadata
@@ -93,9 +96,9 @@ def test_an_unexpected_error_is_told_with_its_traceback_and_without_secrets(
     failed = toy.run("2023-01")
     assert explained(failed) == [f"numbers 2023-01: {masked}"]
     assert toy.observed("numbers", failed.run_id) == {"2023-01": f"numbers failed: {masked}"}
-    told = capfd.readouterr().err
-    assert "in numbers\n" in told
-    assert "hidden" not in told
+    log = capfd.readouterr().err
+    assert "in numbers\n" in log
+    assert "hidden" not in log
 
 
 def test_after_an_outage_the_next_attempt_goes_on_with_the_month_in_hand(toy: Toy) -> None:
@@ -110,8 +113,8 @@ def test_after_an_outage_the_next_attempt_goes_on_with_the_month_in_hand(toy: To
     for name in ASSETS:
         twice = ["2023-03"] if name == "numbers" else []
         assert recorded(toy, name, run) == ["2023-01", *twice, "2023-03", "2023-04"]
-    told = [event.partition for event in run.all_events if event.is_asset_observation]
-    assert told == ["2023-02-01"] * len(ASSETS)
+    observed = [event.partition for event in run.all_events if event.is_asset_observation]
+    assert observed == ["2023-02-01"] * len(ASSETS)
     current = [state for state in toy.check_states().items() if state[1] == ("SUCCEEDED", True)]
     assert {month for (_, month), _ in current} == {"2023-01", "2023-03", "2023-04"}
 
@@ -137,10 +140,10 @@ def test_a_service_that_does_not_do_its_part_stops_the_run_which_names_all_that_
         "  2023-05: not tried",
     ]
     assert toy.made.count(("numbers", "2023-03")) == 1 + len(waits)
-    told = re.findall(
+    announced = re.findall(
         r"doubled 2023-03: It is away. Trying again in (\d+) s", capfd.readouterr().err
     )
-    assert ([int(seconds) for seconds in told], toy.slept) == (waits, waits)
+    assert ([int(seconds) for seconds in announced], toy.slept) == (waits, waits)
     assert toy.statuses("numbers") == {
         "2023-01": FAILED, "2023-02": MATERIALIZED, "2023-03": MATERIALIZED,
         "2023-04": FAILED, "2023-05": FAILED,
@@ -283,15 +286,16 @@ def test_what_checks_find_is_recorded_for_the_month_and_warned_of_in_the_runs_lo
 ) -> None:
     toy.source["2023-02"] = 1_234_567
     run = toy.run("2023-01:2023-02")
-    found = {(check.partition, check.check_name): check for check in toy.judged(run.run_id)}
-    assert {month: check.passed for month, check in found.items()} == {
+    results = {(check.partition, check.check_name): check for check in toy.judged(run.run_id)}
+    assert {month: check.passed for month, check in results.items()} == {
         ("2023-01-01", "is_positive"): True,
         ("2023-01-01", "is_small"): True,
         ("2023-02-01", "is_positive"): True,
         ("2023-02-01", "is_small"): False,
     }
-    assert found["2023-02-01", "is_small"].severity == dg.AssetCheckSeverity.WARN
-    assert found["2023-02-01", "is_small"].metadata["thousands"].value == 1234.567
+    is_small = results["2023-02-01", "is_small"]
+    assert is_small.severity == dg.AssetCheckSeverity.WARN
+    assert is_small.metadata["thousands"].value == 1234.567
     assert set(toy.check_states().values()) == {("SUCCEEDED", True), ("FAILED", True)}
     log = toy.instance.all_logs(run.run_id)
     warnings = [entry.user_message for entry in log if entry.level == logging.WARNING]

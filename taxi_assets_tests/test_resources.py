@@ -70,9 +70,22 @@ def test_a_deployment_can_keep_launches_from_setting_resources(
         dg.validate_run_config(job, {"resources": {resource: {"config": {field: value}}}})
 
 
-def test_every_fleet_has_a_group_keys_and_a_job_of_its_own(settings: Settings) -> None:
+def test_a_run_is_one_process_unless_its_configuration_says_otherwise(settings: Settings) -> None:
+    job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+    assert list(dg.validate_run_config(job, {})["execution"]["in_process_by_default"]) == [
+        "in_process"
+    ]
+    dg.validate_run_config(job, {"execution": {"config": {"multiprocess": {"max_concurrent": 2}}}})
+
+
+def test_every_fleet_has_a_group_a_pool_keys_and_a_freshness_of_its_own(settings: Settings) -> None:
     everything = changed(settings, fleets=tuple(FLEETS.values()))
-    graph = build_definitions(everything).resolve_asset_graph()
+    definitions = build_definitions(everything)
+    assert {months.op.pool for months in definitions.assets} == set(FLEETS)
+    specs = definitions.resolve_all_asset_specs()
+    awaited = {spec.key.to_user_string() for spec in specs if spec.freshness_policy}
+    assert awaited == {"yellow/model", "green/model", "fhvhv/model"}
+    graph = definitions.resolve_asset_graph()
     assert len(graph.get_all_asset_keys()) == len(GRAPH) * len(FLEETS)
     for fleet in FLEETS:
         group = dg.AssetSelection.groups(fleet).resolve(graph)

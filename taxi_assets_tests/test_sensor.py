@@ -3,9 +3,9 @@
 import hashlib
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 
 import dagster as dg
@@ -102,7 +102,7 @@ def green(
 ) -> Iterator[Sensor]:
     green = Sensor(own_source, instance)
     monkeypatch.setattr(FileSource, "version", green.version)
-    clock = SimpleNamespace(time=lambda: green.now, monotonic=time.monotonic)
+    clock = SimpleNamespace(time=lambda: green.now, monotonic=lambda: green.now)
     monkeypatch.setattr(sensor, "time", clock)
     return green
 
@@ -192,6 +192,25 @@ def test_a_busy_source_is_left_alone_until_the_next_look_which_goes_on(green: Se
     green.faults = {}
     assert green.tick() == PUBLISHED[2:]
     assert green.asked[0] == "2023-03"
+
+
+def test_a_source_that_never_answers_ends_the_tick_in_good_time(
+    green: Sensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = Event()
+
+    def version(*_: object) -> str:
+        over.wait(5)
+        over.set()
+        return "at last"
+
+    monkeypatch.setattr(FileSource, "version", version)
+    monkeypatch.setattr(sensor, "LONGEST_ANSWER", 0.1)
+    assert green.tick() == []
+    assert green.skipped.endswith(
+        "2014-01.parquet gets no answer in 0.1 s. The next look goes on with 2014-01."
+    )
+    over.set()
 
 
 def test_a_month_that_the_source_does_not_have_is_passed_over(green: Sensor) -> None:

@@ -33,93 +33,65 @@ def test_defaults_are_a_laptop_and_tlcs_site(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "meant"),
+    ("variable", "given", "meant"),
     [
-        pytest.param("green", ["green"], id="one"),
-        pytest.param("synthetic, yellow, synthetic", ["synthetic", "yellow"], id="two"),
+        ("TAXI_FLEET", "green", ["green"]),
+        ("TAXI_FLEET", "synthetic, yellow, synthetic", ["synthetic", "yellow"]),
+        ("TAXI_TRIP_SOURCE", "tlc", "{folder}/tlc"),
+        ("TAXI_TRIP_SOURCE", "~/tlc", "{folder}/home/tlc"),
+        ("TAXI_TRIP_SOURCE", "/tlc", "/tlc"),
+        ("TAXI_TRIP_SOURCE", "s3://bucket/tlc", "s3://bucket/tlc"),
+        ("TAXI_TRIP_SOURCE", "http://host/tlc", "http://host/tlc"),
+        ("TAXI_TRIP_SOURCE", "", TLC_TRIP_DATA),
+        ("TAXI_MONTHS_PER_RUN", "all", None),
+        ("TAXI_MONTHS_PER_RUN", "3", 3),
+        ("MLFLOW_TRACKING_URI", "sqlite:///runs.db", "sqlite:///{folder}/runs.db"),
+        ("MLFLOW_TRACKING_URI", "sqlite:////runs.db", "sqlite:////runs.db"),
+        ("MLFLOW_TRACKING_URI", "http://mlflow:5000", "http://mlflow:5000"),
     ],
 )
-def test_fleets(given: str, meant: list[str]) -> None:
-    assert [fleet.name for fleet in read(TAXI_FLEET=given).fleets] == meant
+def test_what_a_variable_means(variable: str, given: str, meant: object, folder: Path) -> None:
+    """Folders become absolute, URLs stay, and an empty variable counts as absent."""
+    settings = read(**{variable: given}, HOME=str(folder / "home"))
+    values = {
+        "TAXI_FLEET": [fleet.name for fleet in settings.fleets],
+        "TAXI_TRIP_SOURCE": settings.trip_source,
+        "TAXI_MONTHS_PER_RUN": settings.months_per_run,
+        "MLFLOW_TRACKING_URI": settings.tracking_uri,
+    }
+    if isinstance(meant, str):
+        meant = meant.format(folder=folder)
+    assert values[variable] == meant
+
+
+FLEETS = "one or more of yellow, green, synthetic, fhvhv, with commas between"
+DATABASE = "a database such as sqlite:///mlflow.db or the URL of an MLflow server"
 
 
 @pytest.mark.parametrize(
-    ("given", "meant"),
+    ("variable", "value", "choices"),
     [
-        pytest.param("tlc", "{folder}/tlc", id="relative"),
-        pytest.param("/tlc", "/tlc", id="absolute"),
-        pytest.param("s3://bucket/tlc", "s3://bucket/tlc", id="fsspec URL"),
-        pytest.param("http://host/tlc", "http://host/tlc", id="web"),
-        pytest.param("", TLC_TRIP_DATA, id="empty counts as absent"),
-    ],
-)
-def test_trip_source(given: str, meant: str, folder: Path) -> None:
-    assert read(TAXI_TRIP_SOURCE=given).trip_source == meant.format(folder=folder)
-
-
-@pytest.mark.parametrize(
-    ("given", "meant"),
-    [
-        pytest.param("sqlite:///runs.db", "sqlite:///{folder}/runs.db", id="relative"),
-        pytest.param("sqlite:////runs.db", "sqlite:////runs.db", id="absolute"),
-        pytest.param("http://mlflow:5000", "http://mlflow:5000", id="server"),
-    ],
-)
-def test_tracking_uri(given: str, meant: str, folder: Path) -> None:
-    assert read(MLFLOW_TRACKING_URI=given).tracking_uri == meant.format(folder=folder)
-
-
-@pytest.mark.parametrize(("given", "meant"), [("all", None), ("3", 3)])
-def test_months_per_run(given: str, meant: int | None) -> None:
-    assert read(TAXI_MONTHS_PER_RUN=given).months_per_run == meant
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "sentence"),
-    [
-        (
-            "TAXI_FLEET",
-            "blue",
-            "is 'blue'; set it to one or more of yellow, green, synthetic, fhvhv, with commas "
-            "between.",
-        ),
-        ("TAXI_SYNTHETIC_TRIPS", "many", "is 'many'; set it to a positive whole number."),
-        ("TAXI_SYNTHETIC_TRIPS", "0", "is '0'; set it to a positive whole number."),
-        ("TAXI_MONTHS_PER_RUN", "-1", "is '-1'; set it to `all` or a positive whole number."),
-        (
-            "TAXI_STORAGE",
-            "s3://[bucket",
-            "is 's3://[bucket'; set it to a folder, or a URL that fsspec knows.",
-        ),
-        (
-            "MLFLOW_TRACKING_URI",
-            "file:///mlruns",
-            "is 'file:///mlruns'; set it to a database such as sqlite:///mlflow.db or the URL of "
-            "an MLflow server.",
-        ),
-        (
-            "MLFLOW_TRACKING_URI",
-            "http://[mlflow",
-            "is 'http://[mlflow'; set it to a database such as sqlite:///mlflow.db or the URL of "
-            "an MLflow server.",
-        ),
-        (
-            "MLFLOW_TRACKING_URI",
-            "mlruns",
-            "is 'mlruns'; set it to a database such as sqlite:///mlflow.db or the URL of an MLflow "
-            "server.",
-        ),
+        ("TAXI_FLEET", "blue", FLEETS),
+        ("TAXI_SYNTHETIC_TRIPS", "many", "a positive whole number"),
+        ("TAXI_SYNTHETIC_TRIPS", "0", "a positive whole number"),
+        ("TAXI_MONTHS_PER_RUN", "-1", "`all` or a positive whole number"),
+        ("TAXI_STORAGE", "s3://[bucket", "a folder, or a URL that fsspec knows"),
+        ("MLFLOW_TRACKING_URI", "file:///mlruns", DATABASE),
+        ("MLFLOW_TRACKING_URI", "http://[mlflow", DATABASE),
+        ("MLFLOW_TRACKING_URI", "mlruns", DATABASE),
     ],
 )
 def test_a_bad_value_is_one_sentence_that_names_its_variable(
-    name: str, value: str, sentence: str
+    variable: str, value: str, choices: str
 ) -> None:
     with pytest.raises(SettingsError) as error:
-        read(**{name: value})
-    assert error.value.message == f"{name} {sentence}"
+        read(**{variable: value})
+    assert error.value.message == f"{variable} is {value!r}; set it to {choices}."
 
 
-def test_a_secret_in_a_bad_value_is_not_shown() -> None:
+def test_secrets_in_values_are_not_shown() -> None:
     with pytest.raises(SettingsError) as error:
         read(TAXI_STORAGE="s3://me:s3cret@[bucket")
     assert "s3cret" not in error.value.message
+    variables = ("TAXI_STORAGE", "TAXI_TRIP_SOURCE", "MLFLOW_TRACKING_URI")
+    assert "s3cret" not in repr(read(**dict.fromkeys(variables, "http://me:s3cret@host")))

@@ -180,12 +180,6 @@ class Toy:
         wanted = dg.AssetRecordsFilter(key(asset), asset_partitions=[f"{month}-01"])
         return list(self.instance.fetch_materializations(wanted, limit=100).records)
 
-    def made_in(self, asset: str, month: str) -> object:
-        """The run that made a month, if the latest record says that it was another's."""
-        made = self.records(asset, month)[0].asset_materialization
-        found = made.metadata.get("made_in_run") if made else None
-        return found and found.value
-
     def observed(self, asset: str, run_id: str) -> dict[str, str]:
         """What the page of an asset says of months that a run could not make."""
         records = self.instance.fetch_observations(key(asset), limit=100).records
@@ -198,10 +192,10 @@ class Toy:
     def statuses(self, asset: str) -> dict[str, str]:
         """What Dagster's overview says of each month of an asset."""
         months = monthly_partitions(GREEN)
-        found = self.instance.get_status_by_partition(
+        statuses = self.instance.get_status_by_partition(
             key(asset), months.get_partition_keys(), months
         )
-        return {month[:7]: status.value for month, status in (found or {}).items() if status}
+        return {month[:7]: status.value for month, status in (statuses or {}).items() if status}
 
     def judged(self, run_id: str) -> list[dg.AssetCheckEvaluation]:
         """What the checks of a run have found, in order."""
@@ -232,7 +226,9 @@ class Toy:
             for month in self.instance.get_materialized_partitions(key(name))
         }
         return {
-            month: [cause.reason for cause in found] for month, found in causes.items() if found
+            month: [cause.reason for cause in of_month]
+            for month, of_month in causes.items()
+            if of_month
         }
 
 

@@ -43,7 +43,8 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
             why = f"process {process.pid} on {process.host} is gone"
         else:
             late = time.time() - record.create_timestamp.timestamp() > LONGEST_START
-            is_dead = by_command and late and not _began(instance, run)
+            began = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START)
+            is_dead = by_command and late and not began
             why = "it never began"
         if is_dead:
             # Dagster launches again what has failed, if it is told to, and nothing canceled.
@@ -51,10 +52,6 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
             report(run, f"Ended by the next run, as {why}.")
             ended.append(f"Run {run.run_id} is ended: {why}.")
     return ended
-
-
-def _began(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    return bool(instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START))
 
 
 def main() -> None:

@@ -110,7 +110,7 @@ class Records:
         """Record in this run what another run has recorded, and which run that was."""
         made = record.asset_materialization
         assert made is not None
-        checks = [self._last_result(check, month) for check in self._checks(made.asset_key)]
+        checks = [self.last_result(check, month) for check in self._checks(made.asset_key)]
         yield made.with_metadata(
             {MADE_IN: dg.MetadataValue.dagster_run(record.run_id), **made.metadata}
         )
@@ -118,31 +118,29 @@ class Records:
 
     def passed(self, key: dg.AssetCheckKey, month: Month) -> bool | None:
         """Whether a month, as it is now, has passed a check; None if it was not judged."""
-        last = self._last_result(key, month)
+        last = self.last_result(key, month)
         latest = self._look(key.asset_key, month)
         target = last.target_materialization_data if last else None
         is_of_latest = latest and target and target.storage_id == latest.storage_id
         return last.passed if last and is_of_latest else None
 
+    def last_result(self, key: dg.AssetCheckKey, month: Month) -> dg.AssetCheckEvaluation | None:
+        """The last result of a check; a run that planned the check without a result is ignored."""
+        partition = PartitionKeyFilter(key=month.partition_key)
+        history = self.context.instance.event_log_storage.get_asset_check_execution_history(
+            key, limit=1, status=JUDGED, partition_filter=partition
+        )
+        return next((execution.evaluation for execution in history), None)
+
     def judge_anew(
         self, key: dg.AssetKey, month: Month, check: dg.AssetCheckResult
     ) -> Iterator[Event]:
         """Record a check result for a month that this run does not make, if it is another one."""
-        last = self._last_result(dg.AssetCheckKey(key, str(check.check_name)), month)
+        last = self.last_result(dg.AssetCheckKey(key, str(check.check_name)), month)
         latest = self._look(key, month)
         if last is not None and latest is not None and last.description != check.description:
             self.context.log.info(f"{key.path[-1]} {month}: {check.description}")
             yield _evaluation(key, month, check, latest)
-
-    def repeat(
-        self, keys: Collection[dg.AssetCheckKey], months: Sequence[Month]
-    ) -> Iterator[Event]:
-        """Record the last results of checks once more, as a run that gives none would hide them."""
-        for key in sorted(keys):
-            for month in months:
-                checked = self._last_result(key, month)
-                if checked is not None:
-                    yield checked
 
     @cached_property
     def _resumed(self) -> Collection[str]:
@@ -187,14 +185,6 @@ class Records:
         record = self._look(key, month)
         made = record and record.asset_materialization
         return (made.tags or {}).get(name) if made else None
-
-    def _last_result(self, key: dg.AssetCheckKey, month: Month) -> dg.AssetCheckEvaluation | None:
-        """The last result of a check; a run that planned the check without a result is ignored."""
-        partition = PartitionKeyFilter(key=month.partition_key)
-        history = self.context.instance.event_log_storage.get_asset_check_execution_history(
-            key, limit=1, status=JUDGED, partition_filter=partition
-        )
-        return next((execution.evaluation for execution in history), None)
 
     def _tags(
         self, spec: dg.AssetSpec, month: Month, data_version: dg.DataVersion | None

@@ -32,7 +32,8 @@ class MonthContext:
         asset: the asset's name.
         code_version: the asset's code version.
         dagster: Dagster's context of the whole run.
-        loads: loads a month of an asset, by the asset's name.
+        load: loads a month of an asset that is not declared as an input, by the asset's name;
+            raises what the IO manager raises: NotStoredError, UnusableValueError, ServiceError.
         judged: says whether the month of an asset has passed a check, by their names; None if
             there is no result.
         judged_anew: new check results for other assets' months: the asset's name, the month and
@@ -44,7 +45,7 @@ class MonthContext:
     asset: str
     code_version: str
     dagster: dg.AssetExecutionContext
-    loads: Callable[[str, Month], Any]
+    load: Callable[[str, Month], Any]
     judged: Callable[[str, str], bool | None]
     judged_anew: list[tuple[str, Month, dg.AssetCheckResult]] = field(default_factory=list)
     _when_stored: list[Callable[[], Mapping[str, Any] | None]] = field(default_factory=list)
@@ -70,14 +71,6 @@ class MonthContext:
         return {
             name: value for action in self._when_stored for name, value in (action() or {}).items()
         }
-
-    def load(self, asset: str, month: Month) -> Any:
-        """What is stored of an asset's month that is not declared as an input.
-
-        Raises:
-            NotStoredError, UnusableValueError, ServiceError: as the IO manager finds it.
-        """
-        return self.loads(asset, month)
 
     def failed_checks(self, checks: Mapping[str, Sequence[MonthCheck]]) -> list[str]:
         """Names of those checks, by their assets, that the month has failed.

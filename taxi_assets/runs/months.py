@@ -7,6 +7,7 @@ fails costs only itself; when a service is away, no further month is tried.
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from itertools import product
 from time import monotonic, sleep
 from typing import Any
 
@@ -146,7 +147,10 @@ class MonthsRun:
                 self._left.remove(month)
 
     def _fail(self, error: Exception, months: Sequence[Month]) -> Iterator[Any]:
-        """Note why the first of these months failed; because of it, the others are not tried."""
+        """Note why the first of these months failed; because of it, the others are not tried.
+
+        The page of each asset that a month did not reach says so.
+        """
         month, at = months[0], self._maker.at
         reason = explain(error)
         if reason is None:
@@ -159,8 +163,14 @@ class MonthsRun:
             reason = f"{reason} Make them again: {making}"
         reason = mask(reason)
         self._failed[month] = at, reason
+        names = [asset.name for asset in self._maker.wanted]
         for each in months:
-            yield from self._maker.fail(each, f"{at} failed: {reason}", tried=each == month)
+            for name in names[names.index(at) if each == month else 0 :]:
+                yield dg.AssetObservation(
+                    self._maker.key(name),
+                    partition=each.partition_key,
+                    description=f"{at} failed: {reason}",
+                )
 
     def _explain(self) -> str:
         """Which months failed, and why."""
@@ -173,13 +183,17 @@ class MonthsRun:
     def _repeat_other_checks(self) -> Iterator[Any]:
         """Record again the results of selected checks whose assets the run does not make.
 
+        A run that gives none would hide them.
+
         Raises:
             dagster.Failure: there are such checks.
         """
         selected = self._context.selected_asset_keys
         others = [k for k in self._context.selected_asset_check_keys if k.asset_key not in selected]
         if others:
-            yield from self._maker.records.repeat(others, self._months)
+            for check, month in product(sorted(others), self._months):
+                if last := self._maker.records.last_result(check, month):
+                    yield last
             raise dg.Failure(
                 "A check judges a month when its asset is made, and that result stays. To have the "
                 "month judged anew, materialize the asset again.",

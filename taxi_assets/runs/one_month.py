@@ -59,17 +59,18 @@ class MonthMaker:
         If assets look back, a month counts only if all earlier months of the run count, too, and
         were recorded before it.
         """
-        found: dict[Month, list[dg.EventLogRecord]] = {}
+        recorded: dict[Month, list[dg.EventLogRecord]] = {}
         looks_back = any(asset.looks_back for asset in self.wanted)
+        specs = [asset.spec(self._fleet) for asset in self.wanted]
         newest = 0
         for month in months:
-            records = self.records.of_month([self._spec(asset) for asset in self.wanted], month)
+            records = self.records.of_month(specs, month)
             ids = [record.storage_id for record in records]
             if looks_back and (not records or min(ids) < newest):
                 break
             if records:
-                found[month], newest = records, max(ids)
-        return found
+                recorded[month], newest = records, max(ids)
+        return recorded
 
     def open_for_run(self, months: Sequence[Month], blocks: ExitStack) -> dict[str, Any]:
         """Open what assets need for all months of the run that are made."""
@@ -103,14 +104,6 @@ class MonthMaker:
                     needed = {name for left in to_make for name in left.upstream}
                     for name in values.keys() - needed:
                         del values[name]
-
-    def fail(self, month: Month, why: str, *, tried: bool) -> Iterator[dg.AssetObservation]:
-        """Say on the page of each asset that the month did not reach why it failed."""
-        names = [asset.name for asset in self.wanted]
-        for name in names[names.index(self.at) if tried else 0 :]:
-            yield dg.AssetObservation(
-                self.key(name), partition=month.partition_key, description=why
-            )
 
     def _make(
         self, asset: MonthlyAsset, month: Month, values: dict[str, Any], given: Mapping[str, Any]
@@ -150,7 +143,7 @@ class MonthMaker:
         stored = output.get_logged_metadata()
         metadata = {**(result.metadata or {}), **stored, **context.after_storing()}
         yield from self.records.add(
-            self._spec(asset), month, metadata, result.data_version, result.check_results
+            asset.spec(self._fleet), month, metadata, result.data_version, result.check_results
         )
         for name, other, check in context.judged_anew:
             yield from self.records.judge_anew(self.key(name), other, check)
@@ -201,7 +194,3 @@ class MonthMaker:
 
     def _resources(self, function: Callable[..., Any]) -> dict[str, Any]:
         return {key: getattr(self._context.resources, key) for key in resource_keys(function)}
-
-    def _spec(self, asset: MonthlyAsset) -> dg.AssetSpec:
-        spec: dg.AssetSpec = self._context.assets_def.get_asset_spec(asset.key(self._fleet))
-        return spec

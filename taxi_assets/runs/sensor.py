@@ -102,17 +102,17 @@ def _look(
         return dg.SkipReason(f"The next look is in {(cursor.due - now) / 60:.0f} minutes.")
     asks_all = now - cursor.asked_all >= WEEK
     months = [Month.parse(key) for key in monthly_partitions(fleet).get_partition_keys()]
-    made = [made_from(instance, asset.key(fleet), months) for asset in graph]
-    first = min((month for of_asset in made for month in of_asset), default=months[0])
+    sources = [made_from(instance, asset.key(fleet), months) for asset in graph]
+    first = min((month for of_asset in sources for month in of_asset), default=months[0])
     requests, waiting, outcome = list[dg.RunRequest](), list[str](), "Nothing new."
-    left = Cursor(now + HOUR, now if asks_all else cursor.asked_all)
+    next_cursor = Cursor(now + HOUR, now if asks_all else cursor.asked_all)
     for month in (month for month in months if str(month) >= max(cursor.next, str(first))):
-        digests = {of_asset.get(month) for of_asset in made}
+        digests = {of_asset.get(month) for of_asset in sources}
         is_complete = len(digests) == 1 and None not in digests
         if is_complete and not asks_all:
             continue
         if time.monotonic() > end:
-            outcome, left = "The look goes on.", cursor._replace(due=now, next=str(month))
+            outcome, next_cursor = "The look goes on.", cursor._replace(due=now, next=str(month))
             break
         try:
             version = _ask(source, fleet, month)
@@ -121,14 +121,14 @@ def _look(
                 # The look before has ended at it, too: other months have their turn.
                 continue
             outcome = f"{error} The next look goes on with {month}."
-            left = cursor._replace(due=now + HOUR, next=str(month))
+            next_cursor = cursor._replace(due=now + HOUR, next=str(month))
             break
         except SourceError:
             continue
         file = f"{source.location(fleet, month)} {version}"
         path = stored_file(fleet.name, "raw_trips", month)
-        stored = noted_origin(storage, path, *map(str, digests)) if is_complete else None
-        if stored and f"{stored.location} {stored.version}" == file:
+        origin = noted_origin(storage, path, *map(str, digests)) if is_complete else None
+        if origin and f"{origin.location} {origin.version}" == file:
             continue
         tags = {FILE: file}
         runs = instance.get_runs(dg.RunsFilter(tags=tags), limit=TRIES)
@@ -144,7 +144,7 @@ def _look(
     return dg.SensorResult(
         requests,
         skip_reason=None if requests else dg.SkipReason(outcome),
-        cursor=json.dumps(left._asdict()),
+        cursor=json.dumps(next_cursor._asdict()),
     )
 
 
