@@ -88,7 +88,7 @@ def tune(fleet_name: str, span: str, trials: int, name: str | None) -> None:
             study = open_study(path, fleet, origin)
         tracking = StudyTracking(settings.tracking_uri, settings.experiment_name)
         try_values(study, origin, trials, tracking)
-        found = findings(study)
+        results = findings(study)
     except KeyboardInterrupt:
         kept = f"{path} keeps the trials that are finished; the same command goes on."
         click.echo(f"Interrupted. {kept}", err=True)
@@ -97,7 +97,7 @@ def tune(fleet_name: str, span: str, trials: int, name: str | None) -> None:
         raise click.ClickException(str(error)) from None
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError, OSError) as error:
         raise click.ClickException(f"{path} cannot be used ({first_line(error)}).") from None
-    click.echo("\n".join(found))
+    click.echo("\n".join(results))
 
 
 def open_study(path: Path, fleet: Fleet, origin: RollingOrigin) -> "optuna.Study":
@@ -282,7 +282,3 @@ def _stored_sums(settings: Settings, fleet: Fleet, span: str) -> "dict[Month, pd
                 f"Materialize them, and those after it: {making}"
             ) from None
     return sums
-
-
-if __name__ == "__main__":
-    tune()

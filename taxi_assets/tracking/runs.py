@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import InitVar, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,20 +56,17 @@ class DeletedRunError(MonthError):
         self.remake = (MODEL_ASSETS[family],)
 
 
+@dataclass(eq=False)
 class Tracking:
     """Where models are tracked: an MLflow database or server, and an experiment there."""
 
-    def __init__(
-        self,
-        uri: str,
-        experiment_name: str,
-        dagster_ui_url: str | None = None,
-        mlflow_ui_url: str | None = None,
-    ) -> None:
+    uri: InitVar[str]
+    experiment_name: str
+    dagster_ui_url: str | None = None
+    mlflow_ui_url: str | None = None
+
+    def __post_init__(self, uri: str) -> None:
         self.server = TrackingServer(uri)
-        self.experiment_name = experiment_name
-        self.dagster_ui_url = dagster_ui_url
-        self.mlflow_ui_url = mlflow_ui_url
 
     def experiment_id(self, description: str = ABOUT_MONTHS) -> str:
         """The experiment's id; the experiment is made, with a description, where there is none.
