@@ -23,8 +23,8 @@ from taxi_assets.storage.files import Storage
 from taxi_assets.storage.io_managers import load_stored
 from taxi_assets.tlc.fleets import FLEETS, Fleet
 from taxi_assets.tlc.months import Month, months_of
+from taxi_assets.tracking.runs import ABOUT_TRIALS, Tracking
 from taxi_assets.tracking.server import try_mlflow_briefly
-from taxi_assets.tracking.studies import StudyTracking
 
 if TYPE_CHECKING:
     import optuna
@@ -86,7 +86,11 @@ def tune(fleet_name: str, span: str, trials: int, name: str | None) -> None:
         # Optuna makes its tables without a thought to processes that do the same.
         with FileLock(f"{path}.lock"):
             study = open_study(path, fleet, origin)
-        tracking = StudyTracking(settings.tracking_uri, settings.experiment_name)
+        experiment = f"{settings.experiment_name}-tuning"
+        tracking = Tracking(settings.tracking_uri, experiment, about=ABOUT_TRIALS)
+        # The first trial may take minutes; an MLflow that fails says so before it.
+        with tracking.server.turn():
+            tracking.experiment_id()
         try_values(study, origin, trials, tracking)
         results = findings(study)
     except KeyboardInterrupt:
@@ -147,7 +151,7 @@ def open_study(path: Path, fleet: Fleet, origin: RollingOrigin) -> "optuna.Study
 
 
 def try_values(
-    study: "optuna.Study", origin: RollingOrigin, trials: int, tracking: StudyTracking
+    study: "optuna.Study", origin: RollingOrigin, trials: int, tracking: Tracking
 ) -> None:
     """Try until so many trials are finished, by all processes together; present values first.
 
