@@ -24,7 +24,7 @@ from taxi_assets.storage.files import Storage
 from taxi_assets.storage.io_managers import load_stored
 from taxi_assets.tlc.fleets import FLEETS, Fleet
 from taxi_assets.tlc.months import Month, months_of
-from taxi_assets.tracking.studies import StudyTracking
+from taxi_assets.tracking.runs import ABOUT_TRIALS, Tracking
 
 if TYPE_CHECKING:
     import optuna
@@ -86,9 +86,13 @@ def tune(fleet_name: str, span: str, trials: int, name: str | None) -> None:
         # Optuna makes its tables without a thought to processes that do the same.
         with FileLock(f"{path}.lock"):
             study = open_study(path, fleet, origin)
-        tracking = StudyTracking(settings.tracking_uri, settings.experiment_name)
+        experiment = f"{settings.experiment_name}-tuning"
+        tracking = Tracking(settings.tracking_uri, experiment, about=ABOUT_TRIALS)
+        # The first trial may take minutes; an MLflow that fails says so before it.
+        with tracking.server.turn():
+            tracking.experiment_id()
         try_values(study, origin, trials, tracking)
-        found = findings(study)
+        results = findings(study)
     except KeyboardInterrupt:
         kept = f"{path} keeps the trials that are finished; the same command goes on."
         click.echo(f"Interrupted. {kept}", err=True)
@@ -97,7 +101,7 @@ def tune(fleet_name: str, span: str, trials: int, name: str | None) -> None:
         raise click.ClickException(str(error)) from None
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError, OSError) as error:
         raise click.ClickException(f"{path} cannot be used ({first_line(error)}).") from None
-    click.echo("\n".join(found))
+    click.echo("\n".join(results))
 
 
 def open_study(path: Path, fleet: Fleet, origin: RollingOrigin) -> "optuna.Study":
@@ -147,7 +151,7 @@ def open_study(path: Path, fleet: Fleet, origin: RollingOrigin) -> "optuna.Study
 
 
 def try_values(
-    study: "optuna.Study", origin: RollingOrigin, trials: int, tracking: StudyTracking
+    study: "optuna.Study", origin: RollingOrigin, trials: int, tracking: Tracking
 ) -> None:
     """Try until so many trials are finished, by all processes together; present values first.
 
@@ -282,7 +286,3 @@ def _stored_sums(settings: Settings, fleet: Fleet, span: str) -> "dict[Month, pd
                 f"Materialize them, and those after it: {making}"
             ) from None
     return sums
-
-
-if __name__ == "__main__":
-    tune()

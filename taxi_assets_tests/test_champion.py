@@ -73,7 +73,7 @@ TWO_PARTS = {"airport": part(5.0), "night": part(5.0)}
 
 
 @pytest.mark.parametrize(
-    ("challenger", "said", "more"),
+    ("challenger", "reason", "more"),
     [
         (scored(5.97), "", {}),
         (scored(5.9701), "has RMSE 5.970, 0.5% less; 0.5% are asked", {}),
@@ -107,12 +107,12 @@ TWO_PARTS = {"airport": part(5.0), "night": part(5.0)}
     ],
 )
 def test_a_challenger_takes_over_within_the_limits_and_not_beyond(
-    challenger: dict[str, Any], said: str, more: dict[str, Any]
+    challenger: dict[str, Any], reason: str, more: dict[str, Any]
 ) -> None:
     given = {"trips": 100_000, "champion": BEFORE, "challenger": challenger} | more
-    found = objection(**given)
-    assert (found or "").startswith(said)
-    assert (found is None) == (said == "")
+    objected = objection(**given)
+    assert (objected or "").startswith(reason)
+    assert (objected is None) == (reason == "")
 
 
 ONE, TWO, OLD, AGAIN = version(1, 1), version(2, 2), version(3, 1, "linear"), version(9, 2)
@@ -120,7 +120,7 @@ NIGHT_OFF = "the month's trips are not to be trusted (share_kept)"
 
 
 @pytest.mark.parametrize(
-    ("before", "backtest", "best", "said"),
+    ("before", "backtest", "best", "reason"),
     [
         (None, judged(1), None, "no champion: no earlier model has been scored"),
         (None, judged(2, boosted=scored(6.0, 8)), None,
@@ -157,11 +157,11 @@ NIGHT_OFF = "the month's trips are not to be trusted (share_kept)"
     ],
 )  # fmt: skip
 def test_a_month_decides(
-    before: Version | None, backtest: dict[str, Any], best: Version | None, said: str
+    before: Version | None, backtest: dict[str, Any], best: Version | None, reason: str
 ) -> None:
     unseen = None if before is None or str(before.month) >= backtest["month"] else scored(5.6)
     decision = decide(Decision("", before=before), backtest, [ONE, TWO, OLD], unseen)
-    assert (decision.before, decision.champion, decision.decision) == (before, best, said)
+    assert (decision.before, decision.champion, decision.decision) == (before, best, reason)
 
 
 def test_the_newest_of_its_month_and_family_challenges_and_never_an_older_one() -> None:
@@ -235,7 +235,7 @@ class Year:
         self.client, self.champions = self.server.client, champions.Champions(self.server, "green")
         self.files: dict[int, dict[str, Any]] = {}
         self.begun: list[Any] = []
-        self.told: list[str] = []
+        self.notes: list[str] = []
         self.shown: list[str] = []
         self.written: list[tuple[str, ...]] = []
         self.unreadable: set[int] = set()
@@ -280,7 +280,7 @@ class Year:
             self.begun.append((seen, decision))
 
     def follow(self) -> None:
-        self.told = self.champions.follow(*self.begun.pop(0))
+        self.notes = self.champions.follow(*self.begun.pop(0))
 
     def make(self, *months: int) -> None:
         for month in months:
@@ -363,7 +363,7 @@ SHUFFLED = "make 6 5 4 3 2 1"
 
 
 @pytest.mark.parametrize(
-    ("steps", "aliases", "newest", "told"),
+    ("steps", "aliases", "newest", "message"),
     [
         # Months in order move both aliases, and made again they say the same.
         ("make 1", "None None", "None None", ""),
@@ -425,11 +425,11 @@ SHUFFLED = "make 6 5 4 3 2 1"
     ],
 )  # fmt: skip
 def test_what_months_and_people_leave(
-    year: Year, steps: str, aliases: str, newest: str, told: str
+    year: Year, steps: str, aliases: str, newest: str, message: str
 ) -> None:
     year.play(steps)
     assert (year.aliases, year.newest) == (aliases, newest)
-    assert year.told == ([told] if told else [])
+    assert year.notes == ([message] if message else [])
 
 
 @pytest.mark.parametrize(
@@ -443,8 +443,8 @@ def test_months_in_any_order_and_side_by_side_are_made_right_by_one_go_in_order(
 ) -> None:
     year.play(order.removesuffix("; make 6"))
     if "follow" in order:
-        assert year.told[0].endswith("meanwhile: make champion and predictions again, in the order "
-                                     "of the months")  # fmt: skip
+        again = "make champion and predictions again, in the order of the months"
+        assert year.notes[0].endswith(f" was judged meanwhile: {again}")
     year.play("make 6")
     year.play("make 1 2 3 4 5 6")
     assert dict(sorted(year.serving.items())) == IN_ORDER
@@ -542,11 +542,11 @@ def test_an_earlier_releases_record_is_followed_and_its_pin_named_once(year: Yea
     year.client.set_registered_model_tag(NAME, "champion", json.dumps(old))
     year.files = {month: of | {"pinned": False} for month, of in year.files.items()}
     year.play("make 1 2 3 4 5")
-    assert year.told == []
+    assert year.notes == []
     year.play("make 6")
-    assert year.told[0].endswith("again: taxi-assets champion --fleet green --pin")
+    assert year.notes[0].endswith("again: taxi-assets champion --fleet green --pin")
     year.play("make 6")
-    assert (year.told, year.serving, year.aliases) == ([], IN_ORDER, "4 2")
+    assert (year.notes, year.serving, year.aliases) == ([], IN_ORDER, "4 2")
 
 
 # ---- The command

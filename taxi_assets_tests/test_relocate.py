@@ -1,10 +1,8 @@
 """MLflow's database after its folder has moved: it says where things are now."""
 
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
-import dagster as dg
 import mlflow
 import numpy as np
 import pandas as pd
@@ -16,16 +14,10 @@ from taxi_assets.tracking.server import TrackingServer
 from taxi_assets.tracking.versions import load_version
 from taxi_assets_tests.conftest import taxi_assets
 
-pytestmark = pytest.mark.linear
 
-Materialize = Callable[..., dg.ExecuteInProcessResult]
-
-
-def test_models_load_after_the_folder_has_moved(
-    settings: Settings, materialize: Materialize, tmp_path: Path
-) -> None:
-    """Moved by renaming; the experiment's default folder is where the test ran."""
-    assert materialize("2023-01").success
+@pytest.mark.after_three_months
+def test_models_load_after_the_folder_has_moved(settings: Settings, tmp_path: Path) -> None:
+    """Moved by renaming: an experiment, six runs, logged models, and versions at two places."""
     old, new = tmp_path / "mlruns", tmp_path / "moved"
     new.mkdir()
     for name in ("mlruns", "mlflow.db"):
@@ -43,25 +35,10 @@ def test_models_load_after_the_folder_has_moved(
         mlflow.set_tracking_uri(None)
     answers = model.predict(pd.DataFrame({"PULocationID": [132], "DOLocationID": [230]}))
     assert 1 < answers["minutes"][0] < 60
-    assert changed == 5
+    assert changed == 1 + 6 + 6 + 2 * 6
     # As it is served.
     served = load_version(TrackingServer(uri), "green", int(version.version))
     assert served.answer_cells(np.array([0]))[0].shape == (1,)
-
-
-def make_database(path: Path, *artifact_uris: str) -> None:
-    """With MLflow's columns that hold places, and runs that have their artifacts there."""
-    with sqlite3.connect(path) as connection:
-        for table, column in PLACES:
-            connection.execute(f"create table if not exists {table} (id integer)")
-            connection.execute(f"alter table {table} add column {column} text")
-        for place in artifact_uris:
-            connection.execute("insert into runs (artifact_uri) values (?)", (place,))
-
-
-def artifact_uris(path: Path) -> list[str]:
-    with sqlite3.connect(path) as connection:
-        return [place for (place,) in connection.execute("select artifact_uri from runs")]
 
 
 def test_the_command_tells_the_database_where_its_folder_is_now(
@@ -69,10 +46,16 @@ def test_the_command_tells_the_database_where_its_folder_is_now(
 ) -> None:
     """And nothing of other folders, though they have similar names."""
     others = ["/home/a_b-old/1", "/home/axb/1", "/HOME/A_B/1", "s3://x/home/a_b/1"]
-    make_database(tmp_path / "mlflow.db", "/home/a_b/1", "/home/a_b/2", *others)
+    database = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None)
+    for table, column in PLACES:
+        database.execute(f"create table if not exists {table} (id integer)")
+        database.execute(f"alter table {table} add column {column} text")
+    for place in ("/home/a_b/1", "/home/a_b/2", *others):
+        database.execute("insert into runs (artifact_uri) values (?)", (place,))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     assert taxi_assets("relocate", "/home/a_b", folder=tmp_path).output == "2 paths changed\n"
-    assert artifact_uris(tmp_path / "mlflow.db") == [f"{tmp_path}/1", f"{tmp_path}/2", *others]
+    places = [place for (place,) in database.execute("select artifact_uri from runs")]
+    assert places == [f"{tmp_path}/1", f"{tmp_path}/2", *others]
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////nowhere/mlflow.db"])

@@ -6,7 +6,8 @@ import re
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,11 +25,12 @@ from taxi_assets.definitions import build_definitions
 from taxi_assets.errors import OutageError
 from taxi_assets.settings import Settings
 from taxi_assets.storage.formats import Json
+from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tracking import tags
 from taxi_assets.tracking.registry import Registry
 from taxi_assets.tracking.resource import active_run
-from taxi_assets.tracking.runs import BOOSTED, LINEAR, DeletedRunError, Tracking
+from taxi_assets.tracking.runs import BOOSTED, DeletedRunError, Tracking
 from taxi_assets.tracking.server import TrackingError, TrackingServer
 from taxi_assets.tracking.tracked_run import TrackedRun
 from taxi_assets_tests.conftest import (
@@ -41,7 +43,7 @@ from taxi_assets_tests.conftest import (
 
 pytestmark = pytest.mark.linear
 
-NEWEST = "newest_linear"
+NAME = "nyc-taxi-trip-duration-green"
 Materialize = Callable[..., dg.ExecuteInProcessResult]
 
 TRAINING = ("raw_trips", "cleaned_trips", "zone_pairs", "vectorizer", "model")
@@ -53,6 +55,15 @@ def client(settings: Settings) -> mlflow.MlflowClient:
 
 def by_month(settings: Settings) -> dict[str, Run]:
     return {run.data.params["month"]: run for run in tracked_runs(settings)}
+
+
+def raising(error: BaseException) -> Callable[..., None]:
+    """A function that does nothing but raise."""
+
+    def refuse(*_: object) -> None:
+        raise error
+
+    return refuse
 
 
 DUPLICATE = 'duplicate key value violates unique constraint "tag_pk"'
@@ -113,57 +124,42 @@ def superseded(run: Run) -> tuple[str, str | None]:
 @pytest.mark.parametrize("family", ["linear", "boosted"])
 def test_a_version_says_what_its_model_was_scored_last(settings: Settings, family: str) -> None:
     (run, _, _) = tracked_runs(settings, family)
-    registry = Registry(client(settings), "green")
-    version = client(settings).get_model_version_by_alias(registry.name, f"newest_{family}")
+    known = client(settings)
+    version = known.get_model_version_by_alias(NAME, f"newest_{family}")
     assert version.run_id == run.info.run_id
     rmse = run.data.metrics["rmse"]
     assert version.tags == {"month": "2023-03", "family": family, "rmse": f"{rmse:.6f}"}
-    march = Month(2023, 3)
-    assert registry.add(run.info.run_id, "no other", march, family, 5.5) == str(version.version)
-    again = client(settings).get_model_version(registry.name, version.version)
-    assert again.tags["rmse"] == "5.500000"
+    again = Registry(known, "green").add(run.info.run_id, "no other", Month(2023, 3), family, 5.5)
+    assert again == str(version.version)
+    assert known.get_model_version(NAME, again).tags["rmse"] == "5.500000"
 
 
-def test_the_newest_version_of_a_month_is_that_of_the_highest_number() -> None:
-    tags = {"family": "linear", "month": "2023-03"}
-    versions = [SimpleNamespace(version=number, tags=tags) for number in ("10", "9")]
-    moved = []
-
-    class Client:
-        def search_model_versions(self, *_: object, **__: object) -> list[SimpleNamespace]:
-            return versions
-
-        def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
-            moved.append(version)
-
-    Registry(Client(), "green").point_to_newest("linear")
-    assert moved == ["10"]
-
-
-def test_the_alias_follows_a_month_that_is_registered_meanwhile() -> None:
-    """Another run registers March after this one has looked, and moves the alias before it."""
-    versions = [
-        SimpleNamespace(version=number, tags={"family": "linear", "month": f"2023-0{number}"})
-        for number in (1, 2, 3)
-    ]
-    there, moved = versions[:2], []
+@pytest.mark.parametrize(
+    ("there", "meanwhile", "moves"),
+    [
+        ({"10": "2023-03", "9": "2023-03"}, {}, ["10"]),
+        # Another run registers March after this one has looked, and moves the alias before it.
+        ({"1": "2023-01", "2": "2023-02"}, {"3": "2023-03"}, ["2", "3"]),
+    ],
+)
+def test_the_alias_follows_the_newest_month_and_its_highest_number(
+    there: dict[str, str], meanwhile: dict[str, str], moves: list[str]
+) -> None:
+    listed, moved = dict(there), []
 
     class Client:
         def search_model_versions(self, *_: object, **__: object) -> list[SimpleNamespace]:
-            return list(there)
+            return [
+                SimpleNamespace(version=number, tags={"family": "linear", "month": month})
+                for number, month in listed.items()
+            ]
 
         def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
             moved.append((alias, version))
-            there[:] = versions
+            listed.update(meanwhile)
 
     Registry(Client(), "green").point_to_newest("linear")
-    assert moved == [("newest_linear", "2"), ("newest_linear", "3")]
-
-
-@pytest.mark.after_three_months
-def test_models_do_not_supersede_those_of_another_month_or_family(settings: Settings) -> None:
-    runs = [*tracked_runs(settings, "linear"), *tracked_runs(settings, "boosted")]
-    assert [superseded(run) for run in runs] == [("false", None)] * 6
+    assert moved == [("newest_linear", number) for number in moves]
 
 
 def test_the_run_whose_model_is_stored_is_superseded_by_none(
@@ -217,7 +213,6 @@ def test_the_backtest_of_a_model_whose_run_was_deleted_is_stored_and_not_tracked
     ("error", "status", "reason"),
     [
         (KeyboardInterrupt(), "KILLED", "KeyboardInterrupt"),
-        (ZeroDivisionError("none today"), "FAILED", "ZeroDivisionError: none today"),
         (
             ZeroDivisionError("https://me:secret@host/x?token=abc"),
             "FAILED",
@@ -233,10 +228,7 @@ def test_a_run_that_does_not_reach_its_end_says_why(
     status: str,
     reason: str,
 ) -> None:
-    def refuse(*arguments: object) -> None:
-        raise error
-
-    monkeypatch.setattr("taxi_assets.tracking.tracked_run.write_model", refuse)
+    monkeypatch.setattr("taxi_assets.tracking.tracked_run.write_model", raising(error))
     assert not materialize("2023-01", *TRAINING).success
     (run,) = tracked_runs(settings)
     assert (run.info.status, run.data.tags["taxi_assets.reason"]) == (status, reason)
@@ -245,42 +237,35 @@ def test_a_run_that_does_not_reach_its_end_says_why(
 def test_the_reason_is_told_where_mlflow_goes_away_before_it_is_noted(
     settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise ZeroDivisionError("no pipeline today")
-
-    def away(*_: object) -> None:
-        raise requests.ConnectionError
-
-    monkeypatch.setattr("taxi_assets.tracking.tracked_run.write_model", refuse)
-    monkeypatch.setattr(mlflow.MlflowClient, "set_terminated", away)
+    failure = raising(ZeroDivisionError("no pipeline today"))
+    monkeypatch.setattr("taxi_assets.tracking.tracked_run.write_model", failure)
+    monkeypatch.setattr(mlflow.MlflowClient, "set_terminated", raising(requests.ConnectionError()))
     (message,) = step_failures(materialize("2023-01"))
     assert "model 2023-01: ZeroDivisionError: no pipeline today" in message
     (run,) = tracked_runs(settings)
     assert run.info.status == "RUNNING"
 
 
-@pytest.fixture(params=[None, "sqlite:///someones.db"])
-def own_tracking_uri(request: pytest.FixtureRequest) -> Iterator[None]:
-    """MLflow's default, or one that somebody has set."""
-    mlflow.set_tracking_uri(request.param)
-    yield
-    mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
-
-
-@pytest.mark.usefixtures("own_tracking_uri")
+@pytest.mark.parametrize("uri", [None, "sqlite:///someones.db"])
 def test_nothing_global_is_left_behind(
-    settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
+    materialize: Materialize,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    uri: str | None,
 ) -> None:
+    """Of MLflow's default tracking URI, and of one that somebody has set."""
+    request.addfinalizer(partial(mlflow.set_tracking_uri, None))
+    mlflow.set_tracking_uri(uri)
     # Libraries, and what a run's process wants, set theirs once.
     assert materialize("2023-02").success
     # Somebody's own, which MLflow would put another in the place of.
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "77")
-    environment, uri = dict(os.environ), mlflow.get_tracking_uri()
+    environment, uri_before = dict(os.environ), mlflow.get_tracking_uri()
     # Threads would find it empty.
     monkeypatch.setattr(type(os.environ), "clear", lambda _: pytest.fail("emptied"))
     assert materialize("2023-01").success
     assert mlflow.active_run() is None
-    assert mlflow.get_tracking_uri() == uri
+    assert mlflow.get_tracking_uri() == uri_before
     assert dict(os.environ) == environment
 
 
@@ -317,75 +302,32 @@ def test_runs_say_what_is_needed_to_do_them_again(
     assert metadata["model_version"].value == "1"
 
 
-def test_a_run_names_the_commit_of_a_checkout_and_the_dagster_run_without_its_pages(
-    settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(("project", "is_checkout"), [(".", True), ("within", False)])
+def test_a_run_names_the_commit_of_a_checkout_and_of_none_that_the_project_lies_in(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, project: str, is_checkout: bool
 ) -> None:
-    """Here of one that has a single commit; of a checkout that the project lies in, none."""
-    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "the first"]):
+    """And the Dagster run without its pages, where they are not known."""
+
+    def git(*command: str) -> str:
         author = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
-        subprocess.run(["git", "-C", str(tmp_path), *author, *command], check=True)
-    for project in (tmp_path / "within", tmp_path):
-        (project / "taxi_assets/tracking").mkdir(parents=True)
-        monkeypatch.setattr(tags, "__file__", str(project / "taxi_assets/tracking/tags.py"))
-        tags._git_commit.cache_clear()
-        if project != tmp_path:
-            assert tags._git_commit() is None
-    tags._git_commit.cache_clear()
-    result = materialize("2023-01")
-    tags._git_commit.cache_clear()
-    (run,) = tracked_runs(settings)
-    head = (tmp_path / ".git" / (tmp_path / ".git/HEAD").read_text().split()[1]).read_text()
-    assert run.data.tags["mlflow.source.git.commit"] == head.strip()
-    assert run.data.tags["mlflow.note.content"] == (
-        f"The linear model of green taxis, 2023-01, trained by Dagster run {result.run_id[:8]}."
+        return subprocess.check_output(["git", "-C", str(tmp_path), *author, *command], text=True)
+
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "the first")
+    module = tmp_path / project / "taxi_assets/tracking/tags.py"
+    module.parent.mkdir(parents=True)
+    monkeypatch.setattr(tags, "__file__", str(module))
+    monkeypatch.setattr(tags, "_git_commit", tags._git_commit.__wrapped__)
+    dagster = SimpleNamespace(run_id="0b7c1f4e-0000")
+    context = SimpleNamespace(
+        fleet=FLEETS["green"], month=Month(2023, 1), code_version="3", dagster=dagster
     )
-
-
-def test_the_registry_has_a_version_for_each_trained_month_and_knows_the_newest(
-    settings: Settings, materialize: Materialize
-) -> None:
-    for months in ("2023-02", "2023-03", "2023-01"):
-        assert materialize(months).success
-    assert materialize("2023-01", "metrics").success
-    name = Registry(client(settings), "green").name
-    versions = client(settings).search_model_versions(f"name = '{name}'")
-    months = {version.version: version.tags["month"] for version in versions}
-    assert months == {1: "2023-02", 2: "2023-03", 3: "2023-01"}
-    metrics = by_month(settings)
-    for version in versions:
-        rmse = metrics[version.tags["month"]].data.metrics["rmse"]
-        assert version.tags["rmse"] == f"{rmse:.6f}"
-    assert client(settings).get_model_version_by_alias(name, NEWEST).tags["month"] == "2023-03"
-
-
-def test_metrics_that_succeed_after_all_take_the_reason_of_their_failure_away(
-    settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*arguments: object) -> None:
-        raise ZeroDivisionError("no metrics today")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("taxi_assets.tracking.tracked_run.TrackedRun.log_metrics", refuse)
-        assert not materialize("2023-01").success
-    (failed,) = tracked_runs(settings)
-    assert (failed.info.status, "no metrics" in failed.data.tags["taxi_assets.reason"]) == (
-        "FAILED",
-        True,
+    given = tags.run_tags(context, "linear", None)
+    commit = git("rev-parse", "HEAD").strip() if is_checkout else None
+    assert given.get("mlflow.source.git.commit") == commit
+    assert given["mlflow.note.content"] == (
+        "The linear model of green taxis, 2023-01, trained by Dagster run 0b7c1f4e."
     )
-    assert materialize("2023-01", "metrics").success
-    (run,) = tracked_runs(settings)
-    assert run.info.status == "FINISHED"
-    assert "taxi_assets.reason" not in run.data.tags
-
-
-def test_metrics_do_not_need_a_version_that_somebody_deleted(
-    settings: Settings, materialize: Materialize
-) -> None:
-    assert materialize("2023-01").success
-    client(settings).delete_registered_model(Registry(client(settings), "green").name)
-    assert materialize("2023-01", "metrics").success
-    (run,) = tracked_runs(settings)
-    assert run.info.status == "FINISHED"
 
 
 def test_runs_whose_dagster_run_is_over_are_put_right(
@@ -418,27 +360,47 @@ def test_a_version_is_registered_when_its_model_is_stored_and_scored(
     settings: Settings, materialize: Materialize, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not by training alone, nor by metrics that could not be stored."""
-    name = Registry(client(settings), "green").name
 
-    def versions() -> list[str]:
-        return [v.tags["month"] for v in client(settings).search_model_versions(f"name='{name}'")]
+    def march() -> tuple[str, bool]:
+        run = by_month(settings)["2023-03"]
+        return run.info.status, "taxi_assets.reason" in run.data.tags
 
-    assert materialize("2023-01").success
-    assert materialize("2023-02", *TRAINING).success
-    assert versions() == ["2023-01"]
+    assert materialize("2023-02").success
+    assert materialize("2023-03", *TRAINING).success
+    assert (registered(settings), newest(settings)) == ({1: "2023-02"}, "2023-02")
     with monkeypatch.context() as patch:
-        patch.setattr(Json, "dump", refuse_to_store)
-        assert not materialize("2023-02", "metrics").success
-    assert versions() == ["2023-01"]
-    assert by_month(settings)["2023-02"].info.status == "FAILED"
-    assert client(settings).get_model_version_by_alias(name, NEWEST).tags["month"] == "2023-01"
-    assert materialize("2023-02", "metrics").success
-    assert sorted(versions()) == ["2023-01", "2023-02"]
-    assert client(settings).get_model_version_by_alias(name, NEWEST).tags["month"] == "2023-02"
+        patch.setattr(Json, "dump", raising(OSError(28, "No space left on device")))
+        assert not materialize("2023-03", "metrics").success
+    assert (registered(settings), newest(settings)) == ({1: "2023-02"}, "2023-02")
+    assert march() == ("FAILED", True)
+    # Metrics that succeed after all take the reason of their failure away.
+    assert materialize("2023-03", "metrics").success
+    assert (registered(settings), newest(settings)) == ({1: "2023-02", 2: "2023-03"}, "2023-03")
+    assert march() == ("FINISHED", False)
+    # An older month, whenever it is made, is not the newest; nor has a month two versions.
+    assert materialize("2023-01").success
+    assert materialize("2023-01", "metrics").success
+    months = {1: "2023-02", 2: "2023-03", 3: "2023-01"}
+    assert (registered(settings), newest(settings)) == (months, "2023-03")
+    # Metrics do not need a version that somebody has deleted.
+    client(settings).delete_registered_model(NAME)
+    assert materialize("2023-01", "metrics").success
+    assert registered(settings) == {1: "2023-01"}
 
 
-def refuse_to_store(*_: object) -> None:
-    raise OSError(28, "No space left on device")
+def registered(settings: Settings) -> dict[int, str]:
+    """The months of the versions, by their numbers; each has the RMSE of its run."""
+    versions = client(settings).search_model_versions(f"name = '{NAME}'")
+    for version in versions:
+        rmse = by_month(settings)[version.tags["month"]].data.metrics["rmse"]
+        assert version.tags["rmse"] == f"{rmse:.6f}"
+    return {int(version.version): version.tags["month"] for version in versions}
+
+
+def newest(settings: Settings) -> str:
+    """The month that the alias of the newest linear model leads to."""
+    version = client(settings).get_model_version_by_alias(NAME, "newest_linear")
+    return str(version.tags["month"])
 
 
 def test_a_month_has_one_run_whether_its_assets_are_made_together_or_alone(
@@ -555,30 +517,11 @@ def test_without_tracking_training_stops_and_the_last_model_stays(
     assert {p: p.read_bytes() for p in (Path(settings.storage) / "green/model").iterdir()} == stored
 
 
-def test_a_model_that_somebody_else_registers_too_keeps_its_version(
-    settings: Settings, materialize: Materialize
-) -> None:
-    assert materialize("2023-01").success
-    known = client(settings)
-    name = "nyc-taxi-trip-duration-green"
-    ours = known.get_model_version(name, "1")
-    known.create_registered_model("theirs")
-    for _ in range(2):
-        known.create_model_version("theirs", ours.source, ours.run_id)
-    result = materialize("2023-01", "metrics")
-    assert result.success
-    assert [int(v.version) for v in known.search_model_versions(f"name = '{name}'")] == [1]
-    assert known.get_model_version("theirs", "2").tags == {}
-
-
-@pytest.mark.parametrize(("family", "asset"), [(LINEAR, "model"), (BOOSTED, "boosted_model")])
-def test_a_model_whose_run_is_gone_is_to_be_made_again(
-    settings: Settings, family: str, asset: str
-) -> None:
+def test_a_boosted_model_whose_run_is_gone_is_to_be_made_again(settings: Settings) -> None:
     tracking, context = Tracking(settings.tracking_uri, settings.experiment_name), Any
     with pytest.raises(DeletedRunError, match="MLflow run 0123, which trained") as raised:
-        TrackedRun(tracking, context, family).reopen("0123")
-    assert raised.value.remake == (asset,)
+        TrackedRun(tracking, context, BOOSTED).reopen("0123")
+    assert raised.value.remake == ("boosted_model",)
 
 
 @pytest.mark.after_three_months

@@ -122,8 +122,8 @@ def test_present_values_are_tried_first_and_each_trial_is_a_run_in_an_experiment
     result = run()
     assert result.exit_code == 0, result.output
     first, *others = tracked(settings)
-    said = {"fleet": "green", "months": "2023-01:2023-03", "training_months": "3"}
-    present = said | {name: str(value) for name, value in present_values().items()}
+    setting = {"fleet": "green", "months": "2023-01:2023-03", "training_months": "3"}
+    present = setting | {name: str(value) for name, value in present_values().items()}
     assert first.data.params == present
     assert [other.data.params == present for other in others] == [False, False]
     origin = RollingOrigin(sums, 3)
@@ -276,21 +276,19 @@ def test_without_optuna_it_is_said_how_to_install_it(
     assert "Optuna is not installed: make .venv/with-tuning" in result.output
 
 
+BETTER = "does {} better than the present values on the months that have chosen it:\n{}"
+WHERE = (
+    "see other months before you put its values into PARAMETERS and MEAN_ROUNDS of "
+    "durations/boosted.py, and WEIGHT_OF_A_MONTH_AGO of durations/window.py."
+)
+
+
 @pytest.mark.parametrize(
     ("objective", "verdict"),
     [
         (1.1, "No trial of 2 does better than the present values."),
-        (
-            0.9951,
-            "does 0.49% better than the present values on the months that have chosen it:\n"
-            "nothing is worth changing.",
-        ),
-        (
-            0.98,
-            "does 2.00% better than the present values on the months that have chosen it:\n"
-            "see other months before you put its values into PARAMETERS and MEAN_ROUNDS of "
-            "durations/boosted.py, and WEIGHT_OF_A_MONTH_AGO of durations/window.py.",
-        ),
+        (0.9951, BETTER.format("0.49%", "nothing is worth changing.")),
+        (0.98, BETTER.format("2.00%", WHERE)),
     ],
 )
 def test_it_is_said_what_to_write_where_or_that_nothing_is_worth_changing(
@@ -301,6 +299,6 @@ def test_it_is_said_what_to_write_where_or_that_nothing_is_worth_changing(
     study.add_trial(optuna.create_trial(value=1.0, user_attrs=present))
     other = {RMSES: {"rmse_2021-02": 6.0 * objective}}
     study.add_trial(optuna.create_trial(value=objective, user_attrs=other))
-    table, *said = findings(study)
-    assert "\n".join(said).endswith(verdict)
+    table, *conclusion = findings(study)
+    assert "\n".join(conclusion).endswith(verdict)
     assert table.splitlines()[1].split() == ["objective", f"{objective:.5g}", "1"]

@@ -98,8 +98,8 @@ def test_a_fleet_is_listed_by_name_and_goes_and_the_other_stays(
     assert "Nothing has been removed. To remove it, say --yes." in shown
     assert tracked(settings, "synthetic") == made
 
-    said = wipe("--fleet", "synthetic", "--yes")
-    assert said.endswith(
+    text = wipe("--fleet", "synthetic", "--yes")
+    assert text.endswith(
         "synthetic is removed. `mlflow gc` frees the artifacts of what MLflow has deleted.\n"
     )
     assert not (Path(settings.storage) / "synthetic").exists()
@@ -119,8 +119,8 @@ def test_a_month_goes_alone_but_for_dagsters_records_and_can_be_made_again(
     wipe: Callable[..., str],
 ) -> None:
     before, known = files(settings, "green"), history(instance, "green")
-    said = wipe("--fleet", "green", "--month", "2023-03", "--yes")
-    assert "Dagster's records of the month stay: Dagster cannot forget those of one month." in said
+    text = wipe("--fleet", "green", "--month", "2023-03", "--yes")
+    assert "Dagster's records of the month stay: Dagster cannot forget those of one month." in text
     left = files(settings, "green")
     assert {path for path in before if "2023-03" not in path} == set(left)
     assert history(instance, "green") == known
@@ -187,8 +187,8 @@ def test_what_is_somebody_elses_stays_and_is_named(
     success = dg.DagsterRunStatus.SUCCESS
     run_id = "0b7c1f4e-0000-4000-8000-000000000002"
     instance.add_run(dg.DagsterRun("both", run_id, status=success, asset_selection=both))
-    said = wipe("--fleet", "green", "--yes")
-    stay = said.partition("or of other assets too, and stay:")[2]
+    text = wipe("--fleet", "green", "--yes")
+    stay = text.partition("or of other assets too, and stay:")[2]
     for name in ("green_tripdata_2023-01.parquet", "mine", "model/2023-01.skops.bak",
                  f"version {theirs.version}", run_id):  # fmt: skip
         assert f"{name}\n" in stay
@@ -211,8 +211,8 @@ def test_a_run_that_is_not_over_keeps_its_fleet_whatever_else_it_makes(
     stored.mkdir(parents=True)
     (stored / "2023-01.parquet").write_bytes(b"trips")
     for options in ([], ["--month", "2023-01"]):
-        said = wipe("--fleet", "green", *options, "--yes", code=1)
-        assert re.search(r"Run 0b7c\S+ of green is not over.* Nothing has been removed", said)
+        text = wipe("--fleet", "green", *options, "--yes", code=1)
+        assert re.search(r"Run 0b7c\S+ of green is not over.* Nothing has been removed", text)
         assert (stored / "2023-01.parquet").exists()
     is_yellows = ["yellow", "raw_trips"] in other
     assert ("yellow is removed" in wipe("--fleet", "yellow", "--yes", code=int(is_yellows))
@@ -229,9 +229,9 @@ def test_a_file_that_cannot_be_removed_is_named(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(LocalFileSystem, "rm", refuse)
-    said = wipe("--fleet", "green", "--yes", code=1)
-    assert "/green/model/2023-01.skops cannot be removed (Permission denied). Give access" in said
-    assert "is removed." not in said
+    text = wipe("--fleet", "green", "--yes", code=1)
+    assert "/green/model/2023-01.skops cannot be removed (Permission denied). Give access" in text
+    assert "is removed." not in text
 
 
 @pytest.mark.parametrize("home", [None, "missing"])
@@ -242,11 +242,17 @@ def test_without_a_dagster_home_nothing_is_removed(
         monkeypatch.delenv("DAGSTER_HOME")
     else:
         monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / home))
-    said = wipe("--fleet", "green", "--yes", code=1)
-    assert "Dagster's history cannot be opened" in said
-    assert "Set DAGSTER_HOME to the folder that has it" in said
+    text = wipe("--fleet", "green", "--yes", code=1)
+    assert "Dagster's history cannot be opened" in text
+    assert "Set DAGSTER_HOME to the folder that has it" in text
 
 
-def test_months_are_asked_for_as_months(wipe: Callable[..., str]) -> None:
-    said = wipe("--fleet", "green", "--month", "March", code=2)
-    assert "'March' is not a month: write it as 2023-03." in said
+@pytest.mark.parametrize(
+    ("month", "reason"),
+    [
+        ("March", "'March' is not a month: write it as 2023-03."),
+        ("2023-01:2023-02", "--month is one month, such as 2023-03."),
+    ],
+)
+def test_months_are_asked_for_as_months(wipe: Callable[..., str], month: str, reason: str) -> None:
+    assert reason in wipe("--fleet", "green", "--month", month, "--yes", code=2)

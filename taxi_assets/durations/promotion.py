@@ -324,15 +324,13 @@ def _challengers(backtest: Metrics, versions: Sequence[Version]) -> list[tuple[V
 
     A newer version of the same month and family takes a scored one's place, an older one never.
     """
-    month, models, found = str(backtest["month"]), backtest["models"], []
+    month, models, challengers = str(backtest["month"]), backtest["models"], []
     newest = {(each.month, each.family): each for each in versions}
+    by_run = {each.run_id: each for each in versions if each.month is not None}
     for metrics in (models[family] for family in FAMILIES if family in models):
-        scored = [each for each in versions if each.run_id == metrics["mlflow_run_id"]]
-        kinds = [(each.month, each.family) for each in scored if each.month][-1:]
-        ratio = relative_rmse(metrics, models)
-        found += [
-            (replace(newest[kind], since=month, ratio=ratio), metrics)
-            for kind in kinds
-            if str(kind[0]) < month
-        ]
-    return sorted(found, key=lambda one: float(one[1]["rmse"]))
+        scored = by_run.get(metrics["mlflow_run_id"])
+        if scored is not None and str(scored.month) < month:
+            version = newest[scored.month, scored.family]
+            ratio = relative_rmse(metrics, models)
+            challengers.append((replace(version, since=month, ratio=ratio), metrics))
+    return sorted(challengers, key=lambda one: float(one[1]["rmse"]))

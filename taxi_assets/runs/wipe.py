@@ -34,7 +34,8 @@ def wipe(
         ours = {dg.AssetKey([fleet.name, name]) for name in EXTENSIONS}
         made = [(run, keys_of(instance, run)) for run in instance.get_runs()]
         runs = [(run, keys) for run, keys in made if ours & keys]
-        _refuse_live_runs(fleet, [run for run, _ in runs])
+        for run, _ in runs:
+            _refuse_unless_over(run, fleet)
         own_runs = [run.run_id for run, keys in runs if keys <= ours]
         keys = sorted(ours & set(instance.all_asset_keys()))
         files, others = own_files(storage.names, fleet.name, PLOTS, month)
@@ -90,14 +91,13 @@ def _list(title: str, lines: Sequence[str]) -> None:
     print(f"{title}:", *lines, sep="\n  ")
 
 
-def _refuse_live_runs(fleet: Fleet, runs: Sequence[dg.DagsterRun]) -> None:
-    for run in runs:
-        if not run.is_finished:
-            raise MonthError(
-                f"Run {run.run_id} of {fleet.name} is not over ({run.status.value}). Wait for its "
-                "end, or terminate it on Dagster's pages. If it was interrupted before it began, "
-                "wait ten minutes. Then try again. Nothing has been removed."
-            )
+def _refuse_unless_over(run: dg.DagsterRun, fleet: Fleet) -> None:
+    if not run.is_finished:
+        raise MonthError(
+            f"Run {run.run_id} of {fleet.name} is not over ({run.status.value}). Wait for its "
+            "end, or terminate it on Dagster's pages. If it was interrupted before it began, "
+            "wait ten minutes. Then try again. Nothing has been removed."
+        )
 
 
 def _remove_files(storage: Storage, files: Sequence[str]) -> None:

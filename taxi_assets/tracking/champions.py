@@ -158,16 +158,16 @@ class Champions:
         """
         client, month, best = self._server.client, decision.month, decision.champion
         with self._server.turn():
-            now, told = self.standing(), list[str]()
+            now, notes = self.standing(), list[str]()
             if seen.judged_through > month:
-                return told
+                return notes
             if now.judged_through != seen.judged_through:
                 other = now.judged_through or "another month"
                 again = "make champion and predictions again, in the order of the months"
                 return [f"{other} was judged meanwhile: {again}"]
             if now.pinned is not None and now.champion is None:
                 self.pin(None)
-                told.append(f"the pinned version was deleted, and its pin ({now.pinned}) with it")
+                notes.append(f"the pinned version was deleted, and its pin ({now.pinned}) with it")
                 now = now._replace(pinned=None)
             if best is not None and best.number != now.champion:
                 if now.pinned is None and decision.may_move and now.champion == seen.champion:
@@ -179,17 +179,17 @@ class Champions:
                     self._move(now, before, best.number)
                 else:
                     by = "somebody has chosen" if now.pinned is None else "is pinned"
-                    told.append(f"the alias stays at version {now.champion}, which {by}")
+                    notes.append(f"the alias stays at version {now.champion}, which {by}")
             model = find_model(client, self._fleet)
             if model is None:
-                return told
+                return notes
             if JUDGED_THROUGH not in model.tags and OLD_PIN in model.tags.get(OLD_RECORD, ""):
-                again = f"taxi-assets champion --fleet {self._fleet} --pin"
-                told.append(f"the pin of an earlier release does not hold any more; again: {again}")
+                again = f"again: taxi-assets champion --fleet {self._fleet} --pin"
+                notes.append(f"the pin of an earlier release does not hold any more; {again}")
             if best is not None and best.number != now.followed:
                 self._tag(FOLLOWED, str(best.number))
             self._tag(JUDGED_THROUGH, month)
-        return told
+        return notes
 
     def choose(self, number: int, why: str) -> None:
         """Have a version serve that a person has chosen."""

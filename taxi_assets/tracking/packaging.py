@@ -11,7 +11,6 @@ from taxi_assets.tracking.tags import version
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlflow.models import ModelSignature
     from numpy.typing import NDArray
 
 PACKAGES = ("mlflow", "numpy", "pandas")
@@ -37,6 +36,8 @@ def write_model(folder: Path, arrays: "Mapping[str, NDArray[Any]]") -> dict[str,
         arrays: of one model and its interval, by name: ``linear.pickup``, ``interval.low``.
     """
     import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
 
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, **dict(arrays))
@@ -47,7 +48,10 @@ def write_model(folder: Path, arrays: "Mapping[str, NDArray[Any]]") -> dict[str,
         "artifacts": {"model": str(folder / "model.npz")},
         "model_config": {"model_sha256": hashlib.sha256(content.getvalue()).hexdigest()},
         "pip_requirements": requirements(arrays),
-        "signature": signature(),
+        # What goes in the model checks itself.
+        "signature": ModelSignature(
+            outputs=Schema([ColSpec(DataType.double, name) for name in ANSWERS])
+        ),
     }
 
 
@@ -60,11 +64,3 @@ def code() -> str:
     )
     alone = re.sub(r"^from taxi_assets[^)]*\)\n", "", served, flags=re.MULTILINE)
     return f"{answers}\n\n{alone}"
-
-
-def signature() -> "ModelSignature":
-    """What comes out; what goes in the model checks itself."""
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
-
-    return ModelSignature(outputs=Schema([ColSpec(DataType.double, name) for name in ANSWERS]))

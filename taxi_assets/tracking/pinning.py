@@ -72,8 +72,8 @@ def _shown(
     """How things stand, and how they came to."""
     before = find_previous(standing, versions, decided)
     for name, number in (("champion", standing.champion), ("previous", before)):
-        told = "none" if number is None else f"version {number}, {versions.get(number)}"
-        yield f"{name}  {told}"
+        version = "none" if number is None else f"version {number}, {versions.get(number)}"
+        yield f"{name}  {version}"
     if standing.pinned is not None:
         yield f"pinned    {standing.pinned}"
     yield from [f"  {month}  {of['decision']}" for month, of in decided.items()][-SHOWN:]

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from taxi_assets.tlc.months import Month
+from taxi_assets.tracking.server import unless_gone
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import RegisteredModel
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 NEWEST = "newest_{family}"
 """Alias of the newest month's version of a family: ``newest_boosted``."""
@@ -28,14 +29,13 @@ def registered_name(fleet: str) -> str:
 
 def find_model(client: "MlflowClient", fleet: str) -> "RegisteredModel | None":
     """The registered model, its aliases and tags; None where there is none yet."""
-    from mlflow.exceptions import MlflowException
+    return unless_gone(client.get_registered_model, registered_name(fleet))
 
-    try:
-        return client.get_registered_model(registered_name(fleet))
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return None
+
+def find_versions(client: "MlflowClient", fleet: str, run_id: str = "") -> "list[ModelVersion]":
+    """All versions of the registered model, or those of a run."""
+    condition = f"name = '{registered_name(fleet)}'" + (run_id and f" and run_id = '{run_id}'")
+    return list(client.search_model_versions(condition, max_results=ALL_VERSIONS))
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class Registry:
 
         The tag ``rmse`` comes last: a version without it has not taken its place yet.
         """
-        found = self.client.search_model_versions(f"name = '{self.name}' and run_id = '{run_id}'")
+        of_run = find_versions(self.client, self.fleet, run_id)
         kind = {"month": str(month), "family": family}
         # Somebody else may have registered the run's model, too.
-        ours = [one for one in found if kind.items() <= one.tags.items()]
+        ours = [one for one in of_run if kind.items() <= one.tags.items()]
         version = str(ours[0].version) if ours else self._create(run_id, model_id, kind, rmse)
         if not ours or "rmse" not in ours[0].tags:
             self._succeed(version, kind)
@@ -107,17 +107,14 @@ class Registry:
 
     def point_to_newest(self, family: str) -> None:
         """Move the alias, and look again: a newer month may have been registered meanwhile."""
-        newest = None
-        while (found := self._newest_version(family)) is not None and found != newest:
-            newest = found
-            self.client.set_registered_model_alias(self.name, NEWEST.format(family=family), found)
-
-    def _newest_version(self, family: str) -> str | None:
-        versions = self.client.search_model_versions(
-            f"name = '{self.name}'", max_results=ALL_VERSIONS
-        )
-        of_family = [version for version in versions if version.tags.get("family") == family]
-        if not of_family:
-            return None
-        newest = max(of_family, key=lambda one: (one.tags.get("month", ""), int(one.version)))
-        return str(newest.version)
+        alias, pointed_to = NEWEST.format(family=family), None
+        while of_family := [
+            (version.tags.get("month", ""), int(version.version))
+            for version in find_versions(self.client, self.fleet)
+            if version.tags.get("family") == family
+        ]:
+            _, newest = max(of_family)
+            if newest == pointed_to:
+                return
+            self.client.set_registered_model_alias(self.name, alias, str(newest))
+            pointed_to = newest

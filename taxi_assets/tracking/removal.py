@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
-from taxi_assets.tracking.registry import ALL_VERSIONS, Registry, find_model, registered_name
+from taxi_assets.tracking.registry import Registry, find_model, find_versions, registered_name
 from taxi_assets.tracking.server import TrackingServer, unless_gone
 from taxi_assets.tracking.tags import with_tags
 
@@ -46,16 +46,14 @@ def find_tracked(server: TrackingServer, fleet: Fleet, month: Month | None) -> T
     with server.turn():
         client = server.client
         # An experiment may have been renamed or deleted since.
-        found = client.search_experiments(ViewType.ALL, max_results=ALL_EXPERIMENTS)
+        experiments = client.search_experiments(ViewType.ALL, max_results=ALL_EXPERIMENTS)
         runs = client.search_runs(
-            [each.experiment_id for each in found],
+            [each.experiment_id for each in experiments],
             with_tags(fleet, month),
             ViewType.ALL,
             max_results=ALL_RUNS,
         )
-        registered = client.search_model_versions(
-            f"name = '{registered_name(fleet.name)}'", max_results=ALL_VERSIONS
-        )
+        registered = find_versions(client, fleet.name)
     ours = [one for one in registered if {"month", "family"} <= one.tags.keys()]
     versions = [one for one in ours if month is None or one.tags["month"] == str(month)]
     return Tracked(list(runs), versions, [one for one in registered if one not in versions])

@@ -62,7 +62,6 @@ def active_run(
         fluent._active_run_stack.get().clear()
         fluent._active_experiment_id = experiment_before
         mlflow.set_tracking_uri(tracking_uri_before)  # type: ignore[arg-type]
-        for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
-            if name not in variables:
-                del os.environ[name]
+        for name in {name for name in os.environ if name.startswith("MLFLOW_")} - variables.keys():
+            del os.environ[name]
         os.environ.update(variables)

@@ -1,8 +1,9 @@
-"""Where the runs of trained months are: an experiment, and what is logged to a run later on."""
+"""Where the runs of trained months, and of a study's trials, are: an experiment of their own."""
 
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import InitVar, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from taxi_assets.tracking.tags import (
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
+    from optuna.trial import FrozenTrial
 
 LINEAR, BOOSTED = "linear", "boosted"
 """The families of models that are tracked."""
@@ -41,7 +43,13 @@ ABOUT_MONTHS = (
     "A run whose model has been replaced has the tag `taxi_assets.superseded`: filter by "
     "``tags.`taxi_assets.superseded` = 'false'`` to see the others only."
 )
-"""The experiment's description on MLflow's pages."""
+"""The description of the months' experiment on MLflow's pages."""
+
+ABOUT_TRIALS = (
+    "Each run is one trial of a study of the boosted model's hyperparameters. The metrics "
+    "`rmse_…` are errors in minutes on the month that they name, by models of the months before it."
+)
+"""The description of the experiment of trials."""
 
 
 class DeletedRunError(MonthError):
@@ -55,23 +63,21 @@ class DeletedRunError(MonthError):
         self.remake = (MODEL_ASSETS[family],)
 
 
+@dataclass(eq=False)
 class Tracking:
     """Where models are tracked: an MLflow database or server, and an experiment there."""
 
-    def __init__(
-        self,
-        uri: str,
-        experiment_name: str,
-        dagster_ui_url: str | None = None,
-        mlflow_ui_url: str | None = None,
-    ) -> None:
-        self.server = TrackingServer(uri)
-        self.experiment_name = experiment_name
-        self.dagster_ui_url = dagster_ui_url
-        self.mlflow_ui_url = mlflow_ui_url
+    uri: InitVar[str]
+    experiment_name: str
+    dagster_ui_url: str | None = None
+    mlflow_ui_url: str | None = None
+    about: str = ABOUT_MONTHS
 
-    def experiment_id(self, description: str = ABOUT_MONTHS) -> str:
-        """The experiment's id; the experiment is made, with a description, where there is none.
+    def __post_init__(self, uri: str) -> None:
+        self.server = TrackingServer(uri)
+
+    def experiment_id(self) -> str:
+        """The experiment's id; the experiment is made, with its description, where there is none.
 
         Raises:
             TrackingError: somebody has deleted the experiment.
@@ -84,7 +90,7 @@ class Tracking:
                 # Beside the database; a server has a place of its own.
                 name = re.sub(r"[^\w.-]", "_", self.experiment_name)
                 folder = str(Path(database).parent / "mlruns" / name)
-            described = {DESCRIPTION: description}
+            described = {DESCRIPTION: self.about}
             return str(client.create_experiment(self.experiment_name, folder, described))
         self.refuse_deleted(experiment)
         return str(experiment.experiment_id)
@@ -138,3 +144,34 @@ class Tracking:
                 if isinstance(value, float)
             ]
             client.log_batch(run_id, logged, tags=[RunTag(BACKTEST_MONTH, str(context.month))])
+
+    def log_trial(
+        self,
+        name: str,
+        trial: "FrozenTrial",
+        parameters: Mapping[str, Any],
+        metrics: Mapping[str, float],
+    ) -> None:
+        """Log a finished trial as a run of its own times; a pruned trial's run is KILLED.
+
+        Optuna's own callback is deprecated, logs RMSEs as text, and a pruned trial as a finished
+        run.
+
+        Raises:
+            TrackingError: MLflow does not do its part.
+        """
+        from mlflow.entities import Metric, Param
+
+        moments = (trial.datetime_start, trial.datetime_complete)
+        begun, ended = (round(moment.timestamp() * 1000) for moment in moments if moment)
+        params = [Param(key, str(value)) for key, value in parameters.items()]
+        logged = [Metric(key, value, ended, 0) for key, value in metrics.items()]
+        with self.server.turn():
+            client = self.server.client
+            run_id = client.create_run(self.experiment_id(), begun, run_name=name).info.run_id
+            status = "FAILED"
+            try:
+                client.log_batch(run_id, logged, params)
+                status = "KILLED" if trial.state.name == "PRUNED" else "FINISHED"
+            finally:
+                client.set_terminated(run_id, status, ended)

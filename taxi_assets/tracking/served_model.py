@@ -104,26 +104,26 @@ class TripDuration(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc
                 all hours, whatever the cell's band is.
         """
         pairs = cells - cells % BANDS
-        asked, places = np.unique(np.where(known, cells, -1 - pairs), return_inverse=True)
-        columns = np.empty((3, len(asked)))
-        timed = asked >= 0
+        distinct, places = np.unique(np.where(known, cells, -1 - pairs), return_inverse=True)
+        columns = np.empty((3, len(distinct)))
+        timed = distinct >= 0
         if timed.any():
-            columns[:, timed] = self.answer_cells(asked[timed])
+            columns[:, timed] = self.answer_cells(distinct[timed])
         if not timed.all():
-            columns[:, ~timed] = self._answer_pairs(-1 - asked[~timed])
+            columns[:, ~timed] = self._answer_pairs(-1 - distinct[~timed])
         return columns[:, places]
 
 
-def as_table(asked: Any) -> pd.DataFrame:
+def as_table(request: Any) -> pd.DataFrame:
     """The columns that count, of what any of MLflow's ways to ask gives."""
-    if isinstance(asked, pd.DataFrame):
-        return asked[columns_of(asked)].reset_index(drop=True)
+    if isinstance(request, pd.DataFrame):
+        return request[columns_of(request)].reset_index(drop=True)
     try:
-        if isinstance(asked, Mapping):
-            return pd.DataFrame({name: np.ravel(asked[name]) for name in columns_of(asked)})
+        if isinstance(request, Mapping):
+            return pd.DataFrame({name: np.ravel(request[name]) for name in columns_of(request)})
         # MLflow makes arrays without an axis of the values in `inputs`.
         records = [
-            {name: np.asarray(row[name]).item() for name in columns_of(row)} for row in asked
+            {name: np.asarray(row[name]).item() for name in columns_of(row)} for row in request
         ]
         return pd.DataFrame.from_records(records)
     except (TypeError, ValueError, AttributeError) as error:

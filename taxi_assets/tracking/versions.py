@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from taxi_assets.durations.promotion import FAMILIES, Version
 from taxi_assets.errors import MonthError, first_line, mask
 from taxi_assets.tlc.months import Month
-from taxi_assets.tracking.registry import ALL_VERSIONS, registered_name
-from taxi_assets.tracking.server import OUTAGES, TrackingServer
+from taxi_assets.tracking.registry import find_versions, registered_name
+from taxi_assets.tracking.server import OUTAGES, TrackingServer, unless_gone
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -30,9 +30,7 @@ def registered_versions(server: TrackingServer, fleet: str) -> list[Version]:
         TrackingError: MLflow does not do its part.
     """
     with server.explained():
-        registered = server.client.search_model_versions(
-            f"name = '{registered_name(fleet)}'", max_results=ALL_VERSIONS
-        )
+        registered = find_versions(server.client, fleet)
     return sorted(map(_as_version, registered), key=lambda version: version.number)
 
 
@@ -55,19 +53,13 @@ def load_version(server: TrackingServer, fleet: str, number: int) -> "TripDurati
         UnreachableTrackingError: MLflow, or the place of its artifacts, does not answer.
         TrackingError: MLflow does not do its part.
     """
-    from mlflow.exceptions import MlflowException
-
+    name = registered_name(fleet)
     with server.explained():
-        try:
-            found = server.client.get_model_version(registered_name(fleet), str(number))
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            raise UnusableVersionError(
-                f"{registered_name(fleet)} has no version {number}."
-            ) from None
+        version = unless_gone(server.client.get_model_version, name, str(number))
+        if version is None:
+            raise UnusableVersionError(f"{name} has no version {number}.")
         # A number is used again where somebody deletes the registered model.
-        return _load(server.uri, f"{registered_name(fleet)} {number}", str(found.source))
+        return _load(server.uri, f"{name} {number}", str(version.source))
 
 
 @lru_cache(maxsize=3)
