@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from taxi_assets.durations.cleaning import clean_trips
-from taxi_assets.tlc.coercion import Reading, read_times, read_zone_ids
+from taxi_assets.tlc.coercion import Coerced, read_times, read_zone_ids
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
@@ -90,7 +90,7 @@ def test_what_is_no_whole_number_is_missing_and_the_others_are_read(
 
 @pytest.mark.parametrize("read", [read_zone_ids, read_times])
 def test_text_without_a_value_is_missing_and_not_unreadable(
-    read: Callable[[pa.Array], Reading],
+    read: Callable[[pa.Array], Coerced],
 ) -> None:
     found = read(pa.array([None, None], pa.string()))
     assert found.values.to_pylist() == [None, None]

@@ -8,12 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from taxi_assets.durations.cleaning import CleanedTrips, clean_trips
-from taxi_assets.durations.columns import UnusableTripsError
+from taxi_assets.durations.cleaning import CleanedTrips, UnusableTripsError, clean_trips
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
-from taxi_assets.tlc.raw_summary import survey_trips
+from taxi_assets.tlc.raw_summary import summarize
 
 GREEN, MARCH = FLEETS["green"], Month(2023, 3)
 PICKUP, DROPOFF = GREEN.pickup_time, GREEN.dropoff_time
@@ -197,7 +196,7 @@ def test_two_columns_of_one_name_are_none(tmp_path: Path) -> None:
     columns = [times([0.0] * TRIPS), times(MINUTES), zones, zones, zones]
     pq.write_table(pa.Table.from_arrays(columns, names=names), tmp_path / "month.parquet")
     opened = open_parquet(tmp_path / "month.parquet")
-    assert survey_trips(opened, GREEN, MARCH).missing == ("PULocationID",)
+    assert summarize(opened, GREEN, MARCH).missing == ("PULocationID",)
     with pytest.raises(UnusableTripsError, match=r"no column PULocationID\. It has two columns"):
         clean_trips(opened, GREEN, MARCH)
 

@@ -29,7 +29,7 @@ from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
 from taxi_assets.tlc.prefetch import Prefetch
-from taxi_assets.tlc.raw_summary import Survey, survey_trips
+from taxi_assets.tlc.raw_summary import RawSummary, summarize
 from taxi_assets.tlc.source import Report
 
 SOURCE, STORED = "source.", "stored"
@@ -40,7 +40,7 @@ class Incoming(NamedTuple):
     """A month's file, not stored yet or unchanged, and what is in it."""
 
     file: FetchedMonth
-    survey: Survey
+    summary: RawSummary
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def fetched_months(
     trip_source: dg.ResourceParam[TripSources],
     storage: dg.ResourceParam[Storage],
 ) -> Iterator[Prefetch[Incoming]]:
-    """Fetch and survey months, each when the one before is taken.
+    """Fetch and summarize months, each when the one before is taken.
 
     A fetch that fails does so when its month is taken.
     """
@@ -66,7 +66,7 @@ def fetched_months(
             refused_if_damaged(fetched.origin.location, fetched.path),
             open_parquet(fetched.path or storage.open(file)) as opened,
         ):
-            return Incoming(fetched, survey_trips(opened, fleet, month))
+            return Incoming(fetched, summarize(opened, fleet, month))
 
     with closing(Prefetch(months, fetch, path_for)) as ahead:
         yield ahead
