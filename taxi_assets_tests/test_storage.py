@@ -362,11 +362,14 @@ def test_nobody_else_can_replace_what_is_made_ready_for_upload(
     assert path.parent.stat().st_uid == os.getuid()
 
 
-def test_what_is_removed_is_gone_and_its_neighbour_stays(storage: Storage) -> None:
+def test_names_are_those_of_files_that_are_there_and_not_hidden(storage: Storage) -> None:
     for path in ("model/2023-01.json", "model/2023-02.json", "pairs/2023-01.json"):
         put(storage, f"green/{path}", b"{}")
+    put(storage, "green/model/.notes", b"")
     storage.remove("green/model/2023-01.json")
     assert storage.names("green/model") == ["2023-02.json"]
+    assert storage.exists("green/model/2023-02.json")
+    assert not storage.exists("green/model"), "a folder is no file"
     storage.remove("green/model")
     assert storage.names("green/model") == []
     assert storage.names("green/pairs") == ["2023-01.json"]
