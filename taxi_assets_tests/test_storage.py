@@ -22,6 +22,7 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 import psutil
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sklearn
@@ -236,6 +237,17 @@ def test_a_frame_of_an_earlier_version_has_no_digest_and_is_read(tmp_path: Path)
     FRAME.to_parquet(tmp_path / "frame", index=False)
     loaded = FORMATS["parquet"][0].load((tmp_path / "frame").open("rb"))
     pd.testing.assert_frame_equal(loaded, FRAME)
+
+
+def test_a_frame_of_other_categories_than_were_stored_is_refused(tmp_path: Path) -> None:
+    """The rows are the same numbers of categories."""
+    FORMATS["parquet"][0].dump(FRAME, tmp_path / "frame")
+    table = pq.read_table(tmp_path / "frame")
+    indices = pa.array([0, 1, 0], pa.int8())
+    zones = pa.DictionaryArray.from_arrays(indices, pa.array(["133", "4"]))
+    pq.write_table(table.set_column(0, table.schema.field(0), zones), tmp_path / "frame")
+    with pytest.raises(ValueError, match="its values are not those that were stored"):
+        FORMATS["parquet"][0].load((tmp_path / "frame").open("rb"))
 
 
 def test_no_value_of_a_column_without_nulls_is_marked_as_none(tmp_path: Path) -> None:
