@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 
@@ -29,8 +29,10 @@ from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
 from taxi_assets.tlc.prefetch import Prefetch
-from taxi_assets.tlc.raw_summary import RawSummary, summarize
 from taxi_assets.tlc.source import Report
+
+if TYPE_CHECKING:
+    from taxi_assets.tlc.raw_summary import RawSummary
 
 SOURCE, STORED = "source.", "stored"
 """Notes beside a month file: where its bytes came from, and the store's version that has them."""
@@ -40,7 +42,7 @@ class Incoming(NamedTuple):
     """A month's file, not stored yet or unchanged, and what is in it."""
 
     file: FetchedMonth
-    summary: RawSummary
+    summary: "RawSummary"
 
 
 @contextmanager
@@ -60,6 +62,8 @@ def fetched_months(
         return storage.temporary_file(f"{fleet.name}/raw_trips")
 
     def fetch(month: Month, path: Path, report: Report) -> Incoming:
+        from taxi_assets.tlc.raw_summary import summarize
+
         file = stored_file(fleet.name, "raw_trips", month)
         fetched = fetch_month(source, fleet, month, path, report, stored_origin(storage, file))
         with (
