@@ -4,6 +4,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -58,21 +59,28 @@ def fetch(tmp_path: Path) -> Fetch:
     return fetch
 
 
-@pytest.mark.parametrize("fault", ["cut_after", "stall_after"])
-def test_an_answer_that_breaks_off_is_resumed_where_it_ended(
-    fetch: Fetch, month: bytes, fault: str
-) -> None:
-    with serving(file(month, **{fault: 50_000}), file(month)) as server:  # type: ignore[arg-type]
-        assert fetch(server.url) == month
-        assert server.asked == [None, "bytes=50000-"]
+EARLIER, LATER = "Mon, 06 Mar 2023 12:00:00 GMT", "Tue, 07 Mar 2023 12:00:00 GMT"
 
 
-def test_where_the_server_knows_no_ranges_the_download_starts_anew(
-    fetch: Fetch, month: bytes
+@pytest.mark.parametrize(
+    ("fault", "kind", "condition"),
+    [
+        pytest.param("cut_after", {}, '"one"', id="the connection ends"),
+        pytest.param("stall_after", {}, '"one"', id="nothing more comes"),
+        pytest.param("cut_after", {"ranges": False}, '"one"', id="a server without ranges"),
+        pytest.param("cut_after", {"changed": EARLIER}, '"one"', id="the ETag tells most"),
+        pytest.param("cut_after", {"etag": None, "changed": EARLIER}, EARLIER, id="a time alone"),
+        # It may not stand in If-Range (RFC 9110, 13.1.5).
+        pytest.param("cut_after", {"etag": 'W/"one"', "changed": EARLIER}, None, id="a weak ETag"),
+    ],
+)
+def test_of_an_answer_that_breaks_off_the_rest_is_asked_for_if_it_is_the_same_file(
+    fetch: Fetch, month: bytes, fault: str, kind: dict[str, Any], condition: str | None
 ) -> None:
-    with serving(file(month, cut_after=50_000, ranges=False), file(month, ranges=False)) as server:
+    with serving(file(month, **{fault: 50_000}, **kind), file(month, **kind)) as server:
         assert fetch(server.url) == month
         assert server.asked == [None, "bytes=50000-"]
+        assert server.conditions == [None, condition]
 
 
 def test_where_nothing_tells_whether_it_is_the_same_file_the_download_starts_anew(
@@ -82,9 +90,6 @@ def test_where_nothing_tells_whether_it_is_the_same_file_the_download_starts_ane
     with serving(file(month, cut_after=50_000, etag=None), file(altered, etag=None)) as server:
         assert fetch(server.url) == altered
         assert server.asked == [None, None]
-
-
-EARLIER, LATER = "Mon, 06 Mar 2023 12:00:00 GMT", "Tue, 07 Mar 2023 12:00:00 GMT"
 
 
 @pytest.mark.parametrize("heeds_if_range", [True, False])
@@ -103,38 +108,19 @@ def test_a_file_that_changes_between_two_ranges_is_fetched_anew(
     month: bytes,
     altered: bytes,
     heeds_if_range: bool,
-    before: dict[str, str],
-    after: dict[str, str],
+    before: dict[str, Any],
+    after: dict[str, Any],
 ) -> None:
     """Whether the server notices, or only what it says of the rest tells; it is as long."""
-    changed = file(altered, **after)  # type: ignore[arg-type]
+    changed = file(altered, **after)
 
     def careless(request: Handler) -> None:
         del request.headers["If-Range"]
         changed(request)
 
-    old = file(month, cut_after=50_000, **before)  # type: ignore[arg-type]
+    old = file(month, cut_after=50_000, **before)
     with serving(old, changed if heeds_if_range else careless, changed) as server:
         assert fetch(server.url) == altered
-
-
-@pytest.mark.parametrize(
-    ("stamp", "condition"),
-    [
-        ({"etag": '"one"', "changed": EARLIER}, '"one"'),
-        ({"etag": 'W/"one"', "changed": EARLIER}, None),
-        ({"etag": None, "changed": EARLIER}, EARLIER),
-    ],
-)
-def test_the_rest_is_asked_for_on_the_condition_that_the_file_is_the_same(
-    fetch: Fetch, month: bytes, stamp: dict[str, str | None], condition: str | None
-) -> None:
-    """A weak ETag may not stand in If-Range (RFC 9110, 13.1.5)."""
-    steps = file(month, cut_after=50_000, **stamp), file(month, **stamp)  # type: ignore[arg-type]
-    with serving(*steps) as server:
-        assert fetch(server.url) == month
-        assert server.conditions == [None, condition]
-        assert server.asked == [None, "bytes=50000-"]
 
 
 def test_a_part_that_is_shorter_than_asked_for_is_followed_by_the_next(
@@ -267,11 +253,20 @@ def test_a_redirect_may_lead_to_https_and_not_away_from_it() -> None:
         check_redirect("https://8.8.8.8/x", "http://8.8.8.8/x?signature=1")
 
 
-def test_where_nobody_listens_no_further_month_is_tried(fetch: Fetch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    with pytest.raises(OutageError, match="the server refuses the connection"):
-        fetch(url)
+@pytest.mark.parametrize(
+    ("listens", "message"),
+    [(False, "the server refuses the connection"), (True, "the server does not answer in time")],
+)
+def test_where_nobody_answers_no_further_month_is_tried(
+    fetch: Fetch, monkeypatch: pytest.MonkeyPatch, listens: bool, message: str
+) -> None:
+    monkeypatch.setattr(http, "TIMEOUT", (0.1, 0.1))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        if not listens:
+            silent.close()
+        with pytest.raises(OutageError, match=message):
+            fetch(url)
 
 
 def test_a_name_that_is_not_found_is_said_at_once(fetch: Fetch, waits: list[float]) -> None:
@@ -281,16 +276,6 @@ def test_a_name_that_is_not_found_is_said_at_once(fetch: Fetch, waits: list[floa
     assert isinstance(raised.value, UnreachableSourceError)
     assert not isinstance(raised.value, OutageError)
     assert waits == []
-
-
-def test_a_server_that_never_answers_is_given_up(
-    fetch: Fetch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(http, "TIMEOUT", (0.1, 0.1))
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(OutageError, match="the server does not answer in time"):
-            fetch(url)
 
 
 @pytest.mark.parametrize("code", [404, 429, 503])

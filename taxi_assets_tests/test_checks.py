@@ -20,7 +20,7 @@ from taxi_assets.settings import Settings
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
-from taxi_assets.tlc.raw_summary import Survey, survey_trips
+from taxi_assets.tlc.raw_summary import RawSummary, summarize
 from taxi_assets.tlc.synthetic import write_month
 from taxi_assets_tests.conftest import LINEAR, changed
 
@@ -60,22 +60,22 @@ def test_a_month_without_neighbours_has_nothing_to_be_compared_with() -> None:
 
 
 @pytest.mark.parametrize(
-    ("check", "survey", "passed", "finding"),
+    ("check", "summary", "passed", "finding"),
     [
-        (data.trips_without_zone, Survey(100_000, 1000, 90_000, 7, None, ()), True,
+        (data.trips_without_zone, RawSummary(100_000, 1000, 90_000, 7, None, ()), True,
          "1,000 of 100,000 trips have no zone; up to 1% are usual"),
-        (data.trips_without_zone, Survey(100_000, 1001, 90_000, 7, None, ()), False,
+        (data.trips_without_zone, RawSummary(100_000, 1001, 90_000, 7, None, ()), False,
          "1,001 of 100,000 trips have no zone; up to 1% are usual"),
-        (data.pickups_in_month, Survey(120_000, 7, 100_000, 1000, None, ()), True,
+        (data.pickups_in_month, RawSummary(120_000, 7, 100_000, 1000, None, ()), True,
          "1,000 of 100,000 trips were picked up in another month; up to 1% are usual"),
-        (data.pickups_in_month, Survey(120_000, 7, 100_000, 1001, None, ()), False,
+        (data.pickups_in_month, RawSummary(120_000, 7, 100_000, 1001, None, ()), False,
          "1,001 of 100,000 trips were picked up in another month; up to 1% are usual"),
     ],
 )  # fmt: skip
 def test_shares_are_judged_by_their_thresholds(
-    check: MonthCheck, survey: Survey, passed: bool, finding: str
+    check: MonthCheck, summary: RawSummary, passed: bool, finding: str
 ) -> None:
-    checked = check(survey)
+    checked = check(summary)
     assert (checked.passed, checked.description) == (passed, finding)
     assert metric(checked, "share") == int(finding[:5].replace(",", "")) / 1e5
 
@@ -205,16 +205,16 @@ def test_what_was_not_judged_is_reported_and_only_what_failed_has_failed() -> No
     ]
 
 
-def survey_of(folder: Path, **columns: object) -> Survey:
+def summary_of(folder: Path, **columns: object) -> RawSummary:
     pd.DataFrame(columns).to_parquet(folder / "month.parquet")
-    return survey_trips(open_parquet(folder / "month.parquet"), GREEN, JANUARY)
+    return summarize(open_parquet(folder / "month.parquet"), GREEN, JANUARY)
 
 
 def test_what_a_file_has_no_column_for_is_a_warning(tmp_path: Path) -> None:
-    survey = survey_of(tmp_path, fare_amount=[1.0, 2.0])
-    assert (survey.trips, survey.null_zones, survey.timed, survey.outside_month) == (2, 2, 0, 0)
-    assert not data.trips_without_zone(survey).passed
-    judged = data.pickups_in_month(survey)
+    summary = summary_of(tmp_path, fare_amount=[1.0, 2.0])
+    assert (summary.trips, summary.null_zones, summary.timed, summary.outside_month) == (2, 2, 0, 0)
+    assert not data.trips_without_zone(summary).passed
+    judged = data.pickups_in_month(summary)
     assert (judged.passed, judged.description) == (
         False,
         "Not judged: no pick-up time can be read; missing columns: lpep_pickup_datetime, "
@@ -226,9 +226,9 @@ def test_times_that_cannot_be_read_are_in_no_other_month(tmp_path: Path) -> None
     text = ["01/02/2023 0:30", "01/03/2023 0:45"]
     zones = {"PULocationID": [1, 2], "DOLocationID": [None, 3]}
     times = dict.fromkeys(("lpep_pickup_datetime", "lpep_dropoff_datetime"), text)
-    survey = survey_of(tmp_path, **times, **zones)
-    assert (survey.null_zones, survey.timed, survey.outside_month) == (1, 0, 0)
-    judged = data.pickups_in_month(survey)
+    summary = summary_of(tmp_path, **times, **zones)
+    assert (summary.null_zones, summary.timed, summary.outside_month) == (1, 0, 0)
+    judged = data.pickups_in_month(summary)
     assert (judged.passed, judged.description) == (
         False,
         "Not judged: no pick-up time can be read; the first is '01/02/2023 0:30'",
@@ -241,20 +241,20 @@ def test_a_month_begins_and_ends_at_midnight(tmp_path: Path) -> None:
         ("lpep_pickup_datetime", "lpep_dropoff_datetime"),
         pd.to_datetime([*moments, "2023-02-01"], format="ISO8601"),
     )
-    survey = survey_of(tmp_path, **times, PULocationID=[1] * 4, DOLocationID=[1] * 4)
-    assert (survey.timed, survey.outside_month) == (4, 2)
+    summary = summary_of(tmp_path, **times, PULocationID=[1] * 4, DOLocationID=[1] * 4)
+    assert (summary.timed, summary.outside_month) == (4, 2)
 
 
 def test_trips_without_a_zone_are_counted_as_trips(tmp_path: Path) -> None:
     """Not the column that has more of them: cleaning leaves out trips that lack either."""
-    survey = survey_of(
+    summary = summary_of(
         tmp_path,
         lpep_pickup_datetime=pd.to_datetime(["2023-01-05"] * 4),
         lpep_dropoff_datetime=pd.to_datetime(["2023-01-05"] * 4),
         PULocationID=[1.0, None, 3.0, 4.5],
         DOLocationID=[None, 2.0, 3.0, 4.0],
     )
-    assert (survey.null_zones, survey.timed, survey.outside_month) == (3, 4, 0)
+    assert (summary.null_zones, summary.timed, summary.outside_month) == (3, 4, 0)
 
 
 @pytest.mark.parametrize(("unreadable", "passed"), [(0, True), (1000, True), (1001, False)])

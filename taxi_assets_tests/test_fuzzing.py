@@ -24,7 +24,7 @@ from taxi_assets.tlc.coercion import is_text, read_times, read_zone_ids
 from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import ParquetError, open_parquet
-from taxi_assets.tlc.raw_summary import survey_trips
+from taxi_assets.tlc.raw_summary import summarize
 from taxi_assets.tlc.synthetic import write_month
 
 GREEN, MARCH = FLEETS["green"], Month(2023, 3)
@@ -39,7 +39,7 @@ fuzzed = settings(
 def clean(content: bytes) -> pd.DataFrame | None:
     """Clean a file of these bytes, and look at what comes out; None if it is refused."""
     try:
-        survey_trips(open_parquet(io.BytesIO(content)), GREEN, MARCH)
+        summarize(open_parquet(io.BytesIO(content)), GREEN, MARCH)
         cleaned = clean_trips(open_parquet(io.BytesIO(content)), GREEN, MARCH)
     except (ParquetError, MonthError):
         return None

@@ -1,5 +1,6 @@
 """Fetching a month: from a folder, from a web server, from nowhere."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -11,44 +12,43 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
-from taxi_assets.errors import OutageError
+from taxi_assets.errors import OutageError, StorageError
 from taxi_assets.tlc import http, parquet
-from taxi_assets.tlc.fetch import (
-    FetchedMonth,
-    Origin,
-    TripSources,
-    fetch_month,
-)
+from taxi_assets.tlc.fetch import FetchedMonth, Origin, TripSources, fetch_month
 from taxi_assets.tlc.fleets import FLEETS, Fleet
 from taxi_assets.tlc.months import Month
-from taxi_assets.tlc.source import (
-    FileSource,
-    SourceError,
-    when_changed,
-)
+from taxi_assets.tlc.source import FileSource, SourceError, file_version
 from taxi_assets_tests.bad_server import file, serving
 
 GREEN = FLEETS["green"]
 JANUARY = Month(2023, 1)
 
 
-@pytest.fixture
-def fetch(tmp_path: Path) -> Callable[..., FetchedMonth]:
-    lines: list[str] = []
+Fetch = Callable[..., FetchedMonth]
 
-    def fetch(location: str, month: Month = JANUARY) -> FetchedMonth:
-        source = TripSources(location, synthetic_trips=1_000).of(GREEN)
-        return fetch_month(source, GREEN, month, tmp_path / "fetched", lines.append)
+
+@pytest.fixture
+def fetch(tmp_path: Path) -> Fetch:
+    """Fetch a month; where that fails, no file is left."""
+    path = tmp_path / "fetched"
+
+    def fetch(location: object, month: Month = JANUARY) -> FetchedMonth:
+        source = TripSources(str(location), synthetic_trips=1_000).of(GREEN)
+        try:
+            return fetch_month(source, GREEN, month, path, lambda _: None)
+        except Exception:
+            assert not path.exists()
+            raise
 
     return fetch
 
 
 def test_folder_and_web_server_give_the_file_byte_for_byte(
-    fetch: Callable[..., FetchedMonth], source_folder: Path
+    fetch: Fetch, source_folder: Path
 ) -> None:
     published = (source_folder / "green_tripdata_2023-01.parquet").read_bytes()
     with serving(file(published)) as server:
-        for location in (str(source_folder), server.url, source_folder.as_uri()):
+        for location in (source_folder, server.url, source_folder.as_uri()):
             fetched = fetch(location)
             assert fetched.path.read_bytes() == published
             assert (fetched.origin.trips, fetched.origin.size) == (6_000, len(published))
@@ -67,15 +67,13 @@ def test_invented_months_come_from_nowhere_and_others_from_the_source(tmp_path: 
     )
 
 
-def test_a_file_that_claims_too_much_is_refused_and_not_left(
-    tmp_path: Path, source_folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_file_that_claims_too_much_is_refused(
+    fetch: Fetch, source_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parquet, "MAX_TRIPS", 5_999)
-    fetched = tmp_path / "fetched"
     refused = r"2023-01.parquet is refused: it claims 6,000 rows, more than 5,999. Run the month"
     with pytest.raises(SourceError, match=refused):
-        fetch_month(FileSource(str(source_folder)), GREEN, JANUARY, fetched, print)
-    assert not fetched.exists()
+        fetch(source_folder)
 
 
 @dataclass(frozen=True)
@@ -115,24 +113,17 @@ def test_only_the_same_version_at_the_same_source_is_not_fetched_again(
         assert lines == ["unchanged at the source, not fetched again"]
 
 
-def test_a_month_that_the_source_does_not_have_leaves_nothing_behind(
-    fetch: Callable[..., FetchedMonth], source_folder: Path, tmp_path: Path
+def test_a_month_that_the_source_does_not_have_is_a_sentence(
+    fetch: Fetch, source_folder: Path
 ) -> None:
     with pytest.raises(SourceError, match=r"2019-07\.parquet does not exist"):
-        fetch(str(source_folder), Month(2019, 7))
-    assert list(tmp_path.iterdir()) == []
+        fetch(source_folder, Month(2019, 7))
 
 
-def test_a_file_that_is_replaced_while_it_is_copied_is_refused_and_not_left(
-    fetch: Callable[..., FetchedMonth],
-    source_folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_file_that_is_replaced_while_it_is_copied_is_refused(
+    fetch: Fetch, source_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By one of the same length: what was copied may be of both."""
-    name = "green_tripdata_2023-01.parquet"
-    (tmp_path / "source").mkdir()
-    shutil.copy(source_folder / name, tmp_path / "source" / name)
     copy = LocalFileSystem.get_file
 
     def copy_while_it_is_replaced(self: LocalFileSystem, path: str, target: str) -> None:
@@ -140,18 +131,29 @@ def test_a_file_that_is_replaced_while_it_is_copied_is_refused_and_not_left(
         os.utime(path, (1, 1))
 
     monkeypatch.setattr(LocalFileSystem, "get_file", copy_while_it_is_replaced)
+    name = shutil.copy(source_folder / GREEN.file_name(JANUARY), tmp_path)
     with pytest.raises(SourceError, match=f"{name} changed while it was read. Run the month again"):
-        fetch(str(tmp_path / "source"))
-    assert not (tmp_path / "fetched").exists()
+        fetch(tmp_path)
 
 
-def test_a_folder_is_not_a_file(fetch: Callable[..., FetchedMonth], tmp_path: Path) -> None:
+def test_a_full_disk_is_no_fault_of_the_source(
+    fetch: Fetch, source_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(_: object, __: str, target: str) -> None:
+        Path(target).write_bytes(b"PAR1")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(LocalFileSystem, "get_file", fill)
+    full = rf"Nothing can be stored in {tmp_path} \(No space left on device\)"
+    with pytest.raises(StorageError, match=full):
+        fetch(source_folder)
+
+
+def test_a_folder_is_not_a_file(fetch: Fetch, tmp_path: Path) -> None:
     """As Spark writes it, for instance."""
-    folder = tmp_path / "spark"
-    (folder / GREEN.file_name(JANUARY)).mkdir(parents=True)
+    (tmp_path / GREEN.file_name(JANUARY)).mkdir()
     with pytest.raises(SourceError, match="is a folder, not a file"):
-        fetch(str(folder))
-    assert list(tmp_path.iterdir()) == [folder]
+        fetch(tmp_path)
 
 
 def test_a_download_tells_how_far_it_is(
@@ -168,20 +170,20 @@ def test_a_download_tells_how_far_it_is(
 
 
 @pytest.mark.parametrize(
-    ("info", "changed"),
+    ("info", "version"),
     [
-        ({"ETag": '"1"', "LastModified": "then", "size": 3}, '"1"'),
-        ({"etag": "0x8D", "last_modified": "then", "size": 3}, "0x8D"),
-        ({"last_modified": "then", "size": 3}, "then"),
-        ({"mtime": 12.5, "created": 1.5, "size": 3}, 12.5),
-        ({"size": 3}, None),
+        ({"ETag": '"1"', "LastModified": "then", "size": 3}, '"1", 3 bytes'),
+        ({"etag": "0x8D", "last_modified": "then", "size": 3}, "0x8D, 3 bytes"),
+        ({"last_modified": "then", "size": 3}, "then, 3 bytes"),
+        ({"mtime": 12.5, "created": 1.5, "size": 3}, "12.5, 3 bytes"),
+        ({"size": 3}, ""),
     ],
     ids=["S3", "Azure", "Azure without an ETag", "a disk", "nothing is said"],
 )
 def test_each_store_says_in_its_own_way_when_a_file_changed(
-    info: dict[str, object], changed: object
+    info: dict[str, object], version: str
 ) -> None:
-    assert when_changed(info) == changed
+    assert file_version(info) == version
 
 
 @pytest.mark.parametrize(
@@ -200,12 +202,18 @@ def test_a_store_that_does_not_answer_is_an_outage_whatever_its_library_calls_it
     """Not a month that is missing, for which the next would be tried."""
 
     def info(*_: object, **__: object) -> None:
-        raise error("away")
+        raise error("no answer from https://me:pa55word@store")
 
     monkeypatch.setattr(MemoryFileSystem, "info", info)
     with pytest.raises(SourceError, match=r"cannot be read .*Check TAXI_TRIP_SOURCE") as raised:
         FileSource("memory://months").version(GREEN, JANUARY)
     assert isinstance(raised.value, OutageError) is is_outage
+    assert "pa55word" not in str(raised.value)
+
+
+def test_what_holds_the_sources_address_does_not_show_it() -> None:
+    sources = TripSources("s3://key:pa55word@trips", synthetic_trips=1)
+    assert "pa55word" not in f"{sources} {sources.of(GREEN)}"
 
 
 def test_partitions_begin_with_the_first_file_that_has_zones() -> None:

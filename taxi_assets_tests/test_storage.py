@@ -8,7 +8,7 @@ import hashlib
 import io
 import os
 import pickle
-import shutil
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,6 +22,7 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 import psutil
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sklearn
@@ -30,25 +31,26 @@ from fsspec.implementations.memory import MemoryFileSystem
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LinearRegression
 
-from taxi_assets.errors import StorageError, UnreachableStorageError, explain
-from taxi_assets.settings import Settings
+from taxi_assets.errors import (
+    NotStoredError,
+    StorageError,
+    UnreachableStorageError,
+    UnusableValueError,
+    explain,
+)
 from taxi_assets.storage import files, formats
 from taxi_assets.storage.files import Storage
-from taxi_assets.storage.formats import (
-    Arrays,
-    Format,
-    Json,
-    ParquetFrame,
-    Skops,
-)
-from taxi_assets.storage.io_managers import MonthFileIOManager
+from taxi_assets.storage.formats import Arrays, Format, Json, ParquetFrame, Skops
+from taxi_assets.storage.io_managers import MonthFileIOManager, load_stored
 from taxi_assets.storage.layout import stored_file
 from taxi_assets.storage.origins import announce_origin, is_altered, stored_origin
 from taxi_assets.tlc.fetch import FetchedMonth, Origin
+from taxi_assets.tlc.fleets import FLEETS
 from taxi_assets.tlc.months import Month
-from taxi_assets_tests.conftest import read_json, step_failures, write_json
+from taxi_assets.tlc.synthetic import write_month
+from taxi_assets_tests.conftest import write_json
 
-Materialize = Callable[..., dg.ExecuteInProcessResult]
+GREEN, JANUARY = FLEETS["green"], Month(2023, 1)
 
 FRAME = pd.DataFrame(
     {
@@ -217,12 +219,6 @@ def test_a_file_of_as_many_bytes_as_there_may_be_is_read(monkeypatch: pytest.Mon
     assert len(Arrays().load(io.BytesIO(archive_of(numbers=numbers)))["numbers"]) == 2_484
 
 
-def test_who_edits_stored_json_by_hand_says_so(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.json"
-    path.write_text('{"rmse": 6.559, "checksum": "edited"}')
-    assert read_json(path) == {"rmse": 6.559}
-
-
 def test_the_checksum_of_stored_json_comes_last_and_is_of_the_sorted_rest(tmp_path: Path) -> None:
     write_json(tmp_path / "metrics.json", {"rmse": 8.15, "mae": 5})
     digest = hashlib.sha256(b'{"mae": 5, "rmse": 8.15}').hexdigest()
@@ -241,6 +237,17 @@ def test_a_frame_of_an_earlier_version_has_no_digest_and_is_read(tmp_path: Path)
     FRAME.to_parquet(tmp_path / "frame", index=False)
     loaded = FORMATS["parquet"][0].load((tmp_path / "frame").open("rb"))
     pd.testing.assert_frame_equal(loaded, FRAME)
+
+
+def test_a_frame_of_other_categories_than_were_stored_is_refused(tmp_path: Path) -> None:
+    """The rows are the same numbers of categories."""
+    FORMATS["parquet"][0].dump(FRAME, tmp_path / "frame")
+    table = pq.read_table(tmp_path / "frame")
+    indices = pa.array([0, 1, 0], pa.int8())
+    zones = pa.DictionaryArray.from_arrays(indices, pa.array(["133", "4"]))
+    pq.write_table(table.set_column(0, table.schema.field(0), zones), tmp_path / "frame")
+    with pytest.raises(ValueError, match="its values are not those that were stored"):
+        FORMATS["parquet"][0].load((tmp_path / "frame").open("rb"))
 
 
 def test_no_value_of_a_column_without_nulls_is_marked_as_none(tmp_path: Path) -> None:
@@ -367,11 +374,14 @@ def test_nobody_else_can_replace_what_is_made_ready_for_upload(
     assert path.parent.stat().st_uid == os.getuid()
 
 
-def test_what_is_removed_is_gone_and_its_neighbour_stays(storage: Storage) -> None:
+def test_names_are_those_of_files_that_are_there_and_not_hidden(storage: Storage) -> None:
     for path in ("model/2023-01.json", "model/2023-02.json", "pairs/2023-01.json"):
         put(storage, f"green/{path}", b"{}")
+    put(storage, "green/model/.notes", b"")
     storage.remove("green/model/2023-01.json")
     assert storage.names("green/model") == ["2023-02.json"]
+    assert storage.exists("green/model/2023-02.json")
+    assert not storage.exists("green/model"), "a folder is no file"
     storage.remove("green/model")
     assert storage.names("green/model") == []
     assert storage.names("green/pairs") == ["2023-01.json"]
@@ -389,11 +399,11 @@ def test_partition_keys_that_are_no_months_are_refused(key: str) -> None:
         Month.parse(key)
 
 
-RAW = stored_file("green", "raw_trips", Month(2023, 1))
+RAW = stored_file("green", "raw_trips", JANUARY)
 
 
 def origin_of(content: bytes) -> Origin:
-    return Origin("here", content.decode(), 1, 3, hashlib.sha256(content).hexdigest())
+    return Origin("here", "v1", 1, 3, hashlib.sha256(content).hexdigest())
 
 
 def test_between_the_note_and_the_file_either_month_counts(tmp_path: Path) -> None:
@@ -419,7 +429,7 @@ def test_a_month_file_takes_its_place_after_the_note_of_its_origin(
     storage, key = Storage(str(tmp_path / "data")), dg.AssetKey(["green", "raw_trips"])
     manager, path = MonthFileIOManager(storage), tmp_path / "fetched"
     path.write_bytes(b"old")
-    manager.store(key, Month(2023, 1), FetchedMonth(origin_of(b"old"), path))
+    manager.store(key, JANUARY, FetchedMonth(origin_of(b"old"), path))
     replacing = Storage.replacing
 
     def refuse(self: Storage, path: str) -> AbstractContextManager[Path]:
@@ -430,7 +440,7 @@ def test_a_month_file_takes_its_place_after_the_note_of_its_origin(
     monkeypatch.setattr(Storage, "replacing", refuse)
     path.write_bytes(b"new")
     with pytest.raises(StorageError):
-        manager.store(key, Month(2023, 1), FetchedMonth(origin_of(b"new"), path))
+        manager.store(key, JANUARY, FetchedMonth(origin_of(b"new"), path))
     assert storage.open(RAW).read() == b"old"
     assert stored_origin(storage, RAW) == origin_of(b"old")
     assert not path.exists(), "whoever runs the month again fetches it anew"
@@ -474,19 +484,13 @@ def test_a_disk_that_takes_no_more_leaves_the_old_file(tmp_path: Path) -> None:
     assert (tmp_path / "frames/2023-01.parquet").read_bytes() == b"old"
 
 
-def test_a_place_that_takes_nothing_stops_a_span_at_its_first_month(
-    materialize: Materialize, settings: Settings
-) -> None:
-    data = Path(settings.storage)
-    (data / "green").mkdir(parents=True)
-    (data / "green/raw_trips").touch()
-    (message,) = step_failures(materialize("2023-01:2023-03", "raw_trips"))
-    first, january, *rest = message.splitlines()
-    assert first == "3 of 3 months failed:"
-    assert f"Nothing can be stored in {data}/green/raw_trips" in january
-    assert rest == ["  2023-02: not tried", "  2023-03: not tried"]
-    shutil.rmtree(data)
-    assert materialize("2023-01:2023-03", "raw_trips").success
+def test_a_place_that_takes_nothing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "green").touch()
+    with (
+        pytest.raises(StorageError, match=f"Nothing can be stored in {tmp_path}/{METRICS} "),
+        Storage(str(tmp_path)).replacing(METRICS),
+    ):
+        pytest.fail("there is no folder to write to")
 
 
 @pytest.mark.parametrize(
@@ -502,51 +506,56 @@ def test_every_way_of_finding_no_memory_has_the_same_advice(error: Exception) ->
     assert str(explain(error)).startswith("The memory is used up. Run fewer months at once")
 
 
-def test_a_month_that_is_not_stored_is_named_with_the_command_that_makes_it(
-    materialize: Materialize,
-) -> None:
-    (message,) = step_failures(materialize("2023-01", "zone_pairs"))
-    assert message == (
-        "zone_pairs 2023-01: cleaned_trips 2023-01 is needed, and is not stored. Materialize it "
-        "first: dagster asset materialize -m taxi_assets.definitions "
-        "--select 'green/cleaned_trips' --partition 2023-01-01"
+def making(asset: str) -> str:
+    return (
+        "dagster asset materialize -m taxi_assets.definitions "
+        f"--select 'green/{asset}' --partition 2023-01-01"
     )
 
 
-def flip_a_bit(content: bytes) -> bytes:
-    return content[:5000] + bytes([content[5000] ^ 1]) + content[5001:]
-
-
-@pytest.mark.linear
-@pytest.mark.after_three_months
-def test_what_is_damaged_or_planted_names_itself_and_the_command_that_makes_it_anew(
-    materialize: Materialize, settings: Settings, marker: Path
+def test_a_month_that_is_not_stored_is_named_with_the_command_that_makes_it(
+    storage: Storage,
 ) -> None:
-    """The step that would read it fails, and nothing runs."""
-    data = Path(settings.storage) / "green"
-    stored = {asset: next((data / asset).glob("2023-01*[!n]")) for asset in PLANTED}
-    contents = {asset: path.read_bytes() for asset, path in stored.items()}
-    for asset, (reader, other, why) in PLANTED.items():
-        planted = contents[other] if other else flip_a_bit(contents[asset])
-        for content, reason in ((planted, why), (pickle.dumps(Bomb(marker)), "")):
-            stored[asset].write_bytes(content)
-            (message,) = step_failures(materialize("2023-01", reader))
-            assert f": {asset} 2023-01 is stored, and cannot be read: {reason}" in message
-            assert message.endswith(
-                "Make it anew: dagster asset materialize -m taxi_assets.definitions "
-                f"--select 'green/{asset}' --partition 2023-01-01"
-            )
-        stored[asset].write_bytes(contents[asset])
-    assert not marker.exists()
-    assert materialize("2023-01", "metrics").success
+    message = "cleaned_trips 2023-01 is needed, and is not stored. Materialize it first: " + making(
+        "cleaned_trips"
+    )
+    with pytest.raises(NotStoredError, match=f"^{re.escape(message)}$"):
+        load_stored(storage, GREEN, "cleaned_trips", JANUARY)
 
 
-PLANTED = {
-    "raw_trips": ("cleaned_trips", "", "its bytes are not those that were fetched"),
-    "cleaned_trips": ("zone_pairs", "zone_pairs", "it has the columns of something else"),
-    "zone_pairs": ("vectorizer", "cleaned_trips", "it has the columns of something else"),
-    "model": ("metrics", "vectorizer", "it has something else in it: DictVectorizer"),
-    "vectorizer": ("model", "model", "it has something else in it: {'model': 'LinearRegression'"),
-}
-"""By asset: the asset that reads it, the one whose file is put in its place, and why it is refused.
-Without another file, a bit is flipped; Parquet itself takes the changed trip for another trip."""
+@pytest.mark.parametrize(
+    ("asset", "other", "reason"),
+    [
+        ("cleaned_trips", "parquet", "it has the columns of something else"),
+        ("zone_pairs", "parquet", "it has the columns of something else"),
+        ("model", "skops", "it has something else in it: {'model': 'LinearRegression'"),
+        ("vectorizer", "skops", "it has something else in it: {'model': 'LinearRegression'"),
+        ("boosted_model", "json", "File is not a zip file"),
+        ("metrics", "npz", "'utf-8' codec can't decode byte"),
+    ],
+)
+def test_what_is_damaged_or_planted_names_itself_and_the_command_that_makes_it_anew(
+    storage: Storage, asset: str, other: str, reason: str
+) -> None:
+    file_format, value, _ = FORMATS[other]
+    with storage.replacing(stored_file("green", asset, JANUARY)) as temporary:
+        file_format.dump(value, temporary)
+    message = re.escape(f"{asset} 2023-01 is stored, and cannot be read: {reason}")
+    again = re.escape(f". Make it anew: {making(asset)}")
+    with pytest.raises(UnusableValueError, match=f"^{message}.*{again}$"):
+        load_stored(storage, GREEN, asset, JANUARY)
+
+
+def test_a_month_file_with_a_flipped_bit_is_not_loaded(tmp_path: Path) -> None:
+    """Parquet itself takes the changed trip for another trip."""
+    write_month(tmp_path / "fetched", GREEN, JANUARY, trips=1_000)
+    content = (tmp_path / "fetched").read_bytes()
+    storage, key = Storage(str(tmp_path / "data")), dg.AssetKey(["green", "raw_trips"])
+    manager = MonthFileIOManager(storage)
+    manager.store(key, JANUARY, FetchedMonth(origin_of(content), tmp_path / "fetched"))
+    assert manager.load(key, JANUARY).metadata.num_rows == 1_000
+    put(storage, RAW, content[:5000] + bytes([content[5000] ^ 1]) + content[5001:])
+    with pytest.raises(
+        UnusableValueError, match="cannot be read: its bytes are not those that were fetched"
+    ):
+        manager.load(key, JANUARY)

@@ -17,7 +17,7 @@ Point = tuple[int, int]
 
 def rings(path: str) -> list[list[Point]]:
     """Closed rings of points, from an SVG path of relative lines."""
-    found = []
+    rings = []
     for ring in path.removesuffix("z").split("z"):
         first, _, rest = ring.removeprefix("M").partition("l")
         x, y = map(int, first.split())
@@ -26,8 +26,8 @@ def rings(path: str) -> list[list[Point]]:
         for right, down in zip(steps[::2], steps[1::2], strict=True):
             x, y = x + right, y + down
             points.append((x, y))
-        found.append([*points, points[0]])
-    return found
+        rings.append([*points, points[0]])
+    return rings
 
 
 def test_centres_lie_in_their_shapes_and_shapes_on_the_map() -> None:
@@ -46,9 +46,8 @@ def test_centres_lie_in_their_shapes_and_shapes_on_the_map() -> None:
 
 def test_parts_of_zones_are_where_their_wholes_are_and_nowhere_is_no_place() -> None:
     for part, whole in ((57, 56), (104, 103), (105, 103)):
-        assert ZONES[part].name == ZONES[whole].name
+        assert ZONES[part][:2] == ZONES[whole][:2]
         assert ZONES[part].centre == ZONES[whole].centre is not None
-    assert (ZONES[264].name, ZONES[265].name) == ("Unknown", "Outside of NYC")
     assert ZONES[264].centre is ZONES[265].centre is None
     # JFK is in the south-east, Newark in the west: x is to the right, y downwards.
     assert (ZONES[132].centre, ZONES[1].centre) == ((4080, 3147), (810, 2648))
@@ -65,8 +64,7 @@ def test_each_name_but_a_shared_one_finds_its_zone() -> None:
 def test_zones_have_tlcs_names_and_boroughs() -> None:
     assert list(ZONES) == list(range(1, LAST_ZONE + 1))
     assert ZONES[132][:2] == ("JFK Airport", "Queens")
-    assert ZONES[57][:2] == ZONES[56][:2] == ("Corona", "Queens")
-    assert ZONES[105].centre == ZONES[103].centre
+    assert ZONES[57][:2] == ("Corona", "Queens")
     assert [ZONES[zone].name for zone in (264, 265)] == ["Unknown", "Outside of NYC"]
     assert (len(MANHATTAN), sum(MANHATTAN)) == (69, 10173)
     assert zone_of(266)[:2] == ("zone 266", "unknown borough")

@@ -46,7 +46,7 @@ def raw_trips(
 
     Look at the checks, and at `records_loaded`. *Plots*, beside *Table*, draws it over the months.
     """
-    fetched, contents = fetched_months.take(context.month, context.report)
+    fetched, summary = fetched_months.take(context.month, context.report)
     origin = fetched.origin
     neighbours = neighbouring_trips(storage, context.fleet, context.month)
     return dg.MaterializeResult(
@@ -61,8 +61,8 @@ def raw_trips(
         data_version=dg.DataVersion(origin.sha256),
         check_results=[
             data_checks.number_of_trips(origin.trips, neighbours),
-            data_checks.trips_without_zone(contents),
-            data_checks.pickups_in_month(contents),
+            data_checks.trips_without_zone(summary),
+            data_checks.pickups_in_month(summary),
         ],
     )
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from taxi_assets.durations.columns import Unreadable
-    from taxi_assets.tlc.raw_summary import Survey
+    from taxi_assets.tlc.raw_summary import RawSummary
 
 
 @month_check
@@ -46,39 +46,39 @@ def number_of_trips(trips: int, neighbours: Mapping[Month, int]) -> Judgement:
 
 
 @month_check
-def trips_without_zone(survey: "Survey") -> Judgement:
+def trips_without_zone(summary: "RawSummary") -> Judgement:
     """At most 1 % of the trips lack their pick-up or drop-off zone.
 
     If not: the file was written by another tool, or a column is missing or damaged. cleaned_trips
     leaves such trips out; look at its share_kept before you use the model.
     """
-    share = survey.null_zones / max(1, survey.trips)
+    share = summary.null_zones / max(1, summary.trips)
     return Judgement(
         share <= MAX_NULL_ZONES,
-        f"{survey.null_zones:,} of {survey.trips:,} trips have no zone; "
+        f"{summary.null_zones:,} of {summary.trips:,} trips have no zone; "
         f"up to {MAX_NULL_ZONES:.0%} are usual",
-        {"null_zones": survey.null_zones, "share": share},
+        {"null_zones": summary.null_zones, "share": share},
     )
 
 
 @month_check
-def pickups_in_month(survey: "Survey") -> Judgement:
+def pickups_in_month(summary: "RawSummary") -> Judgement:
     """At most 1 % of the trips were picked up in another month.
 
     If not: it is probably another month's file under this month's name. Look at the source, and
     materialize raw_trips again.
     """
-    if not survey.timed:
-        reason = "; missing columns: " + ", ".join(survey.missing) if survey.missing else ""
-        if survey.example is not None:
-            reason = f"; the first is {survey.example}"
+    if not summary.timed:
+        reason = "; missing columns: " + ", ".join(summary.missing) if summary.missing else ""
+        if summary.example is not None:
+            reason = f"; the first is {summary.example}"
         return Judgement(False, f"Not judged: no pick-up time can be read{reason}", {})
-    share = survey.outside_month / survey.timed
+    share = summary.outside_month / summary.timed
     return Judgement(
         share <= MAX_OUTSIDE_MONTH,
-        f"{survey.outside_month:,} of {survey.timed:,} trips were picked up in another month; "
+        f"{summary.outside_month:,} of {summary.timed:,} trips were picked up in another month; "
         f"up to {MAX_OUTSIDE_MONTH:.0%} are usual",
-        {"outside_month": survey.outside_month, "share": share},
+        {"outside_month": summary.outside_month, "share": share},
     )
 
 

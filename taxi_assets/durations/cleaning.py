@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from taxi_assets.durations import columns
-from taxi_assets.durations.columns import Unreadable, UnusableTripsError
+from taxi_assets.errors import MonthError
 from taxi_assets.tlc.fleets import DISTANCE, DROPOFF_ZONE, PICKUP_ZONE, Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import ParquetError, decoded_batches
-from taxi_assets.tlc.raw_summary import times_within
 from taxi_assets.tlc.sniffing import describe_columns
 
 if TYPE_CHECKING:
@@ -17,6 +15,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
     from numpy.typing import NDArray
+
+    from taxi_assets.durations.columns import Unreadable
 
 MIN_DURATION = 1.0
 """Shortest trip that is kept, in minutes, itself included."""
@@ -30,7 +30,8 @@ TEST_SIZE = 0.2
 RANDOM_STATE = 42
 """Seed of the split; with the trips in file order it fixes which trips validate."""
 
-DURATION, HOUR, VALIDATES = columns.DURATION, columns.HOUR, "validates"
+DURATION, HOUR, VALIDATES = "duration", "pickup_hour", "validates"
+PICKUP_TIME = "pickup_time"
 
 FEATURES = [PICKUP_ZONE, DROPOFF_ZONE]
 """The categories from which a trip's duration is predicted."""
@@ -52,6 +53,10 @@ MAX_ZONES = 1_000
 
 MIN_TRIPS = 2
 """A split needs a trip on either side."""
+
+
+class UnusableTripsError(MonthError):
+    """A month's trips cannot give a model; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class CleanedTrips:
     loaded: int
     null_zones: int
     null_times: int
-    unreadable: Unreadable
+    unreadable: "Unreadable"
     durations: "NDArray[np.int64]"
 
     @property
@@ -95,12 +100,13 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
             no trip is of the month; or too few trips are left to split.
     """
     import numpy as np
-    import pandas as pd
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     # Before the trips are in memory: a library that finds no room may wait for ever.
     import sklearn.model_selection  # noqa: F401
+
+    from taxi_assets.durations.columns import Unreadable, read
+    from taxi_assets.tlc.raw_summary import times_within
 
     schema = month_file.schema_arrow
     if problem := describe_columns(schema.names, fleet):
@@ -117,9 +123,9 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
             decoded += len(batch)
             if decoded > loaded:
                 break
-            trips = columns.read(batch, fleet, unreadable)
+            trips = read(batch, fleet, unreadable)
             null_times += trips[DURATION].null_count
-            near += times_within(trips[columns.PICKUP_TIME], month - 12, month + 13)
+            near += times_within(trips[PICKUP_TIME], month - 12, month + 13)
             durations += _count_by_minute(trips[DURATION])
             zoned = pc.and_(trips[PICKUP_ZONE].is_valid(), trips[DROPOFF_ZONE].is_valid())
             null_zones += pc.sum(pc.invert(zoned)).as_py() or 0
@@ -127,7 +133,7 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
                 pc.greater_equal(trips[DURATION], MIN_DURATION),
                 pc.less_equal(trips[DURATION], MAX_DURATION),
             )
-            kept_columns = trips.drop_columns(columns.PICKUP_TIME)
+            kept_columns = trips.drop_columns(PICKUP_TIME)
             batches.append(kept_columns.filter(pc.and_(zoned, lasting)))
     except ParquetError as error:
         raise UnusableTripsError(
@@ -136,7 +142,7 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
     kept = sum(map(len, batches))
     if decoded != loaded:
         raise UnusableTripsError(f"The file's footer announces {loaded:,} trips; it has others.")
-    columns.check_readable(unreadable, schema)
+    _check_readable(unreadable, schema)
     if kept < MIN_TRIPS:
         raise UnusableTripsError(
             f"{kept:,} of its {loaded:,} trips have both zones and last between "
@@ -149,23 +155,7 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
             f"None of its {loaded:,} trips was picked up within a year of {month}, by "
             f"{fleet.pickup_time}: the dates are wrong, or it is another month's file."
         )
-    # Each batch has a dictionary of its zones; pandas needs the categories of all.
-    table = pa.concat_tables(batches).unify_dictionaries()
-    batches.clear()
-    for feature in FEATURES:
-        values = max(len(chunk.dictionary) for chunk in table[feature].chunks)
-        if values > MAX_ZONES:
-            raise UnusableTripsError(
-                f"Column {feature} has {values:,} different values, too many to be TLC's zones."
-            )
-    table = table.append_column(VALIDATES, pa.array(validation_mask(kept)))
-    # A column at a time, each given back when pandas has it.
-    kept_values = {}
-    for name in table.column_names:
-        kept_values[name] = table[name].to_pandas()
-        table = table.drop_columns(name)
-        pa.default_memory_pool().release_unused()
-    trips = pd.DataFrame(kept_values, copy=False)
+    trips = _to_pandas(batches)
     return CleanedTrips(trips, loaded, null_zones, null_times, unreadable, durations)
 
 
@@ -188,6 +178,52 @@ def validation_mask(trips: int) -> "NDArray[np.bool_]":
 def validation_trips(cleaned_trips: "pd.DataFrame") -> "pd.DataFrame":
     """The cleaned trips that the split holds out of training."""
     return cleaned_trips[cleaned_trips[VALIDATES]]
+
+
+def _to_pandas(batches: "list[pa.Table]") -> "pd.DataFrame":
+    """The kept trips of all batches in one frame, with their split; the list is emptied.
+
+    Raises:
+        UnusableTripsError: there are too many zones.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    # Each batch has a dictionary of its zones; pandas needs the categories of all.
+    table = pa.concat_tables(batches).unify_dictionaries()
+    batches.clear()
+    for feature in FEATURES:
+        values = max(len(chunk.dictionary) for chunk in table[feature].chunks)
+        if values > MAX_ZONES:
+            raise UnusableTripsError(
+                f"Column {feature} has {values:,} different values, too many to be TLC's zones."
+            )
+    table = table.append_column(VALIDATES, pa.array(validation_mask(len(table))))
+    # A column at a time, each given back when pandas has it.
+    kept_values = {}
+    for name in table.column_names:
+        kept_values[name] = table[name].to_pandas()
+        table = table.drop_columns(name)
+        pa.default_memory_pool().release_unused()
+    return pd.DataFrame(kept_values, copy=False)
+
+
+def _check_readable(unreadable: "Unreadable", schema: "pa.Schema") -> None:
+    """Make sure that something can be read of each column that has values.
+
+    Raises:
+        UnusableTripsError: names the column, its first value, and what would be understood.
+    """
+    from taxi_assets.tlc.coercion import TIMES, ZONE_IDS
+
+    for name, example in unreadable.examples.items():
+        if not unreadable.read[name]:
+            understood = ZONE_IDS if name in (PICKUP_ZONE, DROPOFF_ZONE) else TIMES
+            raise UnusableTripsError(
+                f"None of the {unreadable.counts[name]:,} values in column {name} can be read. "
+                f"The first is {example}, of type {schema.field(name).type}. Understood are "
+                f"{understood}."
+            )
 
 
 def _count_by_minute(durations: "pa.ChunkedArray") -> "NDArray[np.int64]":

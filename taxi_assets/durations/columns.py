@@ -2,26 +2,15 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from taxi_assets.errors import MonthError
-from taxi_assets.tlc import coercion
-from taxi_assets.tlc.coercion import Reading, read_numbers, read_times, read_zone_ids
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from taxi_assets.tlc.coercion import Coerced, read_numbers, read_times, read_zone_ids
 from taxi_assets.tlc.fleets import DISTANCE, DROPOFF_ZONE, PICKUP_ZONE, Fleet
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-DURATION, HOUR = "duration", "pickup_hour"
-
-PICKUP_TIME = "pickup_time"
 
 MAX_DISTANCE = 100.0
 """Miles; a trip of an hour is not longer. Meters that were not set say 0, or thousands."""
-
-
-class UnusableTripsError(MonthError):
-    """A month's trips cannot give a model; the message says why."""
 
 
 @dataclass
@@ -38,40 +27,19 @@ class Unreadable:
     read: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
 
-    def add(self, column: str, reading: Reading) -> None:
+    def add(self, column: str, coerced: Coerced) -> None:
         """Count a batch."""
-        self.counts[column] += reading.unreadable
-        self.read[column] += len(reading.values) - reading.values.null_count
-        if reading.example is not None:
-            self.examples.setdefault(column, reading.example)
+        self.counts[column] += coerced.unreadable
+        self.read[column] += len(coerced.values) - coerced.values.null_count
+        if coerced.example is not None:
+            self.examples.setdefault(column, coerced.example)
 
     def share(self, column: str) -> float:
         """Those that cannot be read, as a share of a column's values."""
         return self.counts[column] / max(1, self.counts[column] + self.read[column])
 
 
-def check_readable(unreadable: Unreadable, schema: "pa.Schema") -> None:
-    """Make sure that something can be read of each column that has values.
-
-    Args:
-        unreadable: of the whole month.
-        schema: of its file.
-
-    Raises:
-        UnusableTripsError: names the column, its first value, and what would be understood.
-    """
-    for name, example in unreadable.examples.items():
-        if not unreadable.read[name]:
-            zone = name in (PICKUP_ZONE, DROPOFF_ZONE)
-            understood = coercion.ZONE_IDS if zone else coercion.TIMES
-            raise UnusableTripsError(
-                f"None of the {unreadable.counts[name]:,} values in column {name} can be read. "
-                f"The first is {example}, of type {schema.field(name).type}. Understood are "
-                f"{understood}."
-            )
-
-
-def read(batch: "pa.RecordBatch", fleet: Fleet, unreadable: Unreadable) -> "pa.Table":
+def read(batch: pa.RecordBatch, fleet: Fleet, unreadable: Unreadable) -> pa.Table:
     """Read a batch that has the fleet's needed columns, and count what cannot be read of it.
 
     Returns:
@@ -81,40 +49,30 @@ def read(batch: "pa.RecordBatch", fleet: Fleet, unreadable: Unreadable) -> "pa.T
         uint8), ``trip_distance`` (miles, float32; null also where no trip is as long) and
         ``pickup_time`` (a timestamp on New York's clock).
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    readings = []
-    for name in fleet.needed_columns:
-        is_zone = name in (PICKUP_ZONE, DROPOFF_ZONE)
-        reading = read_zone_ids(batch[name]) if is_zone else read_times(batch[name])
-        unreadable.add(name, reading)
-        readings.append(reading)
-    pickup, dropoff, pickup_zones, dropoff_zones = readings
+    pickup, dropoff = (read_times(batch[name]) for name in fleet.needed_columns[:2])
+    pickup_zones, dropoff_zones = (read_zone_ids(batch[name]) for name in fleet.needed_columns[2:])
+    coerced = (pickup, dropoff, pickup_zones, dropoff_zones)
+    for name, column in zip(fleet.needed_columns, coerced, strict=True):
+        unreadable.add(name, column)
     hours = pc.add(pc.multiply(pc.day_of_week(pickup.values), 24), pc.hour(pickup.values))
     columns = {
         PICKUP_ZONE: _as_category(pickup_zones.values),
         DROPOFF_ZONE: _as_category(dropoff_zones.values),
-        DURATION: _minutes(pickup, dropoff),
-        HOUR: hours.cast(pa.uint8()),
+        "duration": _minutes(pickup, dropoff),
+        "pickup_hour": hours.cast(pa.uint8()),
         DISTANCE: _distances(batch, fleet),
-        PICKUP_TIME: pickup.values,
+        "pickup_time": pickup.values,
     }
     return pa.table(columns)
 
 
-def _as_category(zone_ids: "pa.Array") -> "pa.DictionaryArray":
-    import pyarrow as pa
-
+def _as_category(zone_ids: pa.Array) -> pa.DictionaryArray:
     encoded = zone_ids.dictionary_encode()
     return pa.DictionaryArray.from_arrays(encoded.indices, encoded.dictionary.cast(pa.string()))
 
 
-def _minutes(pickup: Reading, dropoff: Reading) -> "pa.Array":
+def _minutes(pickup: Coerced, dropoff: Coerced) -> pa.Array:
     """Minutes from pick-up to drop-off, float64: between moments, where both are known."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     elapsed = pc.subtract(dropoff.values, pickup.values)  # In the finer of their units.
     if pickup.instants is not None and dropoff.instants is not None:
         elapsed = pc.coalesce(pc.subtract(dropoff.instants, pickup.instants), elapsed)
@@ -122,10 +80,7 @@ def _minutes(pickup: Reading, dropoff: Reading) -> "pa.Array":
     return pc.divide(pc.divide(nanoseconds, 1e9), 60.0)
 
 
-def _distances(batch: "pa.RecordBatch", fleet: Fleet) -> "pa.Array":
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
+def _distances(batch: pa.RecordBatch, fleet: Fleet) -> pa.Array:
     if fleet.distance not in batch.schema.names:
         return pa.nulls(len(batch), pa.float32())
     miles = read_numbers(batch[fleet.distance]).values

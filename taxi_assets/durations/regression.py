@@ -10,8 +10,7 @@ and on a full month its limit, twice the number of features, comes before conver
 import hashlib
 from typing import TYPE_CHECKING, TypedDict
 
-from taxi_assets.durations.cleaning import FEATURES
-from taxi_assets.durations.columns import UnusableTripsError
+from taxi_assets.durations.cleaning import FEATURES, UnusableTripsError
 from taxi_assets.durations.sums import TRAIN, split
 from taxi_assets.errors import MonthError
 

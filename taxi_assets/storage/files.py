@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from taxi_assets.errors import StorageError, UnreachableStorageError, mask, writing_to
 from taxi_assets.storage.processes import Process
 from taxi_assets.tlc.atomic import replacing, temporary_file, temporary_name
-from taxi_assets.tlc.source import when_changed
+from taxi_assets.tlc.source import file_version
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -95,20 +95,13 @@ class Storage:
         return self.version(path) is not None
 
     def version(self, path: str) -> str | None:
-        """What changes whenever the file does; None if there is no file.
-
-        It is the object store's ETag, or the time of change, and the size; empty where the store
-        says neither.
-        """
+        """What changes whenever the file does, see ``file_version``; None if there is no file."""
         try:
             with self._reached(path):
                 info = self._place[0].info(self.full_path(path))
         except OSError:
             return None
-        if info.get("type") != "file":
-            return None
-        changed = when_changed(info)
-        return f"{changed}, {info['size']} bytes" if changed else ""
+        return file_version(info) if info.get("type") == "file" else None
 
     def open(self, path: str) -> BinaryIO:
         """Open a stored file for reading.
@@ -125,10 +118,10 @@ class Storage:
         """Names in a folder but for hidden files, in order; none if there is no folder."""
         try:
             with self._reached(folder):
-                found = self._place[0].ls(self.full_path(folder), detail=False)
+                paths = self._place[0].ls(self.full_path(folder), detail=False)
         except FileNotFoundError:
             return []
-        names = sorted(str(path).rpartition("/")[2] for path in found)
+        names = sorted(str(path).rpartition("/")[2] for path in paths)
         return [name for name in names if not name.startswith(".")]
 
     def remove(self, path: str) -> None:

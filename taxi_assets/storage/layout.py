@@ -59,23 +59,21 @@ def own_files(
         names: what is in a folder.
         fleet: whose folder, by name.
         plots: names of a month's plots.
-        month: of which is asked; None for all.
+        month: whose files are given; None for all.
     """
     written, others = [], []
     for asset in names(fleet):
         inside = f"{fleet}/{asset}"
         if asset == PLOTS:
-            found = [
-                f"{each}/{name}" for each in names(inside) for name in names(f"{inside}/{each}")
-            ]
+            files = [f"{of}/{name}" for of in names(inside) for name in names(f"{inside}/{of}")]
             pattern = rf"{MONTH}/(?:{'|'.join(map(re.escape, plots))})\.png"
         elif asset in EXTENSIONS:
-            found = list(names(inside))
+            files = list(names(inside))
             pattern = rf"{MONTH}(?:{re.escape(EXTENSIONS[asset])}|{NOTE})"
         else:
             others.append(inside)
             continue
-        for name in found:
+        for name in files:
             match = re.fullmatch(pattern, name, re.ASCII)
             if match is None:
                 others.append(f"{inside}/{name}")

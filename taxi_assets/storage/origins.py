@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 
@@ -29,8 +29,10 @@ from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import open_parquet
 from taxi_assets.tlc.prefetch import Prefetch
-from taxi_assets.tlc.raw_summary import Survey, survey_trips
 from taxi_assets.tlc.source import Report
+
+if TYPE_CHECKING:
+    from taxi_assets.tlc.raw_summary import RawSummary
 
 SOURCE, STORED = "source.", "stored"
 """Notes beside a month file: where its bytes came from, and the store's version that has them."""
@@ -40,7 +42,7 @@ class Incoming(NamedTuple):
     """A month's file, not stored yet or unchanged, and what is in it."""
 
     file: FetchedMonth
-    survey: Survey
+    summary: "RawSummary"
 
 
 @contextmanager
@@ -50,7 +52,7 @@ def fetched_months(
     trip_source: dg.ResourceParam[TripSources],
     storage: dg.ResourceParam[Storage],
 ) -> Iterator[Prefetch[Incoming]]:
-    """Fetch and survey months, each when the one before is taken.
+    """Fetch and summarize months, each when the one before is taken.
 
     A fetch that fails does so when its month is taken.
     """
@@ -60,13 +62,15 @@ def fetched_months(
         return storage.temporary_file(f"{fleet.name}/raw_trips")
 
     def fetch(month: Month, path: Path, report: Report) -> Incoming:
+        from taxi_assets.tlc.raw_summary import summarize
+
         file = stored_file(fleet.name, "raw_trips", month)
         fetched = fetch_month(source, fleet, month, path, report, stored_origin(storage, file))
         with (
             refused_if_damaged(fetched.origin.location, fetched.path),
             open_parquet(fetched.path or storage.open(file)) as opened,
         ):
-            return Incoming(fetched, survey_trips(opened, fleet, month))
+            return Incoming(fetched, summarize(opened, fleet, month))
 
     with closing(Prefetch(months, fetch, path_for)) as ahead:
         yield ahead

@@ -44,7 +44,7 @@ def neighbouring_trips(storage: Storage, fleet: Fleet, month: Month) -> dict[Mon
 
 
 def readable(
-    asset: str, months: Iterable[Month], load: Load, report: Report
+    asset: str, months: Iterable[Month], load: Load, report: Report = lambda _: None
 ) -> Iterator[tuple[Month, Any]]:
     """Those months of an asset that are stored, with their values.
 
@@ -120,16 +120,16 @@ def earlier_profiles(
         month: the month itself.
         report: takes a sentence of each that cannot be read.
     """
-    found = {}
+    profiles = {}
     for before in (month - 1, month - 12):
         try:
-            found[before] = parse_profile(Json().load(storage.open(profile_note(fleet, before))))
+            profiles[before] = parse_profile(Json().load(storage.open(profile_note(fleet, before))))
         except FileNotFoundError:
             continue
         except (OSError, ValueError, KeyError, TypeError) as error:
             again = command([f"{fleet.name}/cleaned_trips"], before.partition_key)
             report(f"the profile of {before} is passed over: {error}. Make it anew: {again}")
-    return found
+    return profiles
 
 
 @dataclass(frozen=True)
@@ -163,36 +163,33 @@ class TrainingMonths(NamedTuple):
 def training_months(
     storage: Storage,
     fleet: Fleet,
-    own: Month,
+    newest: Month,
     load: Load,
     training: Training,
     hourly_pairs: "Callable[[], pd.DataFrame]",
 ) -> TrainingMonths:
-    """The months of the window that are stored; a month after the own one is never among them.
+    """The months of the window that are stored; a month after the model's is never among them.
 
     Raises:
         ServiceError: the storage does not answer.
     """
     from taxi_assets.durations.window import training_window
 
+    before = window_before(fleet, newest, training)
     trained: list[Month] = []
-    missing: list[Month] = []
 
     def months() -> "Iterator[tuple[Month, pd.DataFrame]]":
-        for month in window_before(fleet, own, training):
-            try:
-                sums = load("hourly_pairs", month)
-            except (NotStoredError, UnusableValueError):
-                if month > own - training.months:
-                    missing.append(month)
-            else:
-                trained.append(month)
-                yield month, sums
-        yield own, hourly_pairs()
+        for month, sums in readable("hourly_pairs", before, load):
+            trained.append(month)
+            yield month, sums
+        yield newest, hourly_pairs()
 
-    window = training_window(own, months())
-    alone = not any(month < own for month in stored_months(storage, fleet, "hourly_pairs"))
-    versions = {str(month): _sha256(storage, fleet, month) for month in [*trained, own]}
+    window = training_window(newest, months())
+    missing = [
+        month for month in before if month > newest - training.months and month not in trained
+    ]
+    alone = not any(month < newest for month in stored_months(storage, fleet, "hourly_pairs"))
+    versions = {str(month): _sha256(storage, fleet, month) for month in [*trained, newest]}
     return TrainingMonths(window, versions, missing, alone)
 
 
@@ -224,15 +221,13 @@ def later_windows(
     storage: Storage, fleet: Fleet, month: Month, load: Load, training: Training
 ) -> Iterator[LaterWindow]:
     """The stored models of later months whose windows a month belongs to, in order."""
-    for each in stored_months(storage, fleet, "boosted_model"):
-        if month not in window_before(fleet, each, training):
-            continue
+    stored = stored_months(storage, fleet, "boosted_model")
+    later = [each for each in stored if month in window_before(fleet, each, training)]
+    for each, model in readable("boosted_model", later, load):
         try:
-            model: Mapping[str, Any] = load("boosted_model", each)
-            versions = dict(
-                zip(map(str, model["training_months"]), model["training_versions"], strict=True)
-            )
-        except (NotStoredError, UnusableValueError, KeyError, ValueError):
+            months = map(str, model["training_months"])
+            versions = dict(zip(months, model["training_versions"], strict=True))
+        except (KeyError, ValueError):
             continue
         since, missing = [], []
         for before in window_before(fleet, each, training):

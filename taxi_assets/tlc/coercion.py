@@ -11,13 +11,12 @@ is changed, too.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import pyarrow as pa
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import types
 
 NO_VALUE = ["", "na", "n/a", "<na>", "nan", "nat", "none", "null", "nil", "\\n"]
 """What tools write as text where there is no value, in small letters."""
@@ -77,30 +76,27 @@ SAMPLE = 100
 
 
 @dataclass(frozen=True)
-class Reading:
-    """A column's values.
+class Coerced:
+    """A column's values, in the type that they should have.
 
     Attributes:
-        values: of the type that the column should have, as long as the column; null where it has
-            no value, and where it has one that cannot be read.
+        values: one for each row; null where the column has no value, or one that cannot be read.
         unreadable: number of values that cannot be read.
         example: the first of them; None if all can be read.
         instants: of times, the same moments in UTC where the file says which they are, and null
             elsewhere; None if it says so nowhere.
     """
 
-    values: "pa.Array"
+    values: pa.Array
     unreadable: int
     example: str | None
-    instants: "pa.Array | None" = None
+    instants: pa.Array | None = None
 
 
-def read_zone_ids(column: "pa.Array") -> Reading:
+def read_zone_ids(column: pa.Array) -> Coerced:
     """Read whole numbers from 1 as int64."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
-    def whole(given: "pa.Array") -> "pa.Array":
+    def whole(given: pa.Array) -> pa.Array:
         numbers = _floats(given, WHOLE)
         zone = pc.and_(pc.greater_equal(numbers, 1.0), pc.less(numbers, MAX_EXACT))
         return _where(pc.and_(zone, pc.equal(pc.trunc(numbers), numbers)), numbers).cast(pa.int64())
@@ -108,20 +104,16 @@ def read_zone_ids(column: "pa.Array") -> Reading:
     return _read_distinct(column, whole)
 
 
-def read_numbers(column: "pa.Array") -> Reading:
+def read_numbers(column: pa.Array) -> Coerced:
     """Read numbers, such as distances and fares, as float64."""
     return _read_distinct(column, lambda given: _floats(given, NUMBER))
 
 
-def read_times(column: "pa.Array") -> Reading:
+def read_times(column: pa.Array) -> Coerced:
     """Read times as timestamps without a time zone: what New York's clocks showed.
 
     Columns of types that hold no times have values, but none that can be read.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    from pyarrow import types
-
     given, clock, instants = column, None, None
     if is_text(column.type):
         # As pandas writes them, there is nothing to trim.
@@ -140,18 +132,14 @@ def read_times(column: "pa.Array") -> Reading:
         theirs = pc.equal(_local(instants, NEW_YORK), clock)
         taken = pc.and_(taken, pc.fill_null(theirs, fill_value=True))
         instants = _where(taken, instants)
-    return _reading(given, _where(taken, clock), instants=instants)
+    return _coerced(given, _where(taken, clock), instants=instants)
 
 
-def plain(column: "pa.Array") -> "pa.Array":
+def plain(column: pa.Array) -> pa.Array:
     """The column without what its encoding adds, and with nulls for all that means no value.
 
     Text of any kind becomes bytes without the blanks around it, as it need not be UTF-8.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    from pyarrow import types
-
     while types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if types.is_floating(column.type):
@@ -168,15 +156,13 @@ def plain(column: "pa.Array") -> "pa.Array":
     return text.cast(pa.large_binary())
 
 
-def is_text(kind: "pa.DataType") -> bool:
+def is_text(kind: pa.DataType) -> bool:
     """Whether values of a type are characters, or bytes that may be."""
     return re.match(r"(?:large_)?(?:string|binary)|fixed_size_binary", str(kind)) is not None
 
 
-def show(value: "pa.Scalar") -> str:
+def show(value: pa.Scalar) -> str:
     """A value as a message shows it: on one line, and not too long."""
-    import pyarrow as pa
-
     try:
         shown = value.as_py()
         if isinstance(shown, bytes):
@@ -188,55 +174,44 @@ def show(value: "pa.Scalar") -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
-def _reading(
-    given: "pa.Array",
-    values: "pa.Array",
-    indices: "pa.Array | None" = None,
-    instants: "pa.Array | None" = None,
-) -> Reading:
+def _coerced(
+    given: pa.Array,
+    values: pa.Array,
+    indices: pa.Array | None = None,
+    instants: pa.Array | None = None,
+) -> Coerced:
     """What came of a column's values, or of its distinct values and the column's indices."""
-    import pyarrow.compute as pc
-
     lost = pc.and_(given.is_valid(), values.is_null())
     if indices is not None:
         values, lost = values.take(indices), lost.take(indices)
     unreadable = pc.sum(lost).as_py() or 0
     if not unreadable:
-        return Reading(values, 0, None, instants)
+        return Coerced(values, 0, None, instants)
     row = pc.index(lost, value=True).as_py()
     example = given[row if indices is None else indices[row].as_py()]
-    return Reading(values, unreadable, show(example), instants)
+    return Coerced(values, unreadable, show(example), instants)
 
 
-def _where(taken: "pa.Array", values: "pa.Array") -> "pa.Array":
+def _where(taken: pa.Array, values: pa.Array) -> pa.Array:
     """The values, null where they are not taken; in the usual case, they all are."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     if pc.all(taken).as_py():
         return values
     return pc.if_else(taken, values, pa.scalar(None, values.type))
 
 
-def _read_distinct(column: "pa.Array", read: "Callable[[pa.Array], pa.Array]") -> Reading:
+def _read_distinct(column: pa.Array, read: Callable[[pa.Array], pa.Array]) -> Coerced:
     """Read a column of numbers; of text, which has a few hundred values, each of them once."""
-    from pyarrow import types
-
     indices = None
     if is_text(column.type):
         column = column.dictionary_encode()
     if types.is_dictionary(column.type):
         column, indices = column.dictionary, column.indices
     given = plain(column)
-    return _reading(given, read(given), indices)
+    return _coerced(given, read(given), indices)
 
 
-def _floats(given: "pa.Array", written: str) -> "pa.Array":
+def _floats(given: pa.Array, written: str) -> pa.Array:
     """Plain values as float64; null where text is written in another way, and for other types."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    from pyarrow import types
-
     if is_text(given.type):
         number = pc.match_substring_regex(given, written)
         return _where(number, given).cast(pa.large_string()).cast(pa.float64())
@@ -246,13 +221,11 @@ def _floats(given: "pa.Array", written: str) -> "pa.Array":
     return pa.nulls(len(given), pa.float64())
 
 
-def _times_of_timestamps(given: "pa.Array") -> "tuple[pa.Array, pa.Array | None]":
+def _times_of_timestamps(given: pa.Array) -> tuple[pa.Array, pa.Array | None]:
     """What the clock of the column's time zone showed, and the moments in UTC if it is a real one.
 
     Both are null in a time zone of a name that nobody knows.
     """
-    import pyarrow as pa
-
     unzoned = given.cast(pa.timestamp(given.type.unit))
     if given.type.tz is None or re.fullmatch(UTC, given.type.tz):
         return unzoned, None
@@ -262,11 +235,9 @@ def _times_of_timestamps(given: "pa.Array") -> "tuple[pa.Array, pa.Array | None]
         return pa.nulls(len(given), unzoned.type), None
 
 
-def _times_of_text(given: "pa.Array") -> "tuple[pa.Array, pa.Array | None]":
+def _times_of_text(given: pa.Array) -> tuple[pa.Array, pa.Array | None]:
     """What text says that the clock showed, and the moments in UTC if any has an offset."""
     import pandas as pd
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
     endings = pc.binary_slice(given, TO_MINUTES, END).dictionary_encode()
     read = pc.extract_regex(endings.dictionary, SECONDS_AND_ZONE)
@@ -287,11 +258,8 @@ def _times_of_text(given: "pa.Array") -> "tuple[pa.Array, pa.Array | None]":
     return clock, pc.add(clock, behind.take(endings.indices))
 
 
-def _cast(text: "pa.Array") -> "pa.Array | None":
+def _cast(text: pa.Array) -> pa.Array | None:
     """Have Arrow read all times; None if it cannot, or would take what is no time for one."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     shortest = pc.min(pc.binary_length(text)).as_py()
     if shortest is not None and shortest < TO_MINUTES:
         return None
@@ -303,9 +271,6 @@ def _cast(text: "pa.Array") -> "pa.Array | None":
     return times
 
 
-def _local(instants: "pa.Array", zone: str) -> "pa.Array":
+def _local(instants: pa.Array, zone: str) -> pa.Array:
     """What clocks in a time zone show at moments that are given in UTC."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     return pc.local_timestamp(instants.cast(pa.timestamp(instants.type.unit, zone)))

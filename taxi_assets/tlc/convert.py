@@ -7,22 +7,22 @@ split by the month of pick-up.
 
 import csv
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import csv as arrow_csv
 
 from taxi_assets.errors import MonthError, first_line
 from taxi_assets.tlc.atomic import replacing, temporary_file
-from taxi_assets.tlc.coercion import Reading, plain, read_numbers, read_times, read_zone_ids
+from taxi_assets.tlc.coercion import Coerced, plain, read_numbers, read_times, read_zone_ids
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, FLEETS, PICKUP_ZONE, Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.schema import CONGESTION_PRICING, month_schema
 from taxi_assets.tlc.sniffing import describe_columns, standard_names
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import pyarrow as pa
 
 BLOCK_BYTES = 1 << 24
 """Bytes that are parsed at a time."""
@@ -50,8 +50,6 @@ def convert(path: Path, folder: Path) -> str:
     Raises:
         ConversionError: the file cannot be converted, or a month's file is there already.
     """
-    import pyarrow.parquet as pq
-
     folder.mkdir(parents=True, exist_ok=True)
     lost: Counter[str] = Counter()
     with temporary_file(folder) as whole:
@@ -81,10 +79,6 @@ def convert(path: Path, folder: Path) -> str:
 
 def _write(path: Path, target: Path, lost: Counter[str]) -> tuple[Fleet, Counter[str]]:
     """Write all trips to one month file; return whose they are, and how many are of each month."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
     trips: Counter[str] = Counter()
     example = None
     with ExitStack() as opened:
@@ -96,11 +90,11 @@ def _write(path: Path, target: Path, lost: Counter[str]) -> tuple[Fleet, Counter
             if problem := describe_columns(names, fleet):
                 raise ConversionError(f"{path} {problem}")
             columns = dict(zip(names, batch.columns, strict=True))
-            readings = {name: _coerce(columns[name], name, fleet) for name in columns}
-            for name, reading in readings.items():
-                lost[f"values of {name} that cannot be read, now empty"] += reading.unreadable
-            example = example or readings[fleet.pickup_time].example
-            table = pa.table({name: reading.values for name, reading in readings.items()})
+            coerced = {name: _coerce(columns[name], name, fleet) for name in columns}
+            for name, column in coerced.items():
+                lost[f"values of {name} that cannot be read, now empty"] += column.unreadable
+            example = example or coerced[fleet.pickup_time].example
+            table = pa.table({name: column.values for name, column in coerced.items()})
             months = pc.strftime(table[fleet.pickup_time], format="%Y-%m")
             trips.update(pc.fill_null(months, NO_MONTH).to_pylist())
             if writer is None:
@@ -115,10 +109,8 @@ def _write(path: Path, target: Path, lost: Counter[str]) -> tuple[Fleet, Counter
     return fleet, trips
 
 
-def _read(path: Path, lost: Counter[str]) -> "Iterator[tuple[list[str], pa.RecordBatch]]":
+def _read(path: Path, lost: Counter[str]) -> Iterator[tuple[list[str], pa.RecordBatch]]:
     """The columns' names and the rows as bytes; values beyond the header are left out."""
-    import pyarrow as pa
-    from pyarrow import csv as arrow_csv
 
     def skip(_row: object) -> str:
         lost["rows left out that have too many or too few values"] += 1
@@ -154,10 +146,8 @@ def _read(path: Path, lost: Counter[str]) -> "Iterator[tuple[list[str], pa.Recor
         raise ConversionError(f"{path} cannot be read: {first_line(error)}.") from None
 
 
-def _coerce(column: "pa.Array", name: str, fleet: Fleet) -> Reading:
+def _coerce(column: pa.Array, name: str, fleet: Fleet) -> Coerced:
     """A column's values in the type that they have in TLC's own files, or one as good."""
-    import pyarrow as pa
-
     if name in (PICKUP_ZONE, DROPOFF_ZONE):
         return read_zone_ids(column)
     types = {field.name.lower(): field.type for field in month_schema(fleet, CONGESTION_PRICING)}
@@ -169,4 +159,4 @@ def _coerce(column: "pa.Array", name: str, fleet: Fleet) -> Reading:
     texts = [
         text and text.decode(errors="replace") for text in plain(encoded.dictionary).to_pylist()
     ]
-    return Reading(pa.array(texts, pa.large_string()).take(encoded.indices), 0, None)
+    return Coerced(pa.array(texts, pa.large_string()).take(encoded.indices), 0, None)

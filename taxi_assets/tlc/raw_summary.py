@@ -1,21 +1,20 @@
 """A first look at a month's trips as they came, before any is left out."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from taxi_assets.tlc.coercion import read_times, read_zone_ids
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, PICKUP_ZONE, Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.parquet import decoded_batches
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
 
 @dataclass(frozen=True)
-class Survey:
-    """Numbers of trips.
+class RawSummary:
+    """Numbers of a month's trips.
 
     Attributes:
         trips: in the file.
@@ -34,17 +33,14 @@ class Survey:
     missing: tuple[str, ...]
 
 
-def times_within(times: "pa.Array", first: Month, end: Month) -> int:
+def times_within(times: pa.Array, first: Month, end: Month) -> int:
     """Number of times from the beginning of a month to that of a later one."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     begin, before = (pa.scalar(month.first_day).cast(times.type) for month in (first, end))
     within = pc.and_(pc.greater_equal(times, begin), pc.less(times, before))
     return pc.sum(within).as_py() or 0
 
 
-def survey_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Survey:
+def summarize(month_file: pq.ParquetFile, fleet: Fleet, month: Month) -> RawSummary:
     """Look at the pick-up times and the zones.
 
     All needed columns are decoded, so that damaged data is noticed before it is stored. Where one
@@ -53,8 +49,6 @@ def survey_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Su
     Raises:
         ParquetError: the data is damaged.
     """
-    import pyarrow.compute as pc
-
     # A name that two columns bear has no index either.
     schema = month_file.schema_arrow
     columns = [name for name in fleet.needed_columns if schema.get_field_index(name) >= 0]
@@ -73,4 +67,4 @@ def survey_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Su
             example = example or times.example
             timed += len(batch) - times.values.null_count
             inside += times_within(times.values, month, month + 1)
-    return Survey(trips, trips - zoned, timed, timed - inside, example, missing)
+    return RawSummary(trips, trips - zoned, timed, timed - inside, example, missing)

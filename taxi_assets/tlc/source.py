@@ -89,7 +89,7 @@ class FileSource(TripSource):
     def version(self, fleet: Fleet, month: Month) -> str:
         """The ETag where the file system has one, else the time of change; and the size."""
         with _explained(self._file(fleet, month)) as (file_system, path):
-            return _file_version(file_system.info(path))
+            return file_version(file_system.info(path))
 
     def fetch(self, fleet: Fleet, month: Month, path: Path, report: Report) -> str:
         """Copy the file."""
@@ -101,9 +101,9 @@ class FileSource(TripSource):
                     "wrote it, make one file of its parts: "
                     "pandas.read_parquet(FOLDER).to_parquet(FILE)."
                 )
-            version = _file_version(info)
+            version = file_version(info)
             file_system.get_file(source_path, str(path))
-            if _file_version(file_system.info(source_path)) != version:
+            if file_version(file_system.info(source_path)) != version:
                 raise SourceError(
                     f"{self.location(fleet, month)} changed while it was read. Run the month again."
                 )
@@ -139,17 +139,14 @@ def _explained(location: str) -> "Iterator[tuple[AbstractFileSystem, str]]":
         ) from None
 
 
-def when_changed(info: Mapping[str, Any]) -> Any:
-    """What fsspec's description of a file says of its last change; None if it says nothing.
+def file_version(info: Mapping[str, Any]) -> str:
+    """What changes whenever a file does, by fsspec's description; empty if the store says nothing.
 
-    It is the object store's ETag, or the time of change; each store writes them its own way.
+    It is the object store's ETag, or the time of change, and the size; each store writes them its
+    own way.
     """
     values = {name.lower().replace("_", ""): value for name, value in info.items()}
-    return values.get("etag") or values.get("mtime") or values.get("lastmodified")
-
-
-def _file_version(info: Mapping[str, Any]) -> str:
-    changed = when_changed(info)
+    changed = values.get("etag") or values.get("mtime") or values.get("lastmodified")
     return f"{changed}, {info['size']} bytes" if changed else ""
 
 

@@ -7,20 +7,19 @@ day-long duration, unknown zones, missing passenger counts, the column types of 
 ``taxi-assets synthetic`` writes a folder of them that serves as ``TAXI_TRIP_SOURCE``.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from taxi_assets.tlc.fleets import DROPOFF_ZONE, FLEETS, PICKUP_ZONE, Fleet
 from taxi_assets.tlc.months import Month
 from taxi_assets.tlc.schema import month_schema
 from taxi_assets.tlc.synthetic_city import HOURLY_DEMAND, HOURLY_SPEED, City, build_city
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import numpy as np
-    import pyarrow as pa
-    from numpy.typing import NDArray
 
 ROW_GROUP_TRIPS = 500_000
 """Trips that are made, held in memory and written at a time."""
@@ -40,19 +39,14 @@ NO_PASSENGER_COUNT = 0.025
 
 def write_month(path: Path, fleet: Fleet, month: Month, trips: int) -> None:
     """Write a month of ``trips`` trips as one Parquet file, replacing ``path``."""
-    import pyarrow.parquet as pq
-
     schema = month_schema(fleet, month)
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for table in make_month(fleet, month, trips):
             writer.write_table(table)
 
 
-def make_month(fleet: Fleet, month: Month, trips: int) -> "Iterator[pa.Table]":
+def make_month(fleet: Fleet, month: Month, trips: int) -> Iterator[pa.Table]:
     """A month's trips in order of pick-up, in tables of at most ``ROW_GROUP_TRIPS`` rows."""
-    import numpy as np
-    import pyarrow as pa
-
     seed = [list(FLEETS).index(fleet.name), month.year, month.month, trips]
     random = np.random.default_rng(seed)
     city = build_city(fleet)
@@ -64,10 +58,8 @@ def make_month(fleet: Fleet, month: Month, trips: int) -> "Iterator[pa.Table]":
         yield pa.table([_column(columns, field) for field in schema], schema=schema)
 
 
-def _pickup_times(random: "np.random.Generator", month: Month, trips: int) -> "NDArray[np.int64]":
+def _pickup_times(random: np.random.Generator, month: Month, trips: int) -> NDArray[np.int64]:
     """Sorted seconds since 1970, a few of them in the months around."""
-    import numpy as np
-
     begin, end = (int(np.datetime64(m.first_day, "s").astype(np.int64)) for m in (month, month + 1))
     demand = np.asarray(HOURLY_DEMAND) / sum(HOURLY_DEMAND)
     day = random.integers(0, (end - begin) // DAY, trips)
@@ -80,13 +72,11 @@ def _pickup_times(random: "np.random.Generator", month: Month, trips: int) -> "N
 
 
 def _trips(
-    random: "np.random.Generator",
+    random: np.random.Generator,
     city: City,
     fleet: Fleet,
-    pickup: "NDArray[np.int64]",
+    pickup: NDArray[np.int64],
 ) -> dict[str, Any]:
-    import numpy as np
-
     trips = len(pickup)
     pair = np.searchsorted(city.cumulative_share, random.random(trips), side="right")
     distance = city.distance[pair] * random.uniform(0.95, 1.25, trips)
@@ -108,7 +98,7 @@ def _trips(
     tip = np.round(fare * random.choice([0, 0, 0.15, 0.2, 0.25], trips), 2)
     anonymous = random.random(trips) < NO_PASSENGER_COUNT
 
-    def nullable(values: Any) -> "np.ma.MaskedArray[Any, Any]":
+    def nullable(values: Any) -> np.ma.MaskedArray[Any, Any]:
         return np.ma.masked_array(values, mask=anonymous)
 
     return {
@@ -140,11 +130,8 @@ def _trips(
     }
 
 
-def _column(columns: dict[str, Any], field: "pa.Field") -> "pa.Array":
+def _column(columns: dict[str, Any], field: pa.Field) -> pa.Array:
     """One column in its era's type; what is not modelled is zero, or ``N`` in columns of text."""
-    import numpy as np
-    import pyarrow as pa
-
     trips = len(columns["VendorID"])
     if pa.types.is_null(field.type):
         return pa.nulls(trips)

@@ -5,13 +5,11 @@ next. Distances are in miles, speeds in miles per hour.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from taxi_assets.tlc.fleets import Fleet
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 ZONES = 265
 """TLC's zones; the last two, 264 and 265, are 'unknown' and 'outside of New York'."""
@@ -46,17 +44,15 @@ class City:
         cumulative_share: running sum of each pair's share of all trips, ending in 1.
     """
 
-    pickup: "NDArray[np.int32]"
-    dropoff: "NDArray[np.int32]"
-    distance: "NDArray[np.float64]"
-    slowness: "NDArray[np.float64]"
-    cumulative_share: "NDArray[np.float64]"
+    pickup: NDArray[np.int32]
+    dropoff: NDArray[np.int32]
+    distance: NDArray[np.float64]
+    slowness: NDArray[np.float64]
+    cumulative_share: NDArray[np.float64]
 
 
 def build_city(fleet: Fleet) -> City:
     """Lay out the fleet's city; the same every time."""
-    import numpy as np
-
     random = np.random.default_rng([ZONES, len(fleet.name)])
     angle = random.uniform(0, 2 * np.pi, ZONES)
     from_centre = 10 * random.uniform(0.02, 1, ZONES)
