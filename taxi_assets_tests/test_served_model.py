@@ -53,7 +53,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
     pairs = group_by_zone_pair(trips)
     vectorizer = fit_vectorizer(pairs)
     window = training_window(MARCH, [(MARCH, group_by_hourly_pair(trips))])
-    stored = fit_boosted_month(window, trips)
+    stored = fit_boosted_month(window, lambda: trips)
     return {
         "stored": stored,
         "linear": servable_linear(vectorizer, fit_model(pairs, vectorizer), trips),
