@@ -124,6 +124,7 @@ def clean_trips(month_file: "pq.ParquetFile", fleet: Fleet, month: Month) -> Cle
             if decoded > loaded:
                 break
             trips = read(batch, fleet, unreadable)
+            _check_number_of_zones(trips)
             null_times += trips[DURATION].null_count
             near += times_within(trips[PICKUP_TIME], month - 12, month + 13)
             durations += _count_by_minute(trips[DURATION])
@@ -192,12 +193,7 @@ def _to_pandas(batches: "list[pa.Table]") -> "pd.DataFrame":
     # Each batch has a dictionary of its zones; pandas needs the categories of all.
     table = pa.concat_tables(batches).unify_dictionaries()
     batches.clear()
-    for feature in FEATURES:
-        values = max(len(chunk.dictionary) for chunk in table[feature].chunks)
-        if values > MAX_ZONES:
-            raise UnusableTripsError(
-                f"Column {feature} has {values:,} different values, too many to be TLC's zones."
-            )
+    _check_number_of_zones(table)
     table = table.append_column(VALIDATES, pa.array(validation_mask(len(table))))
     # A column at a time, each given back when pandas has it.
     kept_values = {}
@@ -206,6 +202,20 @@ def _to_pandas(batches: "list[pa.Table]") -> "pd.DataFrame":
         table = table.drop_columns(name)
         pa.default_memory_pool().release_unused()
     return pd.DataFrame(kept_values, copy=False)
+
+
+def _check_number_of_zones(trips: "pa.Table") -> None:
+    """Make sure that zones are few enough for a model.
+
+    Raises:
+        UnusableTripsError: names the column.
+    """
+    for feature in FEATURES:
+        values = max(len(chunk.dictionary) for chunk in trips[feature].chunks)
+        if values > MAX_ZONES:
+            raise UnusableTripsError(
+                f"Column {feature} has {values:,} different values, too many to be TLC's zones."
+            )
 
 
 def _check_readable(unreadable: "Unreadable", schema: "pa.Schema") -> None:

@@ -68,7 +68,9 @@ def read(batch: pa.RecordBatch, fleet: Fleet, unreadable: Unreadable) -> pa.Tabl
 
 def _as_category(zone_ids: pa.Array) -> pa.DictionaryArray:
     encoded = zone_ids.dictionary_encode()
-    return pa.DictionaryArray.from_arrays(encoded.indices, encoded.dictionary.cast(pa.string()))
+    # Two bytes for each trip do, unless there are too many zones for any model.
+    indices = encoded.indices.cast(pa.int16() if len(encoded.dictionary) < 1 << 15 else pa.int32())
+    return pa.DictionaryArray.from_arrays(indices, encoded.dictionary.cast(pa.string()))
 
 
 def _minutes(pickup: Coerced, dropoff: Coerced) -> pa.Array:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from taxi_assets.tlc.parquet import open_parquet
+from taxi_assets.tlc.parquet import BATCH_ROWS, open_parquet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,7 +99,7 @@ class ParquetFrame(Format):
             schema = opened.schema_arrow
             columns = {}
             for name in schema.names:
-                columns[name] = opened.read([name]).to_pandas()[name]
+                columns[name] = _read_column(opened, name)
                 # Arrow keeps what it no longer needs for later.
                 pa.default_memory_pool().release_unused()
         types = {name: str(values.dtype) for name, values in columns.items()}
@@ -110,6 +110,22 @@ class ParquetFrame(Format):
         if digest not in (None, _digest(columns)):
             raise UnreadableFileError("its values are not those that were stored")
         return pd.DataFrame(columns, copy=False)
+
+
+def _read_column(opened: "pq.ParquetFile", name: str) -> "pd.Series[Any]":
+    """A column; one of real numbers a part at a time, of which Arrow would hold a copy or two."""
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+    kind = opened.schema_arrow.field(name).type
+    if not pa.types.is_floating(kind):
+        return opened.read([name]).to_pandas()[name]
+    values, end = np.empty(opened.metadata.num_rows, kind.to_pandas_dtype()), 0
+    for batch in opened.iter_batches(BATCH_ROWS, columns=[name]):
+        start, end = end, end + len(batch)
+        values[start:end] = batch.column(0).to_numpy(zero_copy_only=False)
+    return pd.Series(values[:end], name=name)
 
 
 def _digest(columns: "Mapping[str, pd.Series[Any]]") -> bytes:
