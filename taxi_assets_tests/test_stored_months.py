@@ -87,6 +87,10 @@ def test_months_of_a_year_before_are_taken_where_they_are_stored_and_missed_by_n
     trained = training_months(storage, GREEN, MARCH, load, Training(3), lambda: pd.DataFrame(rows))
     assert list(trained.versions) == ["2022-03", "2022-05", "2023-01", "2023-03"]
     assert (trained.missing, trained.alone) == ([MARCH - 1], False)
+    first = training_months(
+        storage, GREEN, stored[0] + 1, load, Training(3), lambda: pd.DataFrame(rows)
+    )
+    assert (first.missing, first.alone) == ([], False)
     assert trained.window.sums["trips"].sum() == pytest.approx(30 * (0.3 * 2 + 0.95**2) + 10)
 
 

@@ -150,7 +150,8 @@ class TrainingMonths(NamedTuple):
     Attributes:
         window: their sums.
         versions: the sha256 of what is stored of each, by month.
-        missing: recent months of the window that are not stored, or cannot be read.
+        missing: recent months of the window that are not stored, or cannot be read. Months before
+            the fleet's first stored one are not missed.
         alone: whether nothing is stored of any earlier month.
     """
 
@@ -185,12 +186,11 @@ def training_months(
         yield newest, hourly_pairs()
 
     window = training_window(newest, months())
-    missing = [
-        month for month in before if month > newest - training.months and month not in trained
-    ]
-    alone = not any(month < newest for month in stored_months(storage, fleet, "hourly_pairs"))
+    first = min([*stored_months(storage, fleet, "hourly_pairs"), newest])
+    recent = [month for month in before if month >= max(first, newest - training.months + 1)]
+    missing = [month for month in recent if month not in trained]
     versions = {str(month): _sha256(storage, fleet, month) for month in [*trained, newest]}
-    return TrainingMonths(window, versions, missing, alone)
+    return TrainingMonths(window, versions, missing, alone=first == newest)
 
 
 def window_before(fleet: Fleet, month: Month, training: Training) -> list[Month]:
@@ -207,7 +207,7 @@ class LaterWindow(NamedTuple):
     Attributes:
         month: the model's.
         trained_on: the months that it was trained on.
-        missing: months of its window that are not stored.
+        missing: months of its window that are not stored, as in ``TrainingMonths``.
         since: those that were stored or changed since.
     """
 
@@ -223,6 +223,7 @@ def later_windows(
     """The stored models of later months whose windows a month belongs to, in order."""
     stored = stored_months(storage, fleet, "boosted_model")
     later = [each for each in stored if month in window_before(fleet, each, training)]
+    first = min(stored_months(storage, fleet, "hourly_pairs"), default=month)
     for each, model in readable("boosted_model", later, load):
         try:
             months = map(str, model["training_months"])
@@ -232,7 +233,7 @@ def later_windows(
         since, missing = [], []
         for before in window_before(fleet, each, training):
             if not storage.exists(stored_file(fleet.name, "hourly_pairs", before)):
-                if before > each - training.months:
+                if before >= max(first, each - training.months + 1):
                     missing.append(before)
             elif _sha256(storage, fleet, before) != versions.get(str(before)):
                 since.append(before)
