@@ -95,7 +95,9 @@ notebook: install .venv/with-notebook ## opens the walk-through in JupyterLab
 free = $(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(1)))' 2> /dev/null || \
 	{ echo "Port $(1) is taken, $(2) needs another: make dev $(3)=$$(($(1) + 1))"; exit 1; }
 
+dev: export PYTHONWARNINGS = ignore
 dev: install ## serves the pages of Dagster and MLflow
+	@echo "Starting, about 20 s."
 	@$(call free,$(PORT),Dagster,PORT)
 	@case "$$MLFLOW_TRACKING_URI" in \
 	http*) mlflow="$$MLFLOW_TRACKING_URI" ;; \
@@ -108,8 +110,9 @@ dev: install ## serves the pages of Dagster and MLflow
 	esac; \
 	sed -i -E -e 's#(DAGSTER_UI_URL:-http://localhost:)[0-9]+#\1$(PORT)#' \
 		-e 's#(MLFLOW_UI_URL:-http://localhost:)[0-9]+#\1$(MLFLOW_PORT)#' .env; \
-	set -a; . ./.env; set +a; $(BIN)/python -m taxi_assets.runs.dead_runs; \
-	echo "Starting, about 20 s. Months come from $${TAXI_TRIP_SOURCE:-TLC (see TAXI_TRIP_SOURCE)}."; \
+	set -a; . ./.env; set +a; \
+	echo "Months come from $${TAXI_TRIP_SOURCE:-TLC (see TAXI_TRIP_SOURCE)}."; \
+	$(BIN)/python -m taxi_assets.runs.dead_runs; \
 	$(BIN)/python -c 'import socket, time; \
 	exec("while socket.socket().connect_ex((\"127.0.0.1\", $(PORT))): time.sleep(0.5)"); \
 	print("Dagster: http://localhost:$(PORT)/asset-groups    MLflow:", "'$$mlflow'", "   Ctrl-C stops both.")' & \

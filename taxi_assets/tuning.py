@@ -57,10 +57,10 @@ SETTINGS, PRESENT, RMSES = "settings", "present_values", "rmses"
 
 @click.command(
     help=__doc__,
-    epilog="Example: taxi-assets tune --fleet green --months 2021-01:2021-03 --trials 40",
+    epilog="Example: taxi-assets tune --fleet green --months 2021-01...2021-03 --trials 40",
 )
 @click.option("--fleet", "fleet_name", type=click.Choice(list(FLEETS)), required=True)
-@click.option("--months", "span", metavar="FIRST:LAST", required=True, help="As 2021-01:2021-03.")
+@click.option("--months", "span", metavar="MONTHS", required=True, help="As 2021-01...2021-03.")
 @click.option(
     "--trials", type=click.IntRange(1), default=40, show_default=True, help="How many, in all."
 )

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import dagster as dg
 import mlflow
@@ -533,6 +534,10 @@ def test_mlflows_pages_say_in_plain_english_what_is_there(settings: Settings) ->
     )
     shown = "tags.`taxi_assets.superseded` = 'false'"
     assert shown in experiment.tags["mlflow.note.content"]
+    assert (
+        f"(#/experiments/{experiment.experiment_id}/runs?searchFilter={quote(shown)})"
+        in (experiment.tags["mlflow.note.content"])
+    )
     runs = known.search_runs([experiment.experiment_id], shown)
     assert len(runs) == 6
     for run in runs:

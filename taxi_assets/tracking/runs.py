@@ -33,7 +33,9 @@ DELETED = "deleted"
 """MLflow's word for the life cycle of what somebody has deleted and may still restore."""
 
 ABOUT_MONTHS = (
-    "Each run is one training of one month of a fleet of New York taxis. The models of the family "
+    "Each run is one training of one month of a fleet of New York taxis. [These runs]"
+    "(#/experiments/{experiment}/runs?searchFilter=tags.%60taxi_assets.superseded%60%20%3D%20"
+    "%27false%27) trained the models in use. The models of the family "
     "`linear` are linear regressions on pick-up and drop-off zones; those of the family `boosted` "
     "are gradient-boosted trees. Both predict a trip's duration in minutes.\n\n"
     "Metrics are about the month's validation trips, a fifth of all: `rmse` and `mae` are errors "
@@ -43,7 +45,7 @@ ABOUT_MONTHS = (
     "A run whose model has been replaced has the tag `taxi_assets.superseded`: filter by "
     "``tags.`taxi_assets.superseded` = 'false'`` to see the others only."
 )
-"""The description of the months' experiment on MLflow's pages."""
+"""The description of the months' experiment on MLflow's pages; ``{experiment}`` is its id."""
 
 ABOUT_TRIALS = (
     "Each run is one trial of a study of the boosted model's hyperparameters. The metrics "
@@ -90,8 +92,9 @@ class Tracking:
                 # Beside the database; a server has a place of its own.
                 name = re.sub(r"[^\w.-]", "_", self.experiment_name)
                 folder = str(Path(database).parent / "mlruns" / name)
-            described = {DESCRIPTION: self.about}
-            return str(client.create_experiment(self.experiment_name, folder, described))
+            made = str(client.create_experiment(self.experiment_name, folder))
+            client.set_experiment_tag(made, DESCRIPTION, self.about.format(experiment=made))
+            return made
         self.refuse_deleted(experiment)
         return str(experiment.experiment_id)
 
