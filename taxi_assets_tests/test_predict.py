@@ -179,6 +179,17 @@ def test_the_champion_answers_or_the_version_that_is_named(ask: Ask) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.after_three_months
+def test_after_the_folder_has_moved_the_advice_to_relocate_comes_first(
+    ask: Ask, tmp_path: Path
+) -> None:
+    (tmp_path / "mlruns").rename(tmp_path / "moved")
+    refused = ask("--from", 132, "--to", 230)
+    assert refused.exit_code == 1
+    advice = ("the folder was moved or removed", "taxi-assets relocate /where/it/was. Make two ")
+    assert [refused.stderr.count(part) for part in advice] == [1, 1]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
