@@ -73,6 +73,11 @@ def test_zones_are_found_by_number_name_or_part(text: str, zone: int) -> None:
             "Crotona Park East (60), East Chelsea (68), East Concourse/Concourse Village (69) and "
             "20 more.",
         ),
+        (
+            "hills",
+            "Several zones have this in their names: Briarwood/Jamaica Hills (28), Cypress Hills "
+            "(63), Forest Hills (95), Kew Gardens Hills (135), South Beach/Dongan Hills (214).",
+        ),
         ("xyzzy", "No zone has this name."),
         ("", "A zone is a number from 1 to 265, or a name of TLC's."),
         (True, "A zone is a number from 1 to 265, or a name of TLC's."),
