@@ -159,7 +159,7 @@ def predict(
     pickup_datetime.
     """
     from taxi_assets.serving.batch import predict_file
-    from taxi_assets.serving.inference import describe_trip
+    from taxi_assets.serving.inference import describe_trip, find_trip
     from taxi_assets.tracking.champions import load_serving
 
     one = start is not None or end is not None
@@ -169,11 +169,13 @@ def predict(
         raise click.UsageError("Name the file for the answers: --output answers.csv")
     if (at if trips else output) is not None:
         raise click.UsageError("--at goes with one trip, --output with a file of trips.")
+    # Before the model is loaded, which takes seconds.
+    trip = find_trip(start, end, at) if start is not None and end is not None else None
     serving = load_serving(existing_server(Settings.from_environment()), fleet, model)
     if trips is not None and output is not None:
         predict_file(serving, trips, output)
-    elif start is not None and end is not None:
-        click.echo(describe_trip(serving, fleet, start, end, at))
+    elif trip is not None:
+        click.echo(describe_trip(serving, fleet, *trip))
 
 
 @main.command(

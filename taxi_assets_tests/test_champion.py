@@ -700,12 +700,16 @@ def test_a_version_whose_place_does_not_answer_is_an_outage_and_one_without_file
         monkeypatch.setenv(f"MLFLOW_HTTP_REQUEST_{name}", "0")
     client = mlflow.MlflowClient(settings.tracking_uri)
     client.create_registered_model(NAME)
-    for source in ("mlflow-artifacts://127.0.0.1:9/1", (tmp_path / "gone").as_uri()):
+    (tmp_path / "empty").mkdir()
+    gone = "nothing is there, the folder was moved or removed. .*: taxi-assets relocate /where/it"
+    for source in ("mlflow-artifacts://127.0.0.1:9/1", (tmp_path / "empty").as_uri(),
+                   (tmp_path / "gone").as_uri(), str(tmp_path / "gone")):  # fmt: skip
         client.create_model_version(NAME, source)
     for uri, number, error, message in (
         (settings.tracking_uri, 1, UnreachableTrackingError, "MLflow at sqlite"),
-        (settings.tracking_uri, 2, UnusableVersionError, "cannot be read from .*nothing is there"),
-        (settings.tracking_uri, 3, UnusableVersionError, "has no version 3"),
+        (settings.tracking_uri, 2, UnusableVersionError, "cannot be read .*nothing is there.$"),
+        *((settings.tracking_uri, number, UnusableVersionError, gone) for number in (3, 4)),
+        (settings.tracking_uri, 5, UnusableVersionError, "has no version 5"),
         ("http://127.0.0.1:9", 1, UnreachableTrackingError, "MLflow at http"),
     ):
         with pytest.raises(error, match=message):

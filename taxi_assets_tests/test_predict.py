@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 
 from taxi_assets.serving import parsing
-from taxi_assets.serving.inference import describe_trip
+from taxi_assets.serving.inference import describe_trip, find_trip
 from taxi_assets.serving.parsing import InvalidRequestError, find_zone, hour_at
 from taxi_assets.settings import Settings
 from taxi_assets_tests.conftest import taxi_assets
@@ -59,12 +59,24 @@ def test_zones_are_found_by_number_name_or_part(text: str, zone: int) -> None:
         ("timez sq", "No zone has this name. Similar are Times Sq/Theatre District (230)."),
         (
             "harlm",
-            "No zone has this name. Similar are Central Harlem (41), Central",
+            "No zone has this name. Similar are Central Harlem (41), Central Harlem North (42), "
+            "East Harlem North (74), East Harlem South (75), Midtown Center (161) and 3 more.",
         ),
         (
             "upper east",
             "Several zones have this in their names: Upper East Side North (236), Upper East Side "
             "South (237).",
+        ),
+        (
+            "east",
+            "Several zones have this in their names: Bensonhurst East (21), Clinton East (48), "
+            "Crotona Park East (60), East Chelsea (68), East Concourse/Concourse Village (69) and "
+            "20 more.",
+        ),
+        (
+            "hills",
+            "Several zones have this in their names: Briarwood/Jamaica Hills (28), Cypress Hills "
+            "(63), Forest Hills (95), Kew Gardens Hills (135), South Beach/Dongan Hills (214).",
         ),
         ("xyzzy", "No zone has this name."),
         ("", "A zone is a number from 1 to 265, or a name of TLC's."),
@@ -123,16 +135,28 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 
 def test_a_trip_is_answered_by_the_models_own_numbers() -> None:
     serving = version(3, HandModel())
-    assert describe_trip(serving, "green", "jfk", "times sq", "Fri 17:00") == (
+    trip = find_trip("jfk", "times sq", "Fri 17:00")
+    assert describe_trip(serving, "green", *trip) == (
         "JFK Airport to Times Sq/Theatre District, Friday 17:00: 37 minutes, eight trips of ten "
         "take 24 to 60\n(boosted model of green taxis, 2023-03, version 3)"
     )
-    assert describe_trip(serving, "green", "230", "132", None).startswith(
+    assert describe_trip(serving, "green", *find_trip("230", "132", None)).startswith(
         "Times Sq/Theatre District to JFK Airport, trips at all hours: 5 minutes, eight trips of "
         "ten take 4 to 6\n"
     )
-    with pytest.raises(InvalidRequestError, match=r"^--to: No zone has this name\."):
-        describe_trip(serving, "green", "1", "xyzzy", None)
+
+
+@pytest.mark.parametrize(
+    ("more", "minutes"),
+    [
+        (0.5, "21 minutes, eight trips of ten take 20 to 21"),
+        (1.5, "22 minutes, eight trips of ten take 21 to 22"),
+        (1.4, "21 minutes, eight trips of ten take 21 to 22"),
+    ],
+)
+def test_halves_of_minutes_are_rounded_up_as_on_the_page(more: float, minutes: str) -> None:
+    """20 minutes, 19.5 to 20.5, and more."""
+    assert f": {minutes}\n" in describe_trip(version(3, HandModel(more)), "green", 5, 5, 0)
 
 
 Ask = Callable[..., Result]
@@ -160,6 +184,17 @@ def test_the_champion_answers_or_the_version_that_is_named(ask: Ask) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.after_three_months
+def test_after_the_folder_has_moved_the_advice_to_relocate_comes_first(
+    ask: Ask, tmp_path: Path
+) -> None:
+    (tmp_path / "mlruns").rename(tmp_path / "moved")
+    refused = ask("--from", 132, "--to", 230)
+    assert refused.exit_code == 1
+    advice = ("the folder was moved or removed", "taxi-assets relocate /where/it/was. Make two ")
+    assert [refused.stderr.count(part) for part in advice] == [1, 1]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -173,6 +208,23 @@ def test_the_champion_answers_or_the_version_that_is_named(ask: Ask) -> None:
 )
 def test_half_a_question_is_refused(ask: Ask, arguments: list[str]) -> None:
     assert ask(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("trip", "message"),
+    [
+        (("xyzzy", 1, "now"), "--from: No zone has this name."),
+        ((1, 266, "now"), "--to: TLC numbers its zones from 1 to 265."),
+        ((1, 2, "noon"), "--at: A time is on New York's clock, without an offset, such as Fri"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_a_model_is_looked_for(
+    ask: Ask, trip: tuple[object, ...], message: str
+) -> None:
+    """There is none here."""
+    start, end, at = trip
+    done = ask("--from", start, "--to", end, "--at", at)
+    assert (done.exit_code, done.output[: len(message) + 7]) == (1, f"Error: {message}")
 
 
 @pytest.mark.after_three_months

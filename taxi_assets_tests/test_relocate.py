@@ -50,12 +50,39 @@ def test_the_command_tells_the_database_where_its_folder_is_now(
     for table, column in PLACES:
         database.execute(f"create table if not exists {table} (id integer)")
         database.execute(f"alter table {table} add column {column} text")
+    (tmp_path / "1").mkdir()
     for place in ("/home/a_b/1", "/home/a_b/2", *others):
         database.execute("insert into runs (artifact_uri) values (?)", (place,))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     assert taxi_assets("relocate", "/home/a_b", folder=tmp_path).output == "2 paths changed\n"
     places = [place for (place,) in database.execute("select artifact_uri from runs")]
     assert places == [f"{tmp_path}/1", f"{tmp_path}/2", *others]
+
+
+@pytest.mark.after_three_months
+@pytest.mark.parametrize("named", ["", "was", "was/taxi/mlruns", "never", "taxi"])
+def test_a_folder_that_the_artifacts_were_not_in_changes_nothing_and_theirs_is_named(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    """They were in ``was/taxi``; the folder is ``taxi`` now."""
+    was, now, old = tmp_path / "was/taxi", tmp_path / "taxi", tmp_path / named
+    for folder in (was, now):
+        folder.mkdir(parents=True)
+    for name in ("mlruns", "mlflow.db"):
+        (tmp_path / name).rename(now / name)
+    (was / "mlruns").symlink_to(now / "mlruns")
+    database = now / "mlflow.db"
+    relocate(database, tmp_path, was)
+    (was / "mlruns").unlink()
+    before = database.read_bytes()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
+    done = taxi_assets("relocate", old, folder=now)
+    assert done.exit_code == 1
+    assert f"No artifact of MLflow was moved from {old} to {now}; " in done.stderr
+    assert f"; the artifacts are noted in {was}. Nothing has been changed. " in done.stderr
+    assert database.read_bytes() == before
+    assert taxi_assets("relocate", was, folder=now).output == "25 paths changed\n"
+    assert "moved from" in taxi_assets("relocate", now, folder=now).stderr
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////nowhere/mlflow.db"])

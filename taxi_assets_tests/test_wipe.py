@@ -139,6 +139,43 @@ def test_a_month_goes_alone_but_for_dagsters_records_and_can_be_made_again(
     assert json.loads(again) | varying == json.loads(before[metrics]) | varying
 
 
+BACK = "taxi-assets champion --fleet green --back has the previous one serve."
+
+
+@pytest.mark.after_three_months
+@pytest.mark.parametrize(
+    ("month", "previous", "then"),
+    [
+        ("2023-02", 2, BACK),
+        ("2023-02", 3, "the next month chooses another."),
+        ("2023-02", None, "the next month chooses another."),
+        ("2023-03", 2, None),
+    ],
+)
+def test_whoever_wipes_the_champions_month_hears_who_serves_then(
+    settings: Settings,
+    wipe: Callable[..., str],
+    month: str,
+    previous: int | None,
+    then: str | None,
+) -> None:
+    """It is version 4, of February."""
+    client, name = mlflow.MlflowClient(settings.tracking_uri), REGISTERED.format(fleet="green")
+    client.delete_registered_model_alias(name, "previous_champion")
+    if previous is not None:
+        client.set_registered_model_alias(name, "previous_champion", str(previous))
+    line = f"Without version 4 none serves: {then}\n"
+    for options in ([], ["--yes"]):
+        shown = wipe("--fleet", "green", "--month", month, *options)
+        assert ("  version 4, which serves\n" in shown) is (then is not None)
+        assert (line in shown, "none serves" in shown) == (then is not None,) * 2
+        assert shown.count("which serves") == (then is not None)
+    back = taxi_assets("champion", "--fleet", "green", "--back")
+    assert (back.exit_code, "champion  version 2, " in back.output) == (
+        (0, True) if previous == 2 else (1, False)
+    )
+
+
 @pytest.mark.after_three_months
 @pytest.mark.parametrize("deleted", [False, True])
 def test_what_somebody_has_renamed_or_removed_before_is_no_hindrance(

@@ -14,6 +14,7 @@ from taxi_assets.storage.files import Storage
 from taxi_assets.storage.layout import EXTENSIONS, own_files
 from taxi_assets.tlc.fleets import Fleet
 from taxi_assets.tlc.months import Month
+from taxi_assets.tracking.champions import Champions
 from taxi_assets.tracking.removal import find_tracked, remove_tracked
 from taxi_assets.tracking.server import TrackingServer
 
@@ -40,13 +41,15 @@ def wipe(
         keys = sorted(ours & set(instance.all_asset_keys()))
         files, others = own_files(storage.names, fleet.name, PLOTS, month)
         tracked = find_tracked(server, fleet, month)
+        versions = [int(one.version) for one in tracked.versions]
+        standing = Champions(server, fleet.name).standing()
         mlflow_runs = [run for run in tracked.runs if run.info.lifecycle_stage != "deleted"]
         _list(f"{title}, {len(files)} files in {storage.shown}", files)
         _list(
             f"{title}, in MLflow at {server.shown}: {len(mlflow_runs)} runs and "
-            f"{len(tracked.versions)} model versions",
+            f"{len(versions)} model versions",
             [f"run {run.info.run_name} {run.info.run_id}" for run in mlflow_runs]
-            + [f"version {one.version}" for one in tracked.versions],
+            + [f"version {n}{', which serves' * (n == standing.champion)}" for n in versions],
         )
         left = [f"{storage.shown}/{path}" for path in others]
         if month is None:
@@ -58,6 +61,12 @@ def wipe(
             left += [f"run {run.run_id}" for run, _ in runs if run.run_id not in own_runs]
         else:
             print("Dagster's records of the month stay: Dagster cannot forget those of one month.")
+            if standing.champion in versions:
+                then = "the next month chooses another"
+                if standing.previous not in {None, *versions}:
+                    back = f"taxi-assets champion --fleet {fleet.name} --back"
+                    then = f"{back} has the previous one serve"
+                print(f"Without version {standing.champion} none serves: {then}.")
         if left:
             _list("These are not of this project, or of other assets too, and stay", left)
         if not really:

@@ -39,8 +39,8 @@ def predict_week(serving: Serving, pickup: int, dropoff: int) -> NDArray[np.floa
     return np.asarray(serving.model.answer_cells(cells))[:, hours]
 
 
-def describe_trip(serving: Serving, fleet: str, start: str, end: str, at: str | None) -> str:
-    """How long one trip takes, in words.
+def find_trip(start: str, end: str, at: str | None) -> tuple[int, int, int | None]:
+    """The zones and the hour of one trip that somebody asks for in words.
 
     Raises:
         InvalidRequestError: a zone or the time cannot be meant; the message names the option.
@@ -53,7 +53,13 @@ def describe_trip(serving: Serving, fleet: str, start: str, end: str, at: str | 
         except InvalidRequestError as error:
             raise InvalidRequestError(f"{option}: {error}") from None
     pickup, dropoff, hour = values
-    minutes, low, high = predict_trips(serving, [pickup], [dropoff], [hour])[:, 0]
+    return pickup, dropoff, hour
+
+
+def describe_trip(serving: Serving, fleet: str, pickup: int, dropoff: int, hour: int | None) -> str:
+    """How long one trip takes, in words; halves of minutes are rounded up, as on the page."""
+    answer = predict_trips(serving, [pickup], [dropoff], [hour])[:, 0]
+    minutes, low, high = np.floor(answer + 0.5)
     when = "trips at all hours"
     if hour is not None:
         when = f"{WEEKDAYS[hour // 24].capitalize()} {hour % 24}:00"

@@ -70,8 +70,10 @@ def find_zone(value: object) -> int:
     if len(matches) == 1:
         return matches.pop()
     close = get_close_matches(text, _PARTS, 2 * SUGGESTED)
-    similar = sorted(matches) or dict.fromkeys(zone for part in close for zone in _PARTS[part])
-    listed = ", ".join(f"{ZONES[zone].name} ({zone})" for zone in list(similar)[:SUGGESTED])
+    similar = sorted(matches) or [*dict.fromkeys(zone for part in close for zone in _PARTS[part])]
+    listed = ", ".join(f"{ZONES[zone].name} ({zone})" for zone in similar[:SUGGESTED])
+    if len(similar) > SUGGESTED:
+        listed += f" and {len(similar) - SUGGESTED} more"
     if matches:
         raise InvalidRequestError(f"Several zones have this in their names: {listed}.")
     raise InvalidRequestError(

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from taxi_assets.tracking.served_model import TripDuration
 
 
+GONE = (
+    "nothing is there, the folder was moved or removed. If it was moved, tell MLflow's database "
+    "in the new place: taxi-assets relocate /where/it/was"
+)
+"""Why a version cannot be read whose folder is not on this machine."""
+
+
 class UnusableVersionError(MonthError):
     """A version of the registered model is not there, or cannot be read."""
 
@@ -74,7 +81,10 @@ def _load(tracking_uri: str, name: str, source: str) -> "TripDuration":
 
     try:
         if not list_artifacts(artifact_uri=source, tracking_uri=tracking_uri):
-            raise FileNotFoundError("nothing is there")
+            folder = Path(source.removeprefix("file://"))
+            is_local = tracking_uri.startswith("sqlite:") and folder.is_absolute()
+            is_gone = is_local and not folder.exists()
+            raise FileNotFoundError(GONE if is_gone else "nothing is there")
         with TemporaryDirectory() as place:
             folder = Path(
                 download_artifacts(artifact_uri=source, dst_path=place, tracking_uri=tracking_uri)
