@@ -43,7 +43,7 @@ DAGSTER = Path(sys.executable).with_name("dagster")
 REAL_FILES = Path(__file__).parents[2] / "shared" / "tlc"
 
 # As in the process of a run.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

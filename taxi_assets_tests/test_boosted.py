@@ -327,7 +327,7 @@ def test_the_same_month_gives_the_same_model_whatever_the_number_of_threads(tmp_
             env={
                 "PATH": "",
                 "PYTHONPATH": ":".join(sys.path),
-                "OMP_WAIT_POLICY": "passive",
+                "GOMP_SPINCOUNT": "2000",
                 **variables,
             },
             capture_output=True,

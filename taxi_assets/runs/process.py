@@ -62,10 +62,7 @@ def prepare_run_process() -> None:
     try_mlflow_briefly()
     # LightGBM's threads would keep their cores busy while they wait for each other, so that a fit
     # takes several times as long where another process wants a core. OpenMP reads it when it loads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    # Arrow would keep what it has freed for a while: after a large month, some 150 MB.
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
-    os.environ.setdefault("JE_ARROW_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     logging.setLogRecordFactory(BriefLogRecord)
     # Dagster stops showing a run's output before the last lines, unless it is told to wait.
     os.environ.setdefault("DAGSTER_COMPUTE_LOG_TAIL_WAIT_AFTER_FINISH", "0.1")
