@@ -82,7 +82,7 @@ def explain(error: Exception) -> str | None:
     if is_memory_error(error):
         return (
             "The memory is used up. Run fewer months at once, or give the process more: TLC's "
-            "largest month takes 1.6 GB."
+            "largest month takes 1.3 GB."
         )
     return None
 
