@@ -1,8 +1,10 @@
 """A download from a server or over a network that misbehaves: whole, or refused in a sentence."""
 
+import logging
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -319,9 +321,14 @@ def test_a_download_has_a_deadline(
 
 
 def test_passwords_and_tokens_go_to_the_server_and_nowhere_else(
-    tmp_path: Path, month: bytes, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    month: bytes,
+    caplog: pytest.LogCaptureFixture,
+    request: pytest.FixtureRequest,
 ) -> None:
-    """Nor into what urllib3 logs of connections that break."""
+    """Nor into what urllib3 logs of connections that break, also where no run is made."""
+    request.addfinalizer(partial(logging.setLogRecordFactory, logging.getLogRecordFactory()))
+    logging.setLogRecordFactory(logging.LogRecord)
     asked = []
 
     def noting(step: Step) -> Step:
@@ -334,12 +341,12 @@ def test_passwords_and_tokens_go_to_the_server_and_nowhere_else(
     steps = lambda _: None, file(month), status(404)  # The first cuts the connection.
     with serving(*map(noting, steps)) as server:
         place = server.url.removeprefix("http://")
-        source = HttpSource(f"http://me:pa55word@{place}?signature=s1gnature&expires=2")
+        source = HttpSource(f"http://me:pa55word@{place}?ticket=s1gnature&expires=2")
         fetched = fetch_month(source, GREEN, JANUARY, tmp_path / "file", lambda _: None)
         with pytest.raises(SourceError) as refused:
             fetch_month(source, GREEN, JANUARY, tmp_path / "other", lambda _: None)
     credentials = requests.auth._basic_auth_str("me", "pa55word")
-    file_path = f"/trip-data/{GREEN.file_name(JANUARY)}?signature=s1gnature&expires=2"
+    file_path = f"/trip-data/{GREEN.file_name(JANUARY)}?ticket=s1gnature&expires=2"
     assert asked == [(file_path, credentials)] * 3
     assert "Retrying" in caplog.text
     shown = f"{fetched.origin} {source} {refused.value} {caplog.text}"

@@ -90,7 +90,8 @@ ROWS = f"{TIMES},132,4\n{TIMES},5,6\n"
     [
         "VendorID,lpep_pickup_datetime,Lpep_dropoff_datetime,PULocationID,DOLocationID,fare_amount"
         f"\n\n2,{TIMES},132,4,N,,\n2,{TIMES},5,6,N,,\n",
-        " lpep_pickup_datetime, lpep_dropoff_datetime , PULocationID,DOLocationID\n" + ROWS,
+        " lpep_pickup_datetime, lpep_dropoff_datetime , PULocationID,DOLocationID, fare_amount\n"
+        f"{TIMES},132,4,1\n{TIMES},5,6,2\n",
         f"\ufeff{HEADER}\n{ROWS}".replace(",", ";"),
         f"\n  \n{HEADER}\n{ROWS}",
         '"' + HEADER.replace(",", '","') + f'","note"\n{TIMES},"132.0",4,"a, b"\n{TIMES},"5",6,\n',
@@ -104,6 +105,7 @@ def test_headers_of_all_years_are_understood(tmp_path: Path, text: str) -> None:
     trips = pd.read_parquet(tmp_path / "months" / "green_tripdata_2019-01.parquet")
     assert trips["PULocationID"].tolist() == [132, 5]
     assert trips["lpep_dropoff_datetime"].unique().tolist() == [pd.Timestamp("2019-01-05 10:10")]
+    assert list(trips.columns) == [name.strip() for name in trips.columns]
 
 
 def test_what_is_lost_is_said(tmp_path: Path) -> None:
