@@ -35,13 +35,12 @@ def read_plot(file: BinaryIO) -> bytes:
         OSError: the file cannot be read.
         ValueError: it is not a PNG, or it is damaged.
     """
-    from PIL import Image
+    from matplotlib.image import imread
 
     plot = file.read()
     try:
-        with Image.open(io.BytesIO(plot), formats=["PNG"]) as picture:
-            picture.verify()
+        imread(io.BytesIO(plot), format="png")
     except Exception:
-        # Pillow raises what it likes.
+        # The reader of pictures raises what it likes.
         raise ValueError("it is not a PNG, or it is damaged") from None
     return plot
