@@ -23,6 +23,10 @@ def store_plots(
     return {name: dg.MetadataValue.md(f"![{name}]({inline(plot)})") for name, plot in plots.items()}
 
 
+PNG_END = b"IEND\xaeB`\x82"
+"""The last chunk of every PNG; source: RFC 2083."""
+
+
 def inline(plot: bytes) -> str:
     """A plot as a URL that contains it."""
     return f"data:image/png;base64,{base64.b64encode(plot).decode()}"
@@ -40,7 +44,10 @@ def read_plot(file: BinaryIO) -> bytes:
     plot = file.read()
     try:
         imread(io.BytesIO(plot), format="png")
+        is_whole = plot.endswith(PNG_END)
     except Exception:
         # The reader of pictures raises what it likes.
-        raise ValueError("it is not a PNG, or it is damaged") from None
+        is_whole = False
+    if not is_whole:
+        raise ValueError("it is not a PNG, or it is damaged")
     return plot
