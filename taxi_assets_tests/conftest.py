@@ -230,6 +230,8 @@ def make_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(boosted, "MEAN_ROUNDS", 5)
     monkeypatch.setattr(boosted, "VARIANCE_ROUNDS", 3)
     monkeypatch.setitem(boosted.PARAMETERS, "learning_rate", 0.3)
+    # Two threads for so few rows would mostly wait for each other, beside another process of tests.
+    monkeypatch.setitem(boosted.PARAMETERS, "num_threads", 1)
     monkeypatch.setattr(target_encoding, "FACTOR_ROUNDS", 1)
     monkeypatch.setattr(plots, "cleaning_plots", titled("durations", "pickup_zones"))
     monkeypatch.setattr(plots, "model_plots", titled("predictions", "errors"))
